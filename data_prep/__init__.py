@@ -1,0 +1,1 @@
+"""Corpora on disk to manifests and stored log-mels; one file a corpus."""

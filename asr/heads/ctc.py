@@ -1,0 +1,71 @@
+"""The CTC head: encodings to log-probabilities of tokens and blank, and the loss over all alignments."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asr.section import Section
+from asr.tokenizer import BLANK_ID, NUM_SPECIAL, UNKNOWN_ID
+
+
+class CTCHeadConfig(Section):
+    kind: Literal["ctc"] = "ctc"
+    weight: float = Field(1.0, gt=0.0, description="share of this head's loss in the sum over heads")
+
+    def build(self, encoding_size: int, *, vocabulary_size: int) -> "CTCHead":
+        return CTCHead(encoding_size, vocabulary_size=vocabulary_size)
+
+
+class LabelError(ValueError):
+    """A label that the head has no output for."""
+
+
+def frames_needed(tokens: list[int]) -> int:
+    """The fewest encodings CTC can spell these tokens in: one each, and a blank between equal neighbours."""
+    return len(tokens) + sum(left == right for left, right in zip(tokens, tokens[1:]))
+
+
+class CTCHead(nn.Module):
+    """Connectionist temporal classification (Graves et al. 2006), equations 2-8.
+
+    The loss is minus the natural log of the probability of the tokens, summed over all alignments; it is infinite
+    where the tokens cannot fit the frames (`frames_needed`).
+    """
+
+    def __init__(self, encoding_size: int, *, vocabulary_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(encoding_size, vocabulary_size)
+        self.vocabulary_size = vocabulary_size
+
+    def forward(self, encodings: Float[Tensor, "batch time encoding"]) -> Float[Tensor, "batch time vocabulary"]:
+        """Log-probabilities in float32, whatever the precision of the encodings."""
+        return functional.log_softmax(self.projection(encodings).float(), dim=-1)
+
+    def loss(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Each utterance's own loss; raises LabelError before the loss sees a label that it has no output for."""
+        self.check_labels(tokens, token_lengths)
+        log_probs = self(encodings).transpose(0, 1)  # torch wants [time, batch, vocabulary]
+        return functional.ctc_loss(log_probs, tokens, lengths, token_lengths, blank=BLANK_ID, reduction="none")
+
+    def check_labels(self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]) -> None:
+        """torch's CTC loss reads and writes outside its arrays on such a label, without a word."""
+        spoken = torch.arange(tokens.shape[1], device=tokens.device)[None, :] < token_lengths[:, None]
+        allowed = (tokens == UNKNOWN_ID) | ((tokens >= NUM_SPECIAL) & (tokens < self.vocabulary_size))
+        refused = spoken & ~allowed
+        if bool(refused.any()):
+            row, column = refused.nonzero()[0].tolist()
+            raise LabelError(
+                f"CTC head: utterance {row} of the batch has label {int(tokens[row, column])} at position {column}; "
+                f"labels are {UNKNOWN_ID} (unknown) and {NUM_SPECIAL} to {self.vocabulary_size - 1}: "
+                "train the tokenizer and the model with the same vocabulary"
+            )

@@ -1,0 +1,196 @@
+"""From samples to log-mel features: framing, the mel filter bank, and normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchaudio.functional import melscale_fbanks
+
+from asr.files import replacing
+from asr.section import Section
+
+# Real speech spreads 1 to 4 (natural log) in every mel; a still band (digital silence, 8 kHz audio brought to 16 kHz)
+# spreads almost nothing, and dividing by that would blow its rounding noise up to the size of speech.
+STD_FLOOR = 0.1
+
+# Frames transformed at a time: windows, spectrum and power of a block stay in a core's cache.
+FRAMES_PER_BLOCK = 512
+
+
+class FeatureConfig(Section):
+    """What a frame of features is; stored with shards and with trained runs, which refuse any other."""
+
+    sample_rate: int = Field(16000, ge=1000, description="hertz; recordings at another rate are resampled to it")
+    num_mels: int = Field(80, ge=1, description="mel filters a frame")
+    window_ms: float = Field(25.0, gt=0, description="milliseconds of samples in a frame, under a Hann window")
+    hop_ms: float = Field(10.0, gt=0, description="milliseconds from one frame's start to the next")
+    low_hz: float = Field(20.0, ge=0, description="lower edge of the first filter, hertz")
+    high_hz: float | None = Field(None, gt=0, description="upper edge of the last filter, hertz; null: half the rate")
+    log_floor: float = Field(
+        1e-10, gt=0, description="smallest mel power before the logarithm; smaller is raised to it"
+    )
+    normalization: Literal["global", "utterance", "none"] = Field(
+        "utterance", description="mean and deviation of each mel: of the training split, of the utterance, or untouched"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> FeatureConfig:
+        nyquist = self.sample_rate / 2
+        high_hz = nyquist if self.high_hz is None else self.high_hz
+        if high_hz > nyquist:
+            raise ValueError(f"high_hz: {high_hz:g} hertz; expected at most half of sample_rate, {nyquist:g}")
+        if self.low_hz >= high_hz:
+            raise ValueError(f"low_hz: {self.low_hz:g} hertz; expected below the upper edge, {high_hz:g}")
+        if self.hop_samples < 1:
+            raise ValueError(f"hop_ms: {self.hop_ms:g} is less than one sample at {self.sample_rate} hertz")
+        if self.window_samples < 2:
+            raise ValueError(f"window_ms: {self.window_ms:g} is less than two samples at {self.sample_rate} hertz")
+        return self
+
+    @property
+    def window_samples(self) -> int:
+        """Samples in a frame, rounded to whole ones."""
+        return round(self.window_ms * self.sample_rate / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame's start to the next, rounded to whole ones."""
+        return round(self.hop_ms * self.sample_rate / 1000)
+
+
+class LogMel:
+    """Un-normalised log-mel features of one utterance: `log(max(mel filters @ |FFT(window * frame)|^2, log_floor))`.
+
+    The logarithm is natural; the filters are librosa's defaults (Slaney's scale and area normalisation, Auditory
+    Toolbox 1998), the window a periodic Hann. Frame i covers the samples [i * hop, i * hop + window), nothing else:
+
+        samples  |------------------------------------------|      no centring, no reflection; what is left at
+        frame 0  [ window ]                                         the end and fills no whole window is dropped
+        frame 1      [ window ]
+                  hop
+
+    Raises ValueError where a filter is so narrow that no FFT bin falls into it.
+    """
+
+    def __init__(self, config: FeatureConfig, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self._window_samples, self._hop_samples = config.window_samples, config.hop_samples
+        self._fft_size = 1 << (self._window_samples - 1).bit_length()
+        self._window = torch.hann_window(self._window_samples, periodic=True, device=self.device)
+        self._filters = _mel_filters(config, self._fft_size).to(self.device)
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames that `num_samples` samples give; never less than one."""
+        return 1 + max(0, num_samples - self._window_samples) // self._hop_samples
+
+    @torch.no_grad()
+    def __call__(self, samples: Float[Tensor, " sample"]) -> Float[Tensor, "frame mel"]:
+        """Features of the samples; fewer than one window of them are padded with zeros at their end."""
+        samples = samples.to(self.device)
+        if samples.shape[0] < self._window_samples:
+            samples = torch.nn.functional.pad(samples, (0, self._window_samples - samples.shape[0]))
+        frames = samples.unfold(0, self._window_samples, self._hop_samples)
+        mel = torch.empty(frames.shape[0], self.config.num_mels, device=self.device)
+        block_size = FRAMES_PER_BLOCK if self.device.type == "cpu" else frames.shape[0]
+        for block, mel_block in zip(frames.split(block_size), mel.split(block_size)):
+            spectrum = torch.fft.rfft(block * self._window, n=self._fft_size)
+            power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)  # 3 times faster than abs() ** 2
+            torch.mm(power, self._filters, out=mel_block)
+        return mel.clamp_(min=self.config.log_floor).log_()
+
+
+def _mel_filters(config: FeatureConfig, fft_size: int) -> Float[Tensor, "bin mel"]:
+    filters = melscale_fbanks(
+        n_freqs=fft_size // 2 + 1,
+        f_min=config.low_hz,
+        f_max=config.sample_rate / 2 if config.high_hz is None else config.high_hz,
+        n_mels=config.num_mels,
+        sample_rate=config.sample_rate,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    empty = (filters.sum(dim=0) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"features.num_mels: {config.num_mels} filters over {fft_size // 2 + 1} FFT bins leave filter {empty[0]} "
+            f"without a bin ({len(empty)} in all); use fewer filters or a longer window_ms"
+        )
+    return filters
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """Mean and standard deviation of each mel over all frames of a training split."""
+
+    mean: Float[Tensor, " mel"]
+    std: Float[Tensor, " mel"]
+
+    @classmethod
+    def from_features(cls, features: Iterable[Float[Tensor, "frame mel"]]) -> FeatureStatistics:
+        """Statistics of un-normalised features, summed in float64; ValueError where there is no frame at all."""
+        num_frames = 0
+        total = total_square = torch.zeros((), dtype=torch.float64)
+        for frames in features:
+            frames = frames.to("cpu", torch.float64)
+            num_frames += frames.shape[0]
+            total = total + frames.sum(dim=0)
+            total_square = total_square + frames.square().sum(dim=0)
+        if num_frames == 0:
+            raise ValueError("feature statistics: no frames; expected the features of at least one utterance")
+        mean = total / num_frames
+        variance = (total_square / num_frames - mean.square()).clamp(min=0.0)
+        return cls(mean.float(), variance.sqrt().float())
+
+    def save(self, path: Path | str) -> None:
+        """Write both vectors to a safetensors file, whole or not at all."""
+        with replacing(path) as beside:
+            save_file({"mean": self.mean.contiguous(), "std": self.std.contiguous()}, beside)
+
+    @classmethod
+    def load(cls, path: Path | str) -> FeatureStatistics:
+        """Read what `save` wrote; ValueError where the file is something else, FileNotFoundError where it is not."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected the feature statistics of a training split")
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a safetensors file ({error}); expected feature statistics") from error
+        if set(tensors) != {"mean", "std"}:
+            raise ValueError(f"{path}: holds {sorted(tensors)}; expected feature statistics, ['mean', 'std']")
+        return cls(tensors["mean"], tensors["std"])
+
+
+@torch.no_grad()
+def normalize(
+    features: Float[Tensor, "frame mel"], *, config: FeatureConfig, statistics: FeatureStatistics | None
+) -> Float[Tensor, "frame mel"]:
+    """Each mel less its mean, over its deviation (never less than STD_FLOOR), as `config.normalization` says.
+
+    `utterance` takes both over the utterance's own frames (the deviation is the population's, so one frame gives
+    zeros), `global` takes them from `statistics`. Raises ValueError where the statistics needed are not there or fit
+    another number of mels.
+    """
+    if config.normalization == "none":
+        return features
+    if config.normalization == "utterance":
+        std, mean = torch.std_mean(features, dim=0, correction=0)
+    elif statistics is None:
+        raise ValueError("features.normalization: 'global' needs feature statistics of the training split; none given")
+    elif statistics.mean.shape[0] != features.shape[1]:
+        raise ValueError(
+            f"feature statistics: {statistics.mean.shape[0]} mels; expected {features.shape[1]}, as the features have"
+        )
+    else:
+        mean, std = statistics.mean.to(features.device), statistics.std.to(features.device)
+    return (features - mean) / std.clamp(min=STD_FLOOR)

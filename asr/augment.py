@@ -49,6 +49,10 @@ def _uniform(generator: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
 
 
+def _happens(generator: torch.Generator, probability: float) -> bool:
+    return _uniform(generator, 0.0, 1.0) < probability
+
+
 def _integer(generator: torch.Generator, end: int) -> int:
     """Draw one of 0 ... end - 1."""
     return int(torch.randint(end, (), generator=generator).item())
@@ -83,7 +87,7 @@ class Speed:
     def __call__(
         self, samples: Float[Tensor, " sample"], generator: torch.Generator
     ) -> Float[Tensor, " augmented_sample"]:
-        if _uniform(generator, 0, 1) >= self.config.probability:
+        if not _happens(generator, self.config.probability):
             return samples
         played_rate = round(self.sample_rate * self.config.factors[_integer(generator, len(self.config.factors))])
         if played_rate == self.sample_rate:
@@ -184,7 +188,7 @@ class Noise:
     def __call__(
         self, samples: Float[Tensor, " sample"], generator: torch.Generator
     ) -> Float[Tensor, " augmented_sample"]:
-        if _uniform(generator, 0, 1) >= self.config.probability:
+        if not _happens(generator, self.config.probability):
             return samples
         recording = self.recordings.draw(generator)
         noise = _stretch(recording, _integer(generator, recording.shape[0]), samples.shape[0])
@@ -230,7 +234,7 @@ class Reverb:
     def __call__(
         self, samples: Float[Tensor, " sample"], generator: torch.Generator
     ) -> Float[Tensor, " augmented_sample"]:
-        if _uniform(generator, 0, 1) >= self.config.probability:
+        if not _happens(generator, self.config.probability):
             return samples
         response = self.recordings.draw(generator)
         direct = int(response.abs().argmax())

@@ -1,0 +1,261 @@
+"""A corpus on its way to manifests: what each reader of a corpus gives, how it is split, and what is then done with it.
+
+A reader (`data_prep/<corpus>.py`) turns a folder into a `Corpus`; `prepare` does everything after that.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asr.text import normalize_transcript
+
+SPLITS = ("train", "dev", "test")
+# A recording that is not there or not readable: the program names it and ends with exit code 1.
+BAD_FILE_REASONS = ("no such file", "unreadable")
+
+
+class CorpusError(ValueError):
+    """A corpus, or options for it, that no manifests can be made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a corpus says of an utterance, before its recording was looked at."""
+
+    id: str
+    audio: Path
+    text: str
+    speaker: str | None = None
+    offset: float = 0.0  # seconds into the recording
+    duration: float | None = None  # seconds; None: to the end of the recording
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An utterance that is left out, and why."""
+
+    id: str
+    audio: str
+    reason: str  # the same words for all that share it
+    detail: str = ""  # what was found in this one
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The entries of each split, and what the reader itself left out."""
+
+    splits: Mapping[str, list[Entry]]
+    dropped: tuple[Dropped, ...] = ()
+    shares_speakers: bool = False  # a speaker may be in two splits, by the corpus's own design
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What an utterance must satisfy to be kept."""
+
+    characters: str | None  # allowed in a transcript, beside the space
+    keep_text: bool  # transcripts as they are, not normalised
+    shortest: float  # seconds
+    longest: float  # seconds
+    lowest_rate: int  # hertz
+    sample_rate: int | None  # hertz; None: any from `lowest_rate` up
+    decode: bool  # read every sample, not only headers
+    num_workers: int
+
+
+def corpus_parser(
+    description: str | None, *, split_by: str | None = None, dev: float | None = None, test: float | None = None
+) -> argparse.ArgumentParser:
+    """The arguments all corpora share.
+
+    `dev` and `test` are the default shares to carve out of what the corpus does not split itself, `split_by` the
+    default way; a corpus that splits itself leaves them None.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus_dir", type=_absolute, metavar="CORPUS_DIR")
+    parser.add_argument(
+        "output_dir", type=_absolute, metavar="OUTPUT_DIR", help="gets train.jsonl, dev.jsonl and test.jsonl"
+    )
+    if split_by:
+        parser.add_argument("--split-by", choices=("speaker", "text", "id"), default=split_by, help=_SPLIT_BY_HELP)
+    for name, share in (("dev", dev), ("test", test)):
+        if share is not None:
+            parser.add_argument(f"--{name}-share", type=_share, default=share, help=f"of what is not split ({share})")
+    checks = parser.add_argument_group("checks")
+    checks.add_argument("--characters", help="drop transcripts with others than these, beside the space")
+    checks.add_argument("--keep-text", action="store_true", help="transcripts as they are, not lower-cased and cleaned")
+    checks.add_argument("--shortest", type=float, default=0.1, metavar="SECONDS", help="drop shorter ones (0.1)")
+    checks.add_argument("--longest", type=float, default=60.0, metavar="SECONDS", help="drop longer ones (60)")
+    checks.add_argument("--lowest-rate", type=int, default=8000, metavar="HERTZ", help="drop lower rates (8000)")
+    checks.add_argument("--sample-rate", type=int, metavar="HERTZ", help="drop every other rate (any is kept)")
+    checks.add_argument("--decode", action="store_true", help="read all samples of all recordings, not only headers")
+    checks.add_argument("--num-workers", type=int, default=8, help="threads that read headers (8)")
+    checks.add_argument("--allow-shared-speakers", action="store_true", help="a speaker may be in two splits")
+    return parser
+
+
+_SPLIT_BY_HELP = (
+    "what stays together when splits are carved: a speaker's utterances, the same sentence, or nothing (id)"
+)
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text}; expected a share from 0 to below 1")
+    return share
+
+
+def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[list[Entry], list[Entry]]:
+    """Part entries into those that stay and those of the new split `name`, keeping groups together.
+
+    Groups (`by` "speaker", "text" or "id") are taken in the order of a hash of their names while they fit into the
+    share: the same entries always give the same split, whatever their order, and one group more or less moves few
+    others. When none fits, the smallest is taken.
+
+    Raises:
+        CorpusError: no speakers to split by, or a single group.
+    """
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_group(entry, by), []).append(entry)
+    if not share or not entries:
+        return entries, []
+    if len(groups) < 2:
+        raise CorpusError(
+            f"{name}: one {by} in all ('{next(iter(groups))}'); expected two or more to carve it from; "
+            f"choose another --split-by, or --{name}-share 0"
+        )
+    wanted, taken, num_taken = share * len(entries), set(), 0
+    for group in sorted(groups, key=lambda group: hashlib.sha256(f"{name} {group}".encode()).digest()):
+        if num_taken + len(groups[group]) <= wanted:
+            taken.add(group)
+            num_taken += len(groups[group])
+    if not taken:
+        taken.add(min(groups, key=lambda group: (len(groups[group]), group)))
+    kept = [entry for entry in entries if _group(entry, by) not in taken]
+    return kept, [entry for entry in entries if _group(entry, by) in taken]
+
+
+def _group(entry: Entry, by: str) -> str:
+    if by == "id":
+        return entry.id
+    if by == "text":
+        return normalize_transcript(entry.text)
+    if entry.speaker is None:
+        raise CorpusError(
+            f"{entry.id}: no speaker; expected one for every utterance, to split by; say who speaks, or choose "
+            f"--split-by id or text (a speaker may then be in two splits)"
+        )
+    return entry.speaker
+
+
+def split_up(entries: list[Entry], arguments: argparse.Namespace, *, dropped: Iterable[Dropped] = ()) -> Corpus:
+    """Carve test, then dev, out of a corpus that comes in one piece."""
+    rest, test = carve(entries, name="test", share=arguments.test_share, by=arguments.split_by)
+    dev_share = arguments.dev_share / (1 - arguments.test_share)
+    train, dev = carve(rest, name="dev", share=min(dev_share, 1.0), by=arguments.split_by)
+    return Corpus(
+        {"train": train, "dev": dev, "test": test}, tuple(dropped), shares_speakers=arguments.split_by != "speaker"
+    )
+
+
+def check_speakers(splits: Mapping[str, list[Entry]], *, allowed: bool) -> list[str]:
+    """Say which speakers are in two splits; an error unless it is allowed.
+
+    Raises:
+        CorpusError: naming some of them.
+    """
+    speakers = {split: {each.speaker for each in entries if each.speaker} for split, entries in splits.items()}
+    notes = []
+    for index, first in enumerate(SPLITS):
+        for second in SPLITS[index + 1 :]:
+            shared = sorted(speakers.get(first, set()) & speakers.get(second, set()))
+            if shared:
+                notes.append(f"{len(shared):,} speakers are in both {first} and {second} ({', '.join(shared[:3])} ...)")
+    if notes and not allowed:
+        raise CorpusError(
+            f"{'; '.join(notes)}; expected each speaker in one split, or results would flatter; "
+            f"mend the corpus's lists, or say --allow-shared-speakers"
+        )
+    return notes
+
+
+def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
+    """Validate a corpus, write its manifests, print the summary, and give the program's exit code.
+
+    An empty split has no manifest: one that an earlier run left is removed.
+
+    Raises:
+        CorpusError: a speaker in two splits without leave, or no utterance left at all.
+    """
+    from asr.manifest import write_manifest
+    from data_prep.summary import print_summary, write_dropped
+    from data_prep.validation import validate
+
+    notes = check_speakers(corpus.splits, allowed=corpus.shares_speakers or arguments.allow_shared_speakers)
+    splits, dropped = validate(corpus.splits, checks=_checks(arguments), output_dir=arguments.output_dir)
+    dropped = [*corpus.dropped, *dropped]
+    write_dropped(arguments.output_dir / "dropped.jsonl", dropped)
+    if not any(splits.values()):
+        _fail_empty(arguments.corpus_dir, dropped)
+    for name in SPLITS:
+        path = arguments.output_dir / f"{name}.jsonl"
+        if splits.get(name):
+            write_manifest(path, (each.utterance for each in splits[name]))
+        else:
+            path.unlink(missing_ok=True)
+    print_summary(splits, dropped=dropped, notes=notes, output_dir=arguments.output_dir)
+    return int(any(each.reason in BAD_FILE_REASONS for each in dropped))
+
+
+def _fail_empty(corpus_dir: Path, dropped: list[Dropped]) -> NoReturn:
+    first = f"; of {len(dropped):,} dropped the first is {dropped[0].id}: {dropped[0].reason}" if dropped else ""
+    raise CorpusError(f"{corpus_dir}: no utterance left{first}; expected a corpus with usable ones")
+
+
+def _checks(arguments: argparse.Namespace) -> Checks:
+    names = ("characters", "keep_text", "shortest", "longest", "lowest_rate", "sample_rate", "decode", "num_workers")
+    return Checks(**{name: getattr(arguments, name) for name in names})
+
+
+def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) -> Path:
+    """The folder that holds a corpus: the one given, or the only one in it that an archive's extraction made.
+
+    Raises:
+        CorpusError: neither is; `what` says what was looked for.
+    """
+    if not corpus_dir.is_dir():
+        raise CorpusError(f"{corpus_dir}: no such folder; expected a corpus: {what}")
+    for folder in (corpus_dir, *sorted(path for path in corpus_dir.iterdir() if path.is_dir())):
+        if holds(folder):
+            return folder
+    raise CorpusError(f"{corpus_dir}: not this corpus; expected {what} there or one folder below")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a small text file, without their ends.
+
+    Raises:
+        CorpusError: there is no such file, or it is not UTF-8.
+    """
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file; expected a list of the corpus, as UTF-8 text")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it with iconv") from error
+
+
+def say(message: str) -> None:
+    """A line of progress, apart from the results."""
+    print(message, file=sys.stderr, flush=True)

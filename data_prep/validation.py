@@ -1,0 +1,167 @@
+"""What is usable of a corpus: its recordings probed (in threads, remembered), its entries checked one by one."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from asr.audio import AudioError, read_audio, read_info
+from asr.manifest import Utterance
+from asr.text import normalize_transcript
+from data_prep.corpus import Checks, Dropped, Entry
+
+ROUNDING = 0.1  # seconds a stated stretch may reach past the end of its recording
+PROBES_NAME = ".probes.jsonl"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a recording's file turned out to hold, as of its size and time of change."""
+
+    path: str
+    size: int  # bytes
+    changed_ns: int
+    decoded: bool  # all samples were read, not only the header
+    sample_rate: int = 0  # hertz
+    duration: float = 0.0  # seconds
+    fault: str = ""  # why it is unreadable
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An utterance for the manifest, with the rate of its recording for the summary."""
+
+    utterance: Utterance
+    sample_rate: int  # hertz
+
+
+def validate(
+    splits: Mapping[str, list[Entry]], *, checks: Checks, output_dir: Path
+) -> tuple[dict[str, list[Kept]], list[Dropped]]:
+    """Keep of each split what `checks` allow, in its order; the rest is dropped, each with its reason.
+
+    What was learnt of a recording is remembered in `output_dir`, so that a rerun looks only at new or changed files.
+    """
+    paths = {entry.audio for entries in splits.values() for entry in entries}
+    probes = probe_recordings(sorted(paths), checks=checks, output_dir=output_dir)
+    kept: dict[str, list[Kept]] = {}
+    dropped: list[Dropped] = []
+    ids: set[str] = set()
+    stretches: set[tuple[Path, float, float | None]] = set()
+    for name, entries in splits.items():
+        kept[name] = []
+        for entry in entries:
+            stretch = (entry.audio, entry.offset, entry.duration)
+            text = entry.text if checks.keep_text else normalize_transcript(entry.text)
+            probe = probes.get(entry.audio)
+            fault = _fault(entry, probe, text, checks=checks)
+            if entry.id in ids:
+                fault = ("id twice", "")
+            elif not fault and stretch in stretches:
+                fault = ("recording listed twice", "")
+            if fault or probe is None:
+                dropped.append(Dropped(entry.id, str(entry.audio), *(fault or ("no such file", ""))))
+                continue
+            ids.add(entry.id)
+            stretches.add(stretch)
+            kept[name].append(Kept(_utterance(entry, probe, text), probe.sample_rate))
+    return kept, dropped
+
+
+def _fault(entry: Entry, probe: Probe | None, text: str, *, checks: Checks) -> tuple[str, str] | None:
+    """Why an entry is not usable, as reason and detail, or None."""
+    if probe is None:
+        return "no such file", ""
+    if probe.fault:
+        return "unreadable", probe.fault
+    if probe.sample_rate < checks.lowest_rate or checks.sample_rate not in (None, probe.sample_rate):
+        return "wrong sample rate", f"{probe.sample_rate} Hz"
+    if not 0 <= entry.offset < probe.duration or entry.offset + (entry.duration or 0) > probe.duration + ROUNDING:
+        return "past the recording's end", f"{entry.offset} + {entry.duration} of {probe.duration:.3f} s"
+    duration = _duration(entry, probe)
+    if duration < checks.shortest:
+        return "too short", f"{duration:.3f} s"
+    if duration > checks.longest:
+        return "too long", f"{duration:.3f} s"
+    if not text.strip():
+        return "empty transcript", ""
+    if checks.characters is not None and (unknown := set(text) - set(checks.characters) - {" "}):
+        return "characters outside the vocabulary", " ".join(sorted(unknown))
+    return None
+
+
+def _duration(entry: Entry, probe: Probe) -> float:
+    to_the_end = probe.duration - entry.offset
+    return to_the_end if entry.duration is None else min(entry.duration, to_the_end)
+
+
+def _utterance(entry: Entry, probe: Probe, text: str) -> Utterance:
+    return Utterance(
+        id=entry.id,
+        audio_filepath=str(entry.audio.absolute()),
+        duration=round(_duration(entry, probe), 6),
+        text=text,
+        speaker=entry.speaker,
+        offset=entry.offset,
+        extra=entry.extra,
+    )
+
+
+def probe_recordings(paths: Iterable[Path], *, checks: Checks, output_dir: Path) -> dict[Path, Probe]:
+    """Probe recordings, in threads; those missing are absent from the result.
+
+    Each probe is appended to a file in `output_dir` as soon as it is made: an interrupted run loses at most the last
+    line. A probe counts again while the file's size and time of change are the same.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    remembered_at = output_dir / PROBES_NAME
+    remembered = {probe.path: probe for probe in _read_probes(remembered_at)}
+    probes: dict[Path, Probe] = {}
+    stale: list[Path] = []
+    for path in paths:
+        if not path.is_file():
+            continue
+        probe = remembered.get(str(path.absolute()))
+        if probe and _is_current(probe, path) and probe.decoded >= checks.decode:
+            probes[path] = probe
+        else:
+            stale.append(path)
+    if not stale:
+        return probes
+    with ThreadPoolExecutor(checks.num_workers) as pool, remembered_at.open("a", encoding="utf-8") as file:
+        file.write("\n")  # ends the line that a killed run may have left half written
+        fresh = pool.map(lambda path: _probe(path, decode=checks.decode), stale)
+        for path, probe in zip(stale, track(fresh, description="recordings", total=len(stale), transient=True)):
+            probes[path] = probe
+            file.write(json.dumps(asdict(probe)) + "\n")
+    return probes
+
+
+def _read_probes(path: Path) -> Iterator[Probe]:
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield Probe(**json.loads(line))
+        except (ValueError, TypeError):
+            continue  # a line a killed run left half written: probed again
+
+
+def _is_current(probe: Probe, path: Path) -> bool:
+    status = path.stat()
+    return (probe.size, probe.changed_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def _probe(path: Path, *, decode: bool) -> Probe:
+    status = path.stat()
+    name = str(path.absolute())
+    try:
+        info = read_info(path)
+        if decode:
+            read_audio(path, sample_rate=None)
+    except (AudioError, OSError) as error:
+        return Probe(name, status.st_size, status.st_mtime_ns, decode, fault=str(error).removeprefix(f"{path}: "))
+    return Probe(name, status.st_size, status.st_mtime_ns, decode, info.sample_rate, info.duration)

@@ -2,11 +2,47 @@
 
 A cell maps `(inputs [batch, time, feature], state)` to `(outputs [batch, time, hidden], state)`, in one direction.
 `state` is a tuple of tensors [batch, ...]; None starts from the initial state. `cell.output_size` is the width of
-the outputs.
+the outputs. A new cell is one file here and one name in the union below.
 """
 
-from asr.cells.lstm import LSTM, LSTMConfig
+from typing import Annotated
 
-CellConfig = LSTMConfig
+from pydantic import Field
 
-__all__ = ["LSTM", "CellConfig", "LSTMConfig"]
+from asr.cells.cell import Cell
+from asr.cells.conv_lstm import ConvLSTMConfig
+from asr.cells.coupled_lstm import CoupledLSTMConfig
+from asr.cells.gru import GRUConfig
+from asr.cells.layer_norm_lstm import LayerNormLSTMConfig
+from asr.cells.light_gru import LightGRUConfig
+from asr.cells.lstm import LSTMConfig
+from asr.cells.peephole_lstm import PeepholeLSTMConfig
+from asr.cells.projected_lstm import ProjectedLSTMConfig
+from asr.cells.rnn import RNNConfig
+
+CellConfig = Annotated[
+    RNNConfig
+    | LSTMConfig
+    | GRUConfig
+    | PeepholeLSTMConfig
+    | CoupledLSTMConfig
+    | LayerNormLSTMConfig
+    | ProjectedLSTMConfig
+    | LightGRUConfig
+    | ConvLSTMConfig,
+    Field(discriminator="kind"),
+]
+
+__all__ = [
+    "Cell",
+    "CellConfig",
+    "ConvLSTMConfig",
+    "CoupledLSTMConfig",
+    "GRUConfig",
+    "LSTMConfig",
+    "LayerNormLSTMConfig",
+    "LightGRUConfig",
+    "PeepholeLSTMConfig",
+    "ProjectedLSTMConfig",
+    "RNNConfig",
+]

@@ -2,27 +2,20 @@
 
 from typing import Literal
 
-import torch
-from jaxtyping import Float
-from pydantic import Field
-from torch import Tensor, nn
-
-from asr.section import Section
+from asr.cells.cell import Cell, ForgetGateOptions
+from asr.cells.pointwise import StepForm, Vector, Vectors
 
 
-class LSTMConfig(Section):
-    """An LSTM of one layer and one direction."""
+class LSTMConfig(ForgetGateOptions):
+    """An LSTM layer."""
 
     kind: Literal["lstm"] = "lstm"
-    hidden_size: int = Field(256, ge=1, description="units in the layer")
-    forget_gate_bias: float = Field(1.0, description="initial bias of the forget gate; positive remembers at first")
-    orthogonal_recurrent: bool = Field(False, description="start each gate's recurrent weights orthogonal")
 
     def build(self, input_size: int) -> "LSTM":
         return LSTM(input_size, self)
 
 
-class LSTM(nn.Module):
+class LSTM(Cell):
     """One LSTM layer in one direction; sigma is the logistic function, * is elementwise.
 
         i[t] = sigma(W_i x[t] + R_i h[t-1] + b_i)      input gate
@@ -33,28 +26,18 @@ class LSTM(nn.Module):
         h[t] = o[t] * tanh(c[t])                       output
 
     Sources: Hochreiter & Schmidhuber 1997, "Long Short-Term Memory"; the forget gate from Gers, Schmidhuber &
-    Cummins 2000, "Learning to Forget", equations 2.1-2.5. The gates lie in this order in the weights, as in PyTorch.
+    Cummins 2000, "Learning to Forget". The gates lie in this order in the weights, as in PyTorch.
     """
 
     def __init__(self, input_size: int, config: LSTMConfig) -> None:
-        super().__init__()
-        self.output_size = config.hidden_size
-        self.layer = nn.LSTM(input_size, config.hidden_size, batch_first=True)
-        self._initialize(config)
+        super().__init__(input_size, config, FORM)
+        self.set_gate_bias(1, config.forget_gate_bias)
 
-    @torch.no_grad()
-    def _initialize(self, config: LSTMConfig) -> None:
-        for bias in (self.layer.bias_ih_l0, self.layer.bias_hh_l0):
-            bias.zero_()
-        self.layer.bias_ih_l0.view(4, -1)[1].fill_(config.forget_gate_bias)
-        if config.orthogonal_recurrent:
-            for gate in self.layer.weight_hh_l0.view(4, config.hidden_size, config.hidden_size):
-                nn.init.orthogonal_(gate)
 
-    def forward(
-        self, inputs: Float[Tensor, "batch time feature"], state: tuple[Tensor, ...] | None = None
-    ) -> tuple[Float[Tensor, "batch time hidden"], tuple[Tensor, ...]]:
-        """Run the layer over `inputs` from `state` (h and c, each [batch, hidden]; zeros if None)."""
-        before = None if state is None else tuple(part.unsqueeze(0) for part in state)
-        outputs, after = self.layer(inputs, before)
-        return outputs, tuple(part.squeeze(0) for part in after)
+def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:
+    input_gate, forget_gate, candidate, output_gate = (x + r for x, r in zip(inputs, recurrent))
+    cell = forget_gate.sigmoid() * state[1] + input_gate.sigmoid() * candidate.tanh()
+    return output_gate.sigmoid() * cell.tanh(), cell
+
+
+FORM = StepForm(step, num_gates=4, num_states=2)

@@ -2,6 +2,10 @@
 
 from typing import Literal
 
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
 from asr.cells.cell import Cell, ForgetGateOptions
 from asr.cells.pointwise import StepForm, Vector, Vectors
 
@@ -32,6 +36,28 @@ class LSTM(Cell):
     def __init__(self, input_size: int, config: LSTMConfig) -> None:
         super().__init__(input_size, config, FORM)
         self.set_gate_bias(1, config.forget_gate_bias)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "batch time feature"],
+        state: tuple[Tensor, ...] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch time hidden"], tuple[Tensor, ...]]:
+        """Run the layer as any cell, by PyTorch's own LSTM where no option stands in the way."""
+        if not self._is_builtin(inputs):
+            return super().forward(inputs, state, generator=generator)
+        if state is None:
+            state = tuple(part.expand(len(inputs), -1) for part in self.initial_state)
+        before = [part.unsqueeze(0).contiguous() for part in state]
+        weights = [self.input_weight, self.recurrent_weight, self.bias, torch.zeros_like(self.bias)]
+        outputs, *after = torch.lstm(inputs, before, weights, True, 1, 0.0, self.training, False, True)
+        return outputs, tuple(part.squeeze(0) for part in after)
+
+    def _is_builtin(self, inputs: Tensor) -> bool:
+        options = self.options
+        free = options.zoneout == 0.0 and (options.recurrent_dropout == 0.0 or not self.training)
+        return self.path == "auto" and free and inputs.shape[1] > 0 and inputs.shape[-1] == self.input_size
 
 
 def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from asr.files import replacing
 from asr.section import Section
 
 BLANK_ID = 0
@@ -309,8 +310,5 @@ def _json_bytes(content: dict[str, Any]) -> bytes:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    """Write beside, then rename, so that a killed process leaves no half file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{name}.part"
-    beside.write_bytes(data)
-    beside.replace(folder / name)
+    with replacing(folder / name) as beside:
+        beside.write_bytes(data)

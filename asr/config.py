@@ -1,0 +1,224 @@
+"""The tree of all sections: read a YAML file, override single keys, check, and say every fault at once."""
+
+import difflib
+import json
+import re
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from asr.augment import AugmentationConfig
+from asr.data import DataConfig
+from asr.decoding import DecodingConfig
+from asr.decoding.ctc_greedy import CTCGreedyConfig
+from asr.encoders import EncoderConfig
+from asr.encoders.recurrent import RecurrentEncoderConfig
+from asr.features import FeatureConfig
+from asr.heads import HeadConfig
+from asr.heads.ctc import CTCHeadConfig
+from asr.optim import OptimConfig
+from asr.section import Section
+from asr.tokenizer import CharTokenizerConfig, TokenizerConfig
+from asr.tracking import TrackingConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message lists every fault."""
+
+
+class TrainConfig(Section):
+    """The loop itself."""
+
+    max_epochs: int = Field(50, ge=1, description="passes over the training data; the schedule ends with the last")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many steps all the same, for trials")
+    accumulation: int = Field(1, ge=1, description="a step's batch is computed in so many parts, to save memory")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("bf16", description="of the forward pass; fp16 on CUDA only")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
+    num_threads: int = Field(1, ge=1, description="CPU threads of the model in each process")
+    compile: bool = Field(False, description="torch.compile the model")
+    ema_decay: float | None = Field(None, gt=0.0, lt=1.0, description="of a moving average of the weights, if any")
+    average_best: int = Field(5, ge=1, description="the final weights are the mean of so many best epochs")
+    early_stopping_epochs: int | None = Field(None, ge=1, description="stop after so many epochs without a better WER")
+    evaluate_every_epochs: int = Field(1, ge=1, description="score dev each so many epochs, and after the last")
+    checkpoint_every_steps: int = Field(500, ge=1, description="beside one after each epoch")
+    log_every_steps: int = Field(10, ge=1, description="losses are logged as means over so many steps")
+    max_bad_steps: int = Field(5, ge=1, description="stop after so many steps in a row without a finite gradient")
+
+
+class Config(Section):
+    """One experiment: what conf/*.yaml holds and what a run folder's config.yaml records in full."""
+
+    run_dir: str = Field(description="the folder that the run writes into")
+    seed: int = Field(0, ge=0, description="of the weights, the batches, the augmentation and the dropout")
+    data: DataConfig
+    features: FeatureConfig = FeatureConfig()
+    augment: tuple[AugmentationConfig, ...] = Field((), description="applied in this order, in training only")
+    tokenizer: TokenizerConfig = CharTokenizerConfig()
+    encoder: EncoderConfig = RecurrentEncoderConfig()
+    heads: tuple[HeadConfig, ...] = Field((CTCHeadConfig(),), min_length=1)
+    decoding: DecodingConfig = CTCGreedyConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    init_from: str | None = Field(None, description="a run whose weights to start from")
+
+    @model_validator(mode="after")
+    def check_across_sections(self) -> "Config":
+        stored = [f"data.train.{number}.shards" for number, source in enumerate(self.data.train) if source.shards]
+        on_samples = [step.kind for step in self.augment if step.domain == "samples"]
+        if stored and on_samples:
+            raise ValueError(
+                f"augment: {on_samples[0]!r} changes the samples, but {stored[0]} gives stored log-mels; "
+                "remove the shards to read the audio, or keep only augmentations of features"
+            )
+        if self.train.precision == "fp16" and self.train.device == "cpu":
+            raise ValueError("train.precision: 'fp16' needs CUDA; on a CPU use 'bf16' or 'fp32'")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key with its value, as JSON types."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key written twice and reads 1e-3 as the number it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise ConfigError(f"line {line}: the key {key!r} is there twice; keep one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, as PyYAML reads it, wants a dot and a sign in 1.0e-3; everybody writes 1e-3.
+_UniqueKeyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file and apply `key.path=value` overrides, which are checked like the file.
+
+    Raises ConfigError that lists every fault by its path, with a suggestion for each unknown key.
+    """
+    path = Path(path)
+    try:
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; conf/ holds the experiments") from None
+    except (yaml.YAMLError, ConfigError) as error:
+        raise ConfigError(f"{path}: not a valid YAML file: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found {type(values).__name__}; expected sections, each a `key: value`")
+    for override in overrides:
+        _apply_override(values, override)
+    values.setdefault("run_dir", f"runs/{path.stem}")
+    try:
+        # JSON mode takes YAML's lists for tuples and is as strict for the rest.
+        return Config.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in _faults(error))) from None
+
+
+def read_yaml(text: str) -> Any:
+    """Parse YAML that holds data only."""
+    loader = _UniqueKeyLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    """`data.train.0.weight=0.5` sets one leaf; lists are addressed by number."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{override!r}: not an override; expected key=value, such as optim.learning_rate=1e-3")
+    *parents, last = key.split(".")
+    place: Any = values
+    for parent in parents:
+        place = _descend(place, parent, override)
+    try:
+        value = read_yaml(text)
+    except (yaml.YAMLError, ConfigError) as error:
+        raise ConfigError(f"{override!r}: the value is not valid YAML: {error}") from None
+    if isinstance(place, list):
+        place[_position(place, last, override)] = value
+    else:
+        place[last] = value
+
+
+def _descend(place: Any, key: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_position(place, key, override)]
+    child = place.setdefault(key, {})
+    if not isinstance(child, dict | list):
+        raise ConfigError(f"{override!r}: {key!r} is {child!r}, not a section; override it as a whole")
+    return child
+
+
+def _position(place: list[Any], key: str, override: str) -> int:
+    if not key.isdecimal() or int(key) >= len(place):
+        raise ConfigError(f"{override!r}: {key!r} is no position of the list; expected 0 to {len(place) - 1}")
+    return int(key)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    """One line a fault: its path as written in the file, what was found, and what would do."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        location, fields = _resolve(fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sorted(fields))}"
+            lines.append(f"{location}: unknown key; {hint}")
+        elif fault["type"] == "missing":
+            lines.append(f"{location}: missing; this key is required")
+        elif fault["type"] == "value_error":
+            lines.append(str(fault["ctx"]["error"]) if not location else f"{location}: {fault['ctx']['error']}")
+        else:
+            lines.append(f"{location}: found {fault['input']!r}; {fault['msg'].lower()}")
+    return lines
+
+
+def _resolve(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """A fault's path without the union tags that pydantic puts into it, and the keys its section has."""
+    path: list[str] = []
+    annotation: Any = Config
+    fields: list[str] = []
+    for part in location:
+        models = _models(annotation)
+        tagged = [
+            model for model in models if "kind" in model.model_fields and model.model_fields["kind"].default == part
+        ]
+        if len(models) > 1 and tagged:
+            annotation = tagged[0]
+            continue
+        path.append(str(part))
+        if isinstance(part, int):
+            annotation = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
+            continue
+        fields = [name for model in models for name in model.model_fields]
+        found = [model.model_fields[part] for model in models if part in model.model_fields]
+        annotation = found[0].annotation if found else None
+    return ".".join(path), fields
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The section classes an annotation can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]

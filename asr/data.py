@@ -1,0 +1,337 @@
+"""Utterances to batches: which, in which order, and what they hold.
+
+A batch is a pure function of the seed, the epoch and its position, so that a killed run goes on where it was,
+and the same whatever the number of workers and processes.
+"""
+
+import functools
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from asr.audio import read_audio
+from asr.augment import AugmentationConfig
+from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.manifest import Manifest, Utterance
+from asr.section import Section
+from asr.shards import FeatureShards
+from asr.tokenizer import PAD_ID, Tokenizer
+
+
+class SourceConfig(Section):
+    """One corpus of the training mix."""
+
+    manifest: str = Field(description="JSON lines of utterances")
+    shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
+    weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
+
+
+class DataConfig(Section):
+    train: tuple[SourceConfig, ...] = Field(min_length=1, description="what an epoch is made of")
+    dev: SourceConfig = Field(description="scored after each epoch; chooses the weights")
+    prepare: str | None = Field(None, description="the command that makes the manifests, said when they are missing")
+    batch_seconds: float = Field(120.0, gt=0.0, description="padded audio in one optimizer step, over all processes")
+    num_workers: int = Field(1, ge=0, description="processes that read audio ahead of the model; 0: none")
+    max_duration: float = Field(30.0, gt=0.0, description="longer utterances are left out and counted, in seconds")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances padded to the longest of them."""
+
+    ids: list[str]
+    indices: list[int]  # into the dataset
+    features: Float[Tensor, "batch time mel"]  # normalised log-mels, zeros past each length
+    feature_lengths: Int[Tensor, " batch"]  # frames
+    tokens: Int[Tensor, "batch token"]  # PAD_ID past each length
+    token_lengths: Int[Tensor, " batch"]
+    audio_seconds: float  # without padding
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("features", "feature_lengths", "tokens", "token_lengths")
+        }
+        return Batch(self.ids, self.indices, audio_seconds=self.audio_seconds, **moved)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance, ready to be put into a batch."""
+
+    id: str
+    index: int
+    features: Float[Tensor, "time mel"]
+    tokens: list[int]
+    audio_seconds: float
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad to the longest; the lengths say what is real."""
+    lengths = torch.tensor([len(example.features) for example in examples])
+    token_lengths = torch.tensor([len(example.tokens) for example in examples])
+    features = torch.zeros(len(examples), int(lengths.max()), examples[0].features.shape[1])
+    tokens = torch.full((len(examples), max(1, int(token_lengths.max()))), PAD_ID)
+    for row, example in enumerate(examples):
+        features[row, : len(example.features)] = example.features
+        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens, dtype=torch.int64)
+    return Batch(
+        ids=[example.id for example in examples],
+        indices=[example.index for example in examples],
+        features=features,
+        feature_lengths=lengths,
+        tokens=tokens,
+        token_lengths=token_lengths,
+        audio_seconds=sum(example.audio_seconds for example in examples),
+    )
+
+
+class Source:
+    """A manifest and, where its log-mels are stored, their shards."""
+
+    def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
+        self.manifest = Manifest.read(Path(config.manifest))
+        self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
+        self.weight = config.weight
+
+
+class Dataset:
+    """The utterances of several sources under one index, as features and tokens; `augment` only in training."""
+
+    def __init__(
+        self,
+        sources: Sequence[SourceConfig],
+        *,
+        features: FeatureConfig,
+        tokenizer: Tokenizer,
+        statistics: FeatureStatistics | None = None,
+        augment: Sequence[AugmentationConfig] = (),
+        seed: int = 0,
+    ) -> None:
+        self.sources = [Source(source, features) for source in sources]
+        self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
+        self.log_mel = LogMel(features)
+        self.on_samples = [step.build(features.sample_rate) for step in augment if step.domain == "samples"]
+        self.on_features = [step.build(features.sample_rate) for step in augment if step.domain == "features"]
+        self.ends = np.cumsum([len(source.manifest) for source in self.sources])
+        self.durations = np.concatenate([source.manifest.durations for source in self.sources])
+        self.weights = np.concatenate(
+            [np.full(len(source.manifest), source.weight, np.float32) for source in self.sources]
+        )
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _locate(self, index: int) -> tuple[Source, int]:
+        """The source of an index, and the position in its manifest."""
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
+
+    def utterance(self, index: int) -> Utterance:
+        source, position = self._locate(index)
+        return source.manifest[position]
+
+    def num_frames(self, index: int) -> int:
+        """Frames of log-mel of an utterance, from its duration."""
+        return self.log_mel.num_frames(round(float(self.durations[index]) * self.features.sample_rate))
+
+    def samples(self, index: int) -> Float[Tensor, " sample"]:
+        utterance = self.utterance(index)
+        return torch.from_numpy(
+            read_audio(
+                Path(utterance.audio_filepath),
+                sample_rate=self.features.sample_rate,
+                offset=utterance.offset,
+                duration=utterance.duration,
+            )
+        )
+
+    def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
+        """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""
+        source, position = self._locate(index)
+        if source.shards is not None:
+            return source.shards.features(source.manifest[position].id)
+        samples = self.samples(index)
+        if generator is not None:
+            for augment in self.on_samples:
+                samples = augment(samples, generator)
+        return self.log_mel(samples)
+
+    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
+        """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index.
+
+        A fast copy that has fewer than `min_frames` frames could not hold its tokens; the plain one is used.
+        """
+        utterance = self.utterance(index)
+        generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        log_mels = self.log_mels(index, generator)
+        if len(log_mels) < min_frames:
+            log_mels = self.log_mels(index, None)
+        values = normalize(log_mels, config=self.features, statistics=self.statistics)
+        if generator is not None:
+            for augment in self.on_features:
+                values = augment(values, generator)
+        return Example(utterance.id, index, values, self.tokenizer.encode(utterance.text), utterance.duration)
+
+
+def mix_seed(*numbers: int) -> int:
+    """Independent seeds from small neighbouring numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class BatchPlan:
+    """Which utterances make each batch of an epoch: buckets of like duration, drawn anew each epoch.
+
+    Durations are jittered by up to 10 %, sorted and cut where the padded audio would pass `batch_seconds`, so
+    that padding stays small while batches differ from epoch to epoch; then the batches are shuffled.
+    """
+
+    def __init__(
+        self,
+        durations: np.ndarray,
+        *,
+        batch_seconds: float,
+        seed: int,
+        weights: np.ndarray | None = None,
+        usable: np.ndarray | None = None,
+    ) -> None:
+        self.durations, self.batch_seconds, self.seed = durations, batch_seconds, seed
+        self.weights = np.ones(len(durations), np.float32) if weights is None else weights
+        self.usable = np.arange(len(durations)) if usable is None else usable
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch, as arrays of utterance indices."""
+        return self._epoch(epoch)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - one plan lives as long as its run
+    def _epoch(self, epoch: int) -> list[np.ndarray]:
+        generator = np.random.default_rng([self.seed, epoch])
+        weights = self.weights[self.usable]
+        whole = np.floor(weights)
+        copies = whole.astype(np.int64) + (generator.random(len(weights)) < weights - whole)
+        chosen = np.repeat(self.usable, copies)
+        jitter = generator.uniform(0.9, 1.1, len(chosen))
+        chosen = chosen[np.argsort(self.durations[chosen] * jitter, kind="stable")]
+        batches = cut_batches(chosen, self.durations, self.batch_seconds)
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+    def worst(self) -> np.ndarray:
+        """The batch of the first epoch with the most padded audio."""
+        return max(self.epoch(0), key=lambda batch: (len(batch) * self.durations[batch].max(), len(batch)))
+
+
+def cut_batches(order: np.ndarray, durations: np.ndarray, batch_seconds: float) -> list[np.ndarray]:
+    """Cut an order of utterances where the longest so far times their number would pass `batch_seconds`."""
+    batches, start, longest = [], 0, 0.0
+    for end, duration in enumerate(durations[order].tolist()):
+        longest = max(longest, duration)
+        if end > start and longest * (end - start + 1) > batch_seconds:
+            batches.append(order[start:end])
+            start, longest = end, duration
+    return [*batches, order[start:]] if len(order) else []
+
+
+@dataclass(frozen=True)
+class StepBatches:
+    """What one process computes for one optimizer step."""
+
+    epoch: int
+    position: int  # of the batch in its epoch
+    batches: list[Batch]  # one for each round of gradient accumulation; some processes may have fewer
+    num_tokens: int  # labels of the whole step, over all processes: what its loss is divided by
+    is_idle: bool  # this process has no utterance in the step; its batch is there to keep step with the others
+
+
+class StepDataset(torch.utils.data.Dataset[StepBatches]):
+    """Whole steps for a torch DataLoader without its own batching: item (epoch, position) -> StepBatches."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        plan: BatchPlan,
+        *,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        min_frames: np.ndarray | None = None,
+    ) -> None:
+        self.dataset, self.plan = dataset, plan
+        self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
+        self.min_frames = min_frames
+
+    def __getitem__(self, key: tuple[int, int]) -> StepBatches:
+        epoch, position = key
+        indices = self.plan.epoch(epoch)[position]
+        mine = indices[self.rank :: self.world_size]
+        computed = mine if len(mine) else indices[:1]
+        rounds = [part for start in range(self.accumulation) if len(part := computed[start :: self.accumulation])]
+        return StepBatches(
+            epoch=epoch,
+            position=position,
+            batches=[collate([self._example(int(index), epoch) for index in part]) for part in rounds],
+            num_tokens=sum(len(self.dataset.tokenizer.encode(self.dataset.utterance(int(i)).text)) for i in indices),
+            is_idle=not len(mine),
+        )
+
+    def _example(self, index: int, epoch: int) -> Example:
+        return self.dataset.example(index, epoch, 0 if self.min_frames is None else int(self.min_frames[index]))
+
+
+class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):
+    """(epoch, position) from a starting point to the end of the last epoch."""
+
+    def __init__(self, plan: BatchPlan, *, epoch: int, position: int, num_epochs: int) -> None:
+        self.plan, self.start, self.num_epochs = plan, (epoch, position), num_epochs
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        first_epoch, first_position = self.start
+        for epoch in range(first_epoch, self.num_epochs):
+            num_batches = len(self.plan.epoch(epoch))
+            for position in range(first_position if epoch == first_epoch else 0, num_batches):
+                yield epoch, position
+
+
+class DevDataset(torch.utils.data.Dataset[Batch]):
+    """This process's share of a split, in batches of like duration, without augmentation."""
+
+    def __init__(self, dataset: Dataset, *, batch_seconds: float, rank: int = 0, world_size: int = 1) -> None:
+        self.dataset = dataset
+        order = np.argsort(dataset.durations, kind="stable")
+        self.batches = cut_batches(order, dataset.durations, batch_seconds)[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return collate([self.dataset.example(int(index)) for index in self.batches[number]])
+
+
+def open_loader(
+    dataset: torch.utils.data.Dataset, order: torch.utils.data.Sampler | None = None, *, num_workers: int
+) -> torch.utils.data.DataLoader:
+    """A loader of whole batches that keeps reading ahead, across epochs too where the order goes across them."""
+    options: dict[str, Any] = {"prefetch_factor": 4} if num_workers else {}
+    return torch.utils.data.DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+        **options,
+    )
+
+
+def _start_worker(worker: int) -> None:
+    """One thread; and the signals that ask a training to stop are its main process's to answer."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,194 @@
+"""A configuration made concrete: data, tokenizer, model and batches, the same in a training and its dry run."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr.checkpoint import write_text
+from asr.config import Config
+from asr.data import BatchPlan, Dataset, SourceConfig
+from asr.distributed import Processes
+from asr.features import FeatureStatistics
+from asr.heads.ctc import frames_needed
+from asr.manifest import Manifest
+from asr.model import Model
+from asr.run import RunFolder
+from asr.tokenizer import Tokenizer, load_tokenizer
+
+NUM_STATISTICS_UTTERANCES = 2000  # spread evenly over the training data; more change mean and deviation by < 1 %
+
+
+class DataError(ValueError):
+    """Data that a training cannot start on."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An utterance left out of training."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    config: Config
+    tokenizer: Tokenizer
+    statistics: FeatureStatistics | None
+    train: Dataset
+    dev: Dataset
+    model: Model
+    plan: BatchPlan
+    min_frames: np.ndarray  # [utterance] frames of log-mel below which an utterance's tokens do not fit
+    dropped: list[Dropped]
+
+
+def check_prepared(config: Config) -> None:
+    """Raise DataError with the command that prepares the data, when a manifest or a shard folder is not there."""
+    named = [(f"data.train.{number}", source) for number, source in enumerate(config.data.train)]
+    for key, source in [*named, ("data.dev", config.data.dev)]:
+        for name, path in (("manifest", source.manifest), ("shards", source.shards)):
+            if path is not None and not Path(path).exists():
+                remedy = f"prepare it with\n  {config.data.prepare}" if config.data.prepare else "prepare it first"
+                raise DataError(f"{key}.{name}: {path}: no such file; {remedy}")
+
+
+def data_digests(config: Config) -> dict[str, str]:
+    """SHA-256 of every manifest, by its key; what a resumed run must find unchanged."""
+    sources = {f"data.train.{number}": source for number, source in enumerate(config.data.train)}
+    return {
+        key: Manifest.read(source.manifest).digest for key, source in {**sources, "data.dev": config.data.dev}.items()
+    }
+
+
+def train_tokenizer(config: Config) -> Tokenizer:
+    """The tokenizer of the training transcripts."""
+    texts = (utterance.text for source in config.data.train for utterance in Manifest.read(source.manifest))
+    return config.tokenizer.train(texts)
+
+
+def prepare_inputs(config: Config, run: RunFolder, processes: Processes) -> tuple[Tokenizer, FeatureStatistics | None]:
+    """The run's tokenizer and feature statistics: made once by the first process, read by all, checked on resume."""
+    if processes.is_first:
+        record = run.read_record()
+        if not run.tokenizer_path.exists() or "tokenizer" not in record:
+            train_tokenizer(config).save(run.tokenizer_path)
+            run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
+        if config.features.normalization == "global" and not run.statistics_path.exists():
+            measure_statistics(config, load_tokenizer(run.tokenizer_path)).save(run.statistics_path)
+    processes.wait()
+    tokenizer = load_tokenizer(run.tokenizer_path)
+    recorded = run.read_record()["tokenizer"]
+    if tokenizer.digest != recorded:
+        raise DataError(
+            f"{run.tokenizer_path}: the tokenizer is another than this run began with (digest {tokenizer.digest[:12]}..., "
+            f"run.json says {recorded[:12]}...); put the old one back, or start a new run"
+        )
+    is_global = config.features.normalization == "global"
+    return tokenizer, FeatureStatistics.load(run.statistics_path) if is_global else None
+
+
+def build_experiment(config: Config, tokenizer: Tokenizer, statistics: FeatureStatistics | None) -> Experiment:
+    """Everything a training needs; raises DataError where too little is left to train on."""
+
+    def dataset(sources: tuple[SourceConfig, ...], *, is_training: bool) -> Dataset:
+        return Dataset(
+            sources,
+            features=config.features,
+            tokenizer=tokenizer,
+            statistics=statistics,
+            augment=config.augment if is_training else (),
+            seed=config.seed,
+        )
+
+    train = dataset(config.data.train, is_training=True)
+    dev = dataset((config.data.dev,), is_training=False)
+    with seeded(config.seed):
+        model = Model(
+            num_mels=config.features.num_mels,
+            encoder=config.encoder,
+            heads=config.heads,
+            vocabulary_size=tokenizer.vocabulary_size,
+        )
+    min_frames, dropped = find_unfit(train, model, max_duration=config.data.max_duration)
+    usable = np.flatnonzero(min_frames >= 0)
+    if not len(usable):
+        raise DataError(
+            f"data.train: none of the {len(train)} utterances can be trained on; the first: {dropped[0].id}: "
+            f"{dropped[0].reason}"
+        )
+    plan = BatchPlan(
+        train.durations,
+        batch_seconds=config.data.batch_seconds,
+        seed=config.seed,
+        weights=train.weights,
+        usable=usable,
+    )
+    return Experiment(config, tokenizer, statistics, train, dev, model, plan, min_frames, dropped)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's own generator set to a seed inside the block, as its layers' initialisation and dropout need."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistics:
+    """Mean and deviation of the un-normalised log-mels of utterances spread evenly over the training data."""
+    dataset = Dataset(config.data.train, features=config.features, tokenizer=tokenizer, seed=config.seed)
+    number = min(len(dataset), NUM_STATISTICS_UTTERANCES)
+    chosen = np.linspace(0, len(dataset) - 1, number).round().astype(int)
+    return FeatureStatistics.from_features(dataset.log_mels(int(index), None) for index in chosen)
+
+
+def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[np.ndarray, list[Dropped]]:
+    """For each utterance the fewest log-mel frames its tokens fit in, -1 where it is left out; and those, with why.
+
+    CTC gives an utterance whose tokens do not fit its encodings a probability of zero: an infinite loss. Such
+    utterances are found here and named, not silently zeroed in the loss.
+    """
+    needed = np.zeros(len(dataset), np.int64)
+    dropped = []
+    enough = _frames_for_encodings(model)
+    for index in range(len(dataset)):
+        utterance = dataset.utterance(index)
+        tokens = dataset.tokenizer.encode(utterance.text)
+        frames = dataset.num_frames(index)
+        needed[index] = enough(max(1, frames_needed(tokens)))
+        reason = None
+        if not tokens:
+            reason = "the transcript is empty"
+        elif utterance.duration > max_duration:
+            reason = f"{utterance.duration:.1f} s is longer than data.max_duration ({max_duration:g} s)"
+        elif frames < needed[index]:
+            reason = f"its {len(tokens)} tokens need {needed[index]} frames of log-mel; it has {frames}"
+        if reason is not None:
+            needed[index] = -1
+            dropped.append(Dropped(utterance.id, reason))
+    return needed, dropped
+
+
+def _frames_for_encodings(model: Model) -> Callable[[int], int]:
+    """The fewest frames of log-mel that give so many encodings, by search over the encoder's own arithmetic."""
+    table = np.zeros(1, np.int64)  # the encodings that 0, 1, 2 ... frames give
+
+    def fewest_frames(num_encodings: int) -> int:
+        nonlocal table
+        while table[-1] < num_encodings:
+            table = model.encoder.output_lengths(torch.arange(64 + 2 * len(table))).numpy()  # type: ignore[operator]
+        return int(np.searchsorted(table, num_encodings))
+
+    return fewest_frames
+
+
+def write_dropped(run: RunFolder, dropped: list[Dropped]) -> None:
+    """RUN/dropped.jsonl: every utterance left out, with its reason."""
+    lines = [json.dumps({"id": item.id, "reason": item.reason}, ensure_ascii=False) for item in dropped]
+    write_text(run.path / "dropped.jsonl", "".join(f"{line}\n" for line in lines))

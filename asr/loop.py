@@ -1,0 +1,277 @@
+"""The training loop. Reading order: `train`, `run_epochs`, `compute_step`, `finish_epoch`, `finish`."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asr.checkpoint import load_newest_checkpoint, write_tensors
+from asr.config import Config
+from asr.data import Batch, DevDataset, StepBatches, StepDataset, StepOrder, mix_seed, open_loader
+from asr.distributed import Processes
+from asr.experiment import build_experiment, data_digests, prepare_inputs, write_dropped
+from asr.model_card import write_model_card
+from asr.optim import average_weights, set_learning_rate
+from asr.plan import describe
+from asr.progress import Stopwatch, drop_weights_of_other_epochs
+from asr.run import RunFolder
+from asr.runtime import EXIT_OK
+from asr.training import Training, start_lines, start_training
+from asr.validation import DevScore, shown_utterances, validate
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on."""
+
+
+def train(config: Config, processes: Processes) -> int:
+    """Train from the start or from the newest checkpoint, to the end or until a signal; give the exit code."""
+    torch.set_num_threads(config.train.num_threads)
+    run = RunFolder(Path(config.run_dir))
+    with run.claim(config, data_digests(config)) if processes.is_first else contextlib.nullcontext():
+        tokenizer, statistics = prepare_inputs(config, run, processes)
+        experiment = build_experiment(config, tokenizer, statistics)
+        checkpoint, notes = load_newest_checkpoint(run.checkpoints_path) if processes.is_first else (None, [])
+        training = start_training(experiment, run, processes, processes.gather(checkpoint)[0])
+        if processes.is_first:
+            write_dropped(run, experiment.dropped)
+            print(*notes, *describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
+        with _answering_signals(training):
+            run_epochs(training)
+        code = finish(training) if training.stop_signal is None else 128 + training.stop_signal
+        training.tracker.finish(code)
+        if training.stop_signal is not None and processes.is_first:
+            print(f"stopped by signal {training.stop_signal} at step {training.progress.step}; rerun to go on")
+        return code
+
+
+def run_epochs(training: Training) -> None:
+    """One optimizer step after the other; after each epoch the dev score; checkpoints in between."""
+    config, progress, plan = training.config.train, training.progress, training.experiment.plan
+    if is_over(training):
+        return
+    steps = StepDataset(
+        training.experiment.train,
+        plan,
+        accumulation=config.accumulation,
+        rank=training.processes.rank,
+        world_size=training.processes.world_size,
+        min_frames=training.experiment.min_frames,
+    )
+    order = StepOrder(plan, epoch=progress.epoch, position=progress.position, num_epochs=config.max_epochs)
+    loader = open_loader(steps, order, num_workers=training.config.data.num_workers)
+    watch = Stopwatch()
+    for step in watch.waiting(_saving_on_bad_data(training, loader)):
+        compute_step(training, step)
+        watch.audio_seconds += sum(batch.audio_seconds for batch in step.batches) * training.processes.world_size
+        progress.step += 1
+        progress.position += 1
+        if progress.step % config.log_every_steps == 0:
+            log_interval(training, watch)
+        if progress.position == len(plan.epoch(progress.epoch)) or progress.step == config.max_steps:
+            finish_epoch(training)
+            save(training)
+            watch.restart()
+            if is_over(training):
+                return
+        elif progress.step % config.checkpoint_every_steps == 0:
+            save(training)
+        if training.asked_to_stop():
+            save(training)
+            return
+
+
+def compute_step(training: Training, step: StepBatches) -> None:
+    """Forward, backward, clip, update: the gradient of the mean loss of a token over all processes.
+
+    A step whose loss or gradient is not finite changes nothing; its utterances are named, and so many in a row
+    stop the training.
+    """
+    config, progress, learner = training.config, training.progress, training.learner
+    num_batches = len(training.experiment.plan.epoch(step.epoch))
+    share = (step.epoch + step.position / num_batches) / config.train.max_epochs
+    factor = config.optim.schedule.factor(progress.step, share)
+    set_learning_rate(learner.optimizer, config.optim.learning_rate * factor)
+    # Dropout draws from torch's own generator; seeding it for each step makes a resumed step the same step.
+    torch.manual_seed(mix_seed(config.seed, progress.step, training.processes.rank))
+
+    learner.optimizer.zero_grad(set_to_none=True)
+    scale = 0.0 if step.is_idle else training.processes.world_size / step.num_tokens  # the group takes the mean
+    losses = []
+    for number, batch in enumerate(step.batches):
+        with training.syncing_gradients(number == len(step.batches) - 1):
+            batch_losses = _losses(training, batch)
+            learner.scaler.scale(batch_losses.sum() * scale).backward()
+        losses.append(batch_losses.detach().double())
+    learner.scaler.unscale_(learner.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), config.optim.clip_norm).double()
+
+    total = 0.0 if step.is_idle else float(torch.cat(losses).sum())
+    (total,) = training.processes.sum([total])
+    if bool(norm.isfinite()) and abs(total) < float("inf"):
+        learner.scaler.step(learner.optimizer)
+        if learner.average is not None:
+            learner.average.update(learner.model, progress.step)
+        progress.count_step(loss=total, num_tokens=step.num_tokens, norm=float(norm))
+    else:
+        _skip_step(training, step, losses)
+    learner.scaler.update()
+
+
+def _losses(training: Training, batch: Batch) -> Tensor:
+    moved = batch.to(training.processes.device)
+    with training.autocast():
+        return training.stepper(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+
+
+def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> None:
+    """Name the utterances of a step without a finite gradient; raise after too many in a row."""
+    ids = [identity for batch in step.batches for identity in batch.ids]
+    finite = [flag for part in losses for flag in part.isfinite().tolist()]
+    guilty = [identity for identity, is_finite in zip(ids, finite, strict=True) if not is_finite]
+    everybodys = [part for part in training.processes.gather(guilty) if part] or training.processes.gather(ids)
+    named = sorted({identity for part in everybodys for identity in part})
+    training.progress.bad_steps += 1
+    shown = ", ".join(named[:10]) + (f" and {len(named) - 10} more" if len(named) > 10 else "")
+    message = f"step {training.progress.step}: the loss or its gradient is not finite; utterances: {shown}"
+    if training.progress.bad_steps >= training.config.train.max_bad_steps:
+        raise TrainingError(
+            f"{message}; {training.progress.bad_steps} steps in a row, so the training stops. The last checkpoint is "
+            "whole. Lower optim.learning_rate, set train.precision=fp32, or look at these utterances"
+        )
+    if training.processes.is_first:
+        print(f"{message}; the step is skipped", file=sys.stderr, flush=True)
+
+
+def log_interval(training: Training, watch: Stopwatch) -> None:
+    """One line of the log: means since the last one."""
+    means = training.progress.take_interval()
+    if training.processes.is_first:
+        rate = training.learner.optimizer.param_groups[0]["lr"]
+        where = {"train/epoch": training.progress.epoch, "train/learning_rate": rate}
+        training.tracker.log({**where, **means, **watch.speed()}, step=training.progress.step)
+    watch.restart()
+
+
+def finish_epoch(training: Training) -> None:
+    """Turn to the next epoch; where this one is scored, keep its weights if they are among the best."""
+    config, progress = training.config.train, training.progress
+    epoch = progress.epoch
+    progress.epoch, progress.position = epoch + 1, 0
+    is_last = progress.epoch == config.max_epochs or progress.step == config.max_steps
+    if progress.epoch % config.evaluate_every_epochs and not is_last:
+        return
+    score = score_dev(training)
+    progress.scores.append({"epoch": epoch, "wer": score.words.rate, "cer": score.characters.rate, "loss": score.loss})
+    if training.processes.is_first:
+        _keep_if_among_best(training, epoch)
+        best_wer = progress.best_scores(1)[0]["wer"]
+        logged = {"train/epoch": progress.epoch, **score.logged(), "dev/best_wer": best_wer}
+        training.tracker.log(logged, step=progress.step)
+        rows = shown_utterances(training.experiment, score, training.config.tracking.num_utterances)
+        training.tracker.log_utterances(rows, step=progress.step)
+
+
+def _keep_if_among_best(training: Training, epoch: int) -> None:
+    run, best = training.run, training.progress.best_scores(training.config.train.average_best)
+    if any(kept["epoch"] == epoch for kept in best):
+        weights = training.scoring_model.state_dict()
+        run.best_path(epoch).parent.mkdir(exist_ok=True)
+        write_tensors(run.best_path(epoch), weights)
+        drop_weights_of_other_epochs(run, [kept["epoch"] for kept in best])
+        if best[0]["epoch"] == epoch:
+            run.write_model(weights)
+
+
+def score_dev(training: Training) -> DevScore:
+    """The dev score of the weights as they are now, or of their moving average."""
+    processes = training.processes
+    if training.learner.average is not None:
+        training.scoring_model.load_state_dict(training.learner.average.weights)
+    share = DevDataset(
+        training.experiment.dev,
+        batch_seconds=training.config.data.batch_seconds,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+    loader = open_loader(share, num_workers=min(training.config.data.num_workers, len(share)))
+    with training.autocast():
+        return validate(training.scoring_model, loader, experiment=training.experiment, processes=processes)
+
+
+def finish(training: Training) -> int:
+    """Average the weights of the best epochs, keep that where dev agrees, write the model card; the exit code."""
+    progress, run = training.progress, training.run
+    best = progress.best_scores(training.config.train.average_best)
+    averaged = average_weights(load_file(run.best_path(score["epoch"])) for score in best)
+    if training.learner.average is not None:
+        training.learner.average.weights = averaged
+    training.scoring_model.load_state_dict(averaged)
+    score = score_dev(training)
+    figures = {"wer": score.words.rate, "cer": score.characters.rate, "loss": score.loss}
+    chosen = f"the mean of the {len(best)} best epochs"
+    if score.rank > (best[0]["wer"], best[0]["cer"], best[0]["loss"]):
+        averaged = load_file(run.best_path(best[0]["epoch"]))
+        figures, chosen = best[0], f"those of epoch {best[0]['epoch'] + 1}"
+    if training.processes.is_first:
+        run.write_model(averaged)
+        run.write_record({"steps": progress.step, "dev": figures, "weights": chosen})
+        write_model_card(run, training.experiment, figures=figures, weights=chosen)
+        training.tracker.log({f"final/dev_{name}": figures[name] for name in ("wer", "cer")}, step=progress.step)
+        print(f"done: {progress.step} steps; dev WER {figures['wer']:.2%}, CER {figures['cer']:.2%} with {chosen}")
+        print(f"the run is in {run.path}", flush=True)
+    return EXIT_OK
+
+
+def is_over(training: Training) -> bool:
+    config, progress = training.config.train, training.progress
+    patience = config.early_stopping_epochs
+    return (
+        progress.epoch >= config.max_epochs
+        or (config.max_steps is not None and progress.step >= config.max_steps)
+        or (patience is not None and progress.epochs_since_best >= patience)
+    )
+
+
+def save(training: Training) -> None:
+    """A checkpoint of everything that learns; the first process writes, the others wait for it."""
+    if training.processes.is_first:
+        training.learner.save(training.run, training.progress)
+    training.processes.wait()
+
+
+def _saving_on_bad_data(training: Training, loader: Iterable[StepBatches]) -> Iterator[StepBatches]:
+    """The loader's steps; when an utterance cannot be read, what was learnt so far is saved first."""
+    try:
+        yield from loader
+    except ValueError as error:
+        if training.progress.step and training.processes.is_first:
+            training.learner.save(training.run, training.progress)
+        # A worker's error comes with its traceback in front; the last line is the error.
+        raise TrainingError(
+            f"{str(error).strip().splitlines()[-1]}\nThe training stopped at step {training.progress.step}; mend the "
+            "recording, or prepare the corpus again without it"
+        ) from error
+
+
+@contextlib.contextmanager
+def _answering_signals(training: Training) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the loop to save and stop after the step it is in; a second one ends at once."""
+
+    def ask(number: int, frame: object) -> None:
+        training.stop_signal = number
+        signal.signal(number, before[number])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

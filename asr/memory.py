@@ -1,0 +1,107 @@
+"""What a training will need, before its first step: parameters, multiply-adds, and the memory of the worst batch."""
+
+import resource
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asr.data import Batch
+from asr.distributed import autocast
+from asr.experiment import Experiment
+from asr.tokenizer import PAD_ID
+
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The batch with the most padded audio, and what computing it took."""
+
+    num_utterances: int
+    num_frames: int  # of log-mel, of the longest
+    peak_bytes: int  # of the device: allocated on CUDA, resident in the process on a CPU
+
+    def __str__(self) -> str:
+        return (
+            f"worst batch: {self.num_utterances} utterances x {self.num_frames} frames, "
+            f"peak memory {self.peak_bytes / GIBIBYTE:.2f} GiB"
+        )
+
+
+def worst_batch(experiment: Experiment, *, accumulation: int, world_size: int) -> Batch:
+    """The largest part of a step that one process computes, with silence for features."""
+    indices = experiment.plan.worst()[:: accumulation * world_size]
+    tokens = [experiment.tokenizer.encode(experiment.train.utterance(int(index)).text) for index in indices]
+    lengths = torch.tensor([experiment.train.num_frames(int(index)) for index in indices])
+    padded = torch.full((len(indices), max(map(len, tokens))), PAD_ID)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = torch.tensor(ids)
+    return Batch(
+        ids=[experiment.train.utterance(int(index)).id for index in indices],
+        indices=indices.tolist(),
+        features=torch.zeros(len(indices), int(lengths.max()), experiment.config.features.num_mels),
+        feature_lengths=lengths,
+        tokens=padded,
+        token_lengths=torch.tensor([len(ids) for ids in tokens]),
+        audio_seconds=float(np.sum(experiment.train.durations[indices])),
+    )
+
+
+def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, precision: str) -> MemoryPlan:
+    """One forward and backward pass over the worst batch; its gradients are dropped.
+
+    Raises ValueError with the keys to change where the memory does not suffice.
+    """
+    on_cuda = device.type == "cuda"
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    moved = batch.to(device)
+    try:
+        with autocast(precision, device):
+            losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+        losses.sum().backward()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ValueError(
+            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) does not "
+            f"fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
+        ) from None
+    finally:
+        model.zero_grad(set_to_none=True)
+    peak = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
+    return MemoryPlan(num_utterances=len(batch.ids), num_frames=batch.features.shape[1], peak_bytes=peak)
+
+
+def _peak_resident_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor) -> int:
+    """Multiply-adds of one encoding with all heads' scores: each weight, as often as it is used.
+
+    A matrix of a linear or a recurrent layer is used once a frame of that layer's output, a convolution's kernel
+    once an output position.
+    """
+    counted = 0
+
+    def count(module: nn.Module, inputs: tuple, output) -> None:
+        nonlocal counted
+        first = output[0] if isinstance(output, tuple) else output
+        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() >= 2)
+        if isinstance(module, nn.Conv2d):
+            positions = first.shape[0] * first.shape[2] * first.shape[3]
+        else:
+            positions = first.numel() // first.shape[-1]
+        counted += weights * positions
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            encodings, _ = model.encode(features, lengths)  # type: ignore[operator]
+            for head in model.heads:  # type: ignore[union-attr]
+                head(encodings)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted

@@ -1,0 +1,146 @@
+"""A run folder: what a training leaves behind, and what everything after it reads.
+
+config.yaml                     the whole configuration, defaults included
+run.json                        SHA-256 of the weights, digests of tokenizer and data, feature settings
+model.safetensors               the weights to use: those of the best dev WER so far, at the end their average
+tokenizer/                      tokenizer.json, and sentencepiece.model where it is one
+feature_statistics.safetensors  mean and deviation of each mel, for global normalisation
+metrics.jsonl                   what was logged, one line a step
+dropped.jsonl                   utterances left out of training, each with its reason
+README.md                       the model card, with the figures of the run
+checkpoints/ best/ wandb/       to resume from, to average, to look at
+"""
+
+import fcntl
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from torch import Tensor
+
+from asr.checkpoint import file_digest, write_tensors, write_text
+from asr.config import Config, load_config
+
+# Keys that may change between the calls that make up one run: they decide where it computes and what is
+# written down, never what is learnt.
+FREE_KEYS = (
+    "data.num_workers",
+    "data.prepare",
+    "train.checkpoint_every_steps",
+    "train.device",
+    "train.max_steps",
+    "tracking",
+    "run_dir",
+)
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.path / "tokenizer"
+
+    @property
+    def statistics_path(self) -> Path:
+        return self.path / "feature_statistics.safetensors"
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def card_path(self) -> Path:
+        return self.path / "README.md"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    def best_path(self, epoch: int) -> Path:
+        return self.path / "best" / f"epoch-{epoch:04d}.safetensors"
+
+    def claim(self, config: Config, digests: Mapping[str, str]) -> IO[str]:
+        """Make the folder this process's own and check that it holds the same experiment, or none yet.
+
+        `digests` are those of the data and the tokenizer. The lock lasts until the returned file is closed or the
+        process ends, in whatever way (a POSIX lock, so that worker processes do not hold it on).
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise RunError(
+                f"{self.path}: another training is writing to this run folder; wait for it, or give this one its "
+                "own with run_dir=runs/other"
+            ) from None
+        if self.config_path.exists():
+            self._check_same(config, digests)
+        else:
+            write_text(self.config_path, config.to_yaml())
+            self.write_record(dict(digests))
+        return lock
+
+    def _check_same(self, config: Config, digests: Mapping[str, str]) -> None:
+        before = flatten(load_config(self.config_path).to_dict())
+        now = flatten(config.to_dict())
+        changed = [
+            f"  {key}: was {before.get(key)!r}, is now {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
+        ]
+        record = self.read_record()
+        changed += [
+            f"  {name}: the content was {record[name][:12]}..., is now {digest[:12]}..."
+            for name, digest in digests.items()
+            if name in record and record[name] != digest
+        ]
+        if changed:
+            raise RunError(
+                f"{self.path}: holds a run of another experiment:\n" + "\n".join(changed) + "\n"
+                f"Give this one its own folder (run_dir=...), start from those weights (init_from={self.path}), "
+                "or remove the folder"
+            )
+
+    def read_record(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.record_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.record_path}: cannot be read ({error}); is this a run of asr.train?") from None
+
+    def write_record(self, values: Mapping[str, Any]) -> None:
+        """Add values to run.json."""
+        record = self.read_record() if self.record_path.exists() else {}
+        write_text(self.record_path, json.dumps({**record, **values}, indent=1) + "\n")
+
+    def write_model(self, weights: Mapping[str, Tensor]) -> None:
+        """The weights to use from now on, and their checksum."""
+        write_tensors(self.model_path, weights)
+        self.write_record({"model": file_digest(self.model_path)})
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested sections and lists to `a.b.0.c` -> value."""
+    children = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    leaves: dict[str, Any] = {}
+    for key, value in children:
+        nested = isinstance(value, dict | list) and value
+        leaves.update(flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return leaves

@@ -1,0 +1,36 @@
+"""Train a recogniser: python -m asr.train conf/bilstm_ctc.yaml [key=value ...]
+
+The same command goes on where a run was interrupted. The loop itself is asr/loop.py, kept apart so that this
+program answers --help without loading torch.
+"""
+
+import argparse
+from pathlib import Path
+
+from asr.runtime import run_program
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m asr.train", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="the experiment, such as conf/bilstm_ctc.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as optim.learning_rate=1e-3")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")
+    options = parser.parse_intermixed_args(arguments)
+
+    from asr.config import load_config
+    from asr.distributed import start_processes
+    from asr.experiment import check_prepared
+    from asr.loop import train
+    from asr.plan import dry_run
+
+    config = load_config(options.config, options.overrides)
+    check_prepared(config)
+    processes = start_processes(config.train.device)
+    try:
+        return dry_run(config, processes) if options.dry_run else train(config, processes)
+    finally:
+        processes.close()
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,111 @@
+"""What the training loop works with, and how it starts: fresh, from a checkpoint, or from another run's weights."""
+
+import contextlib
+import copy
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from asr.checkpoint import Checkpoint
+from asr.config import Config
+from asr.distributed import Processes, autocast
+from asr.experiment import Experiment
+from asr.model import Model
+from asr.optim import ExponentialAverage
+from asr.progress import Learner, Progress
+from asr.run import RunFolder
+from asr.tokenizer import load_tokenizer
+from asr.tracking import Tracker, TrackerGroup, open_tracker
+from asr.transfer import Transfer, transfer_weights
+
+
+@dataclass
+class Training:
+    config: Config
+    processes: Processes
+    run: RunFolder
+    experiment: Experiment
+    learner: Learner
+    stepper: nn.Module  # the model, compiled or distributed where asked for
+    scoring_model: Model  # what dev is scored with: the model, or a copy that holds the averaged weights
+    tracker: Tracker
+    progress: Progress
+    transfer: Transfer | None  # what was taken from another run
+    stop_signal: int | None = None  # the signal that asked to stop
+
+    def autocast(self) -> torch.autocast:
+        return autocast(self.config.train.precision, self.processes.device)
+
+    def syncing_gradients(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        """Processes exchange gradients in the last backward pass of a step only."""
+        if isinstance(self.stepper, DistributedDataParallel) and not is_last:
+            return self.stepper.no_sync()
+        return contextlib.nullcontext()
+
+    def asked_to_stop(self) -> bool:
+        """Whether any process got a signal; all of them then stop after the same step."""
+        (asked,) = self.processes.sum([float(self.stop_signal is not None)])
+        if asked and self.stop_signal is None:
+            self.stop_signal = signal.SIGTERM
+        return bool(asked)
+
+
+def start_training(
+    experiment: Experiment, run: RunFolder, processes: Processes, checkpoint: Checkpoint | None
+) -> Training:
+    """Everything on its device, with the weights and moments of the checkpoint where there is one."""
+    config, model = experiment.config, experiment.model
+    transfer = None
+    if config.init_from and checkpoint is None:
+        transfer = _take_weights(experiment, RunFolder(Path(config.init_from)))
+    model.to(processes.device).train()
+    learner = Learner(
+        model=model,
+        optimizer=config.optim.build(model),
+        scaler=torch.amp.GradScaler(
+            processes.device.type, init_scale=2.0**12, enabled=config.train.precision == "fp16"
+        ),
+        average=ExponentialAverage(model, config.train.ema_decay) if config.train.ema_decay else None,
+    )
+    progress = learner.restore(checkpoint) if checkpoint else Progress()
+    stepper: nn.Module = torch.compile(model) if config.train.compile else model  # type: ignore[assignment]
+    if processes.world_size > 1:
+        stepper = DistributedDataParallel(stepper)
+    return Training(
+        config=config,
+        processes=processes,
+        run=run,
+        experiment=experiment,
+        learner=learner,
+        stepper=stepper,
+        scoring_model=copy.deepcopy(model) if learner.average else model,
+        tracker=open_tracker(config.tracking, run.path, config.to_dict(), progress.step)
+        if processes.is_first
+        else TrackerGroup([]),
+        progress=progress,
+        transfer=transfer,
+    )
+
+
+def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
+    return transfer_weights(
+        experiment.model,
+        load_file(source.model_path),
+        pieces=experiment.tokenizer.pieces,
+        pieces_before=load_tokenizer(source.tokenizer_path).pieces,
+    )
+
+
+def start_lines(training: Training) -> list[str]:
+    """Where the weights come from, for the user."""
+    progress = training.progress
+    if training.transfer is not None:
+        return [f"init_from {training.config.init_from}: {training.transfer}"]
+    if progress.step:
+        return [f"resuming at step {progress.step} (epoch {progress.epoch + 1}, batch {progress.position + 1})"]
+    return []

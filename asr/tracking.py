@@ -240,6 +240,7 @@ class WandbTracker:
         self._warn, self._finish_seconds = warn, finish_seconds
         self._run: Any = None
         self._failed = False
+        self._giving_up = threading.Lock()  # either thread may find out first
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
         # Takes back wandb's hook at exit, which would wait for a service that is gone, or print its traceback.
         self._teardown = threading.Thread(target=_tear_down_wandb, name="wandb teardown", daemon=True)
@@ -318,9 +319,10 @@ class WandbTracker:
         self._run.define_metric("*", step_metric="step")
 
     def _give_up(self, reason: str) -> None:
-        if self._failed:
-            return
-        self._failed = True
+        with self._giving_up:
+            if self._failed:
+                return
+            self._failed = True
         self._warn(f"wandb: {reason}; the run goes on without it")
         self._teardown.start()
 

@@ -160,10 +160,18 @@ def _group(entry: Entry, by: str) -> str:
 
 
 def split_up(entries: list[Entry], arguments: argparse.Namespace, *, dropped: Iterable[Dropped] = ()) -> Corpus:
-    """Carve test, then dev, out of a corpus that comes in one piece."""
+    """Carve test, then dev, out of a corpus that comes in one piece.
+
+    Raises:
+        CorpusError: the shares leave nothing for training; and as `carve`.
+    """
+    if arguments.dev_share + arguments.test_share >= 1:
+        raise CorpusError(
+            f"--dev-share {arguments.dev_share} and --test-share {arguments.test_share}; expected a sum below 1"
+        )
     rest, test = carve(entries, name="test", share=arguments.test_share, by=arguments.split_by)
     dev_share = arguments.dev_share / (1 - arguments.test_share)
-    train, dev = carve(rest, name="dev", share=min(dev_share, 1.0), by=arguments.split_by)
+    train, dev = carve(rest, name="dev", share=dev_share, by=arguments.split_by)
     return Corpus(
         {"train": train, "dev": dev, "test": test}, tuple(dropped), shares_speakers=arguments.split_by != "speaker"
     )

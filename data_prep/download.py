@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import ssl
 import tarfile
 import time
 import urllib.error
@@ -58,31 +59,42 @@ def download(url: str, path: Path, *, checksum: str | None) -> None:
         raise DownloadError(f"{url}: expected an http or https address")
     if not path.is_file():
         part = path.with_name(path.name + ".part")
-        num_failures = 0
-        while not _fetch_rest(url, part, wait=min(num_failures, 1) * 2 ** (num_failures - 1)):
-            num_failures += 1
-            if num_failures >= NUM_TRIES:
-                raise DownloadError(f"{url}: the connection broke {NUM_TRIES} times; run the same command to go on")
+        _fetch_all(url, part)
         part.replace(path)
         _tag_of(part).unlink(missing_ok=True)
     _check(url, path, checksum)
 
 
-def _fetch_rest(url: str, part: Path, *, wait: float) -> bool:
-    """Fetch what is missing of a file, after `wait` seconds; say whether it is whole now."""
-    time.sleep(wait)
-    have = part.stat().st_size if part.is_file() else 0
+def _fetch_all(url: str, part: Path) -> None:
+    """Try until the file is whole; tries that bring something do not count."""
+    num_failures, size = 0, _size(part)
+    while not _fetch_rest(url, part):
+        num_failures = 0 if _size(part) > size else num_failures + 1
+        size = _size(part)
+        if num_failures == NUM_TRIES:
+            raise DownloadError(f"{url}: the connection broke {NUM_TRIES} times; run the same command to go on")
+        time.sleep(2**num_failures)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _fetch_rest(url: str, part: Path) -> bool:
+    """Fetch what is missing of a file; say whether it is whole now."""
+    have = _size(part)
     tag_file = _tag_of(part)
     headers = {"User-Agent": "earshot", "Accept-Encoding": "identity"}
-    if have and tag_file.is_file():
+    if have and (tag := tag_file.read_text() if tag_file.is_file() else ""):
         # If the file changed meanwhile, the server sends it whole instead of the rest of another one.
-        headers |= {"Range": f"bytes={have}-", "If-Range": tag_file.read_text()}
+        headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-            tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-            if tag and not tag.startswith("W/"):
-                tag_file.write_text(tag)
+            if not resumed:
+                part.write_bytes(b"")  # before the new tag: killed in between, old bytes must not pass for the new file
+            tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or "W/"
+            tag_file.write_text("" if tag.startswith("W/") else tag)
             length = response.headers.get("Content-Length")
             total = int(length) + have * resumed if length else None
             _copy(response, part, start=have * resumed, total=total)
@@ -92,7 +104,7 @@ def _fetch_rest(url: str, part: Path, *, wait: float) -> bool:
             part.unlink()  # as long as the whole, or longer: not to be told apart from damage
             return False
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}; expected the file") from error
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError) as error:
         say(f"{url}: {error}")
         return False
 

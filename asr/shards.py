@@ -71,7 +71,7 @@ class ShardIndex:
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
             raise ShardError(f"{path}: not an index of features ({error}); extract them again") from error
 
-    def with_shard(self, number: int, entry: ShardEntry) -> ShardIndex:
+    def with_shard(self, number: int, entry: ShardEntry | None) -> ShardIndex:
         return replace(self, shards=(*self.shards[:number], entry, *self.shards[number + 1 :]))
 
 

@@ -30,9 +30,7 @@ from asr.section import Section
 METRICS_FILE = "metrics.jsonl"
 SPEED_FILE = "speed.jsonl"
 SPEED_PREFIX = "speed/"
-WANDB_FINISH_SECONDS = 60.0
-"""How long the end of a run waits for wandb to write (and online: upload) what it still holds."""
-
+WANDB_FINISH_SECONDS = 60.0  # the end of a run waits so long for wandb to write (online: upload) what it holds
 _TEARDOWN_SECONDS = 1.0
 _MAX_WAITING = 1000  # calls waiting for wandb; more means that it hangs
 _NUM_SHOWN = 3  # utterances on the console
@@ -288,8 +286,7 @@ class WandbTracker:
         # The audio of tables waits for `wandb sync` in the run folder, not in the user's home.
         os.environ.setdefault("WANDB_DATA_DIR", str(folder.absolute()))
         if self._config.mode == "online":
-            failure = _attempt(lambda: self._init("online"))
-            if failure is None:
+            if (failure := _attempt(lambda: self._init("online"))) is None:
                 return
             self._warn(f"wandb: not online ({_one_line(failure)}); recording offline, `wandb sync` uploads it later")
         self._init("offline")
@@ -390,7 +387,7 @@ def mark_errors(alignment: Sequence[tuple[str, str]]) -> str:
 
 
 def _picture(log_mel: Float[np.ndarray, "frame mel"]) -> np.ndarray:
-    """Grey levels [mel, frame], time to the right, high mels on top, loud dark, as spectrograms are printed."""
+    """Grey levels [mel, frame]: time to the right, high mels on top, loud is dark."""
     low, high = float(log_mel.min()), float(log_mel.max())
     loudness = (log_mel.T[::-1] - low) / max(high - low, 1e-6)
     return np.rint(255 * (1 - loudness)).astype(np.uint8)

@@ -95,7 +95,7 @@ class RunFolder:
             self._check_same(config, digests)
         else:
             write_text(self.config_path, config.to_yaml())
-            self.write_record(dict(digests))
+            self.write_record({**digests, "features": config.features.model_dump(mode="json")})
         return lock
 
     def _check_same(self, config: Config, digests: Mapping[str, str]) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tones import write_config, write_tone_corpus
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -24,3 +26,15 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real recordings in {SHARED_DATA}, which are not part of the repository")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.jsonl and dev.jsonl that a tiny model learns in seconds; not to be written to."""
+    return write_tone_corpus(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture
+def tone_config(tone_corpus: Path, tmp_path: Path) -> Path:
+    """A configuration file that trains on it."""
+    return write_config(tmp_path / "tones.yaml", tone_corpus)

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files", "text", "audio", "distributed"},
+    {"section", "runtime", "files"},
+    {"text", "audio", "distributed"},
     {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
     {"shards", "optim"},
     {"encoders"},

@@ -1,5 +1,6 @@
 """The CTC head: encodings to log-probabilities of tokens and blank, and the loss over all alignments."""
 
+import itertools
 from typing import Literal
 
 import torch
@@ -26,7 +27,7 @@ class LabelError(ValueError):
 
 def frames_needed(tokens: list[int]) -> int:
     """The fewest encodings CTC can spell these tokens in: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(left == right for left, right in zip(tokens, tokens[1:]))
+    return len(tokens) + sum(left == right for left, right in itertools.pairwise(tokens))
 
 
 class CTCHead(nn.Module):

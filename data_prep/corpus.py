@@ -125,11 +125,11 @@ def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[li
     Raises:
         CorpusError: no speakers to split by, or a single group.
     """
+    if not share or not entries:
+        return entries, []
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_group(entry, by), []).append(entry)
-    if not share or not entries:
-        return entries, []
     if len(groups) < 2:
         raise CorpusError(
             f"{name}: one {by} in all ('{next(iter(groups))}'); expected two or more to carve it from; "

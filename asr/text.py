@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-# Replaced before NFKC, which would turn an acute accent used as an apostrophe into a space.
+# Replaced before NFKC, which would turn an acute accent used as an apostrophe into a space, and after (ŉ holds one).
 APOSTROPHES = dict.fromkeys(map(ord, "’‘‛ʼʻ`´′＇"), "'")
 APOSTROPHE_OUTSIDE_A_WORD = re.compile(r"(?<!\w)'|'(?!\w)")
 
@@ -15,11 +15,21 @@ def normalize_transcript(text: str) -> str:
     inside a word; what is invisible (a soft hyphen) goes; any other character parts words. Applying it twice changes
     nothing.
     """
-    text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).lower()
-    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    kept = "".join(map(_kept, unicodedata.normalize("NFKC", visible)))
-    return " ".join(APOSTROPHE_OUTSIDE_A_WORD.sub(" ", kept).split())
+    text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(APOSTROPHES).lower()
+    text = unicodedata.normalize("NFKC", text.translate(_KEPT))
+    return " ".join(APOSTROPHE_OUTSIDE_A_WORD.sub(" ", text).split())
 
 
-def _kept(character: str) -> str:
-    return character if character == "'" or unicodedata.category(character)[0] in "LMN" else " "
+class _Kept(dict[int, str | None]):
+    """What `str.translate` makes of a code point, found out when it is first met."""
+
+    def __missing__(self, code: int) -> str | None:
+        category = unicodedata.category(chr(code))
+        if category[0] in "LMN" or code == ord("'"):
+            self[code] = chr(code)
+        else:
+            self[code] = None if category == "Cf" else " "
+        return self[code]
+
+
+_KEPT = _Kept()

@@ -128,8 +128,9 @@ def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[li
     if not share or not entries:
         return entries, []
     groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(_group(entry, by), []).append(entry)
+    names = [_group(entry, by) for entry in entries]
+    for group, entry in zip(names, entries):
+        groups.setdefault(group, []).append(entry)
     if len(groups) < 2:
         raise CorpusError(
             f"{name}: one {by} in all ('{next(iter(groups))}'); expected two or more to carve it from; "
@@ -142,8 +143,8 @@ def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[li
             num_taken += len(groups[group])
     if not taken:
         taken.add(min(groups, key=lambda group: (len(groups[group]), group)))
-    kept = [entry for entry in entries if _group(entry, by) not in taken]
-    return kept, [entry for entry in entries if _group(entry, by) in taken]
+    kept = [entry for group, entry in zip(names, entries) if group not in taken]
+    return kept, [entry for group, entry in zip(names, entries) if group in taken]
 
 
 def _group(entry: Entry, by: str) -> str:

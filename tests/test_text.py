@@ -47,3 +47,14 @@ def test_plain_words_stay(text):
     words = [word.strip("'") for word in text.split()]
     if "''" not in text:
         assert normalize_transcript(text).split() == [word for word in words if word]
+
+
+def test_every_character_that_changes_changes_once():
+    for code in range(0x110000):
+        character = chr(code)
+        if unicodedata.is_normalized("NFKC", character) and character.lower() == character:
+            continue
+        for text in (character, f"a{character}", f"{character}a"):
+            normal = normalize_transcript(text)
+            assert normalize_transcript(normal) == normal == normal.lower(), hex(code)
+            assert unicodedata.is_normalized("NFKC", normal), hex(code)

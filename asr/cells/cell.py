@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from asr.cells.pointwise import StepForm
-from asr.cells.scan import Path, Recurrence, scan
+from asr.cells.products import linear
+from asr.cells.recurrence import Recurrence
+from asr.cells.scan import Path, scan
 from asr.section import Section
 
 
@@ -100,7 +101,7 @@ class Cell(nn.Module):
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
         """The inputs' share of every gate, W x[t] + b, for all steps at once."""
-        return F.linear(inputs, self.input_weight, self.bias).unsqueeze(2)
+        return linear(inputs, self.input_weight, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:
         """The weights that act on single units, in the order in which the step takes them."""
@@ -155,5 +156,5 @@ class Cell(nn.Module):
             return None
         shape = (batch, time, self.num_bands, self.form.num_states, self.options.hidden_size)
         if not self.training:
-            return self.bias.new_full((1, 1, 1, 1, 1), rate).expand(shape)
-        return torch.bernoulli(self.bias.new_full((1, 1, 1, 1, 1), rate).expand(shape), generator=generator)
+            return self.bias.new_full(shape[-1:], rate).expand(shape)
+        return torch.bernoulli(self.bias.new_full(shape, rate), generator=generator)

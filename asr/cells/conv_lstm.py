@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr.cells.cell import BandOptions, Cell, ForgetGateOptions
 from asr.cells.lstm import FORM as PLAIN_FORM
 from asr.cells.peephole_lstm import FORM as PEEPHOLE_FORM
-from asr.cells.scan import neighbours
+from asr.cells.products import linear
+from asr.cells.recurrence import neighbours
 
 
 class ConvLSTMConfig(BandOptions, ForgetGateOptions):
@@ -57,7 +57,7 @@ class ConvLSTM(Cell):
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
         bands = inputs.unflatten(-1, (self.num_bands, -1))
-        return F.linear(neighbours(bands, self.kernel_size), self.input_weight, self.bias)
+        return linear(neighbours(bands, self.kernel_size), self.input_weight, self.bias)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:
         return self.peepholes

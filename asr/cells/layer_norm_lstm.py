@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from asr.cells.cell import Cell, ForgetGateOptions
 from asr.cells.pointwise import StepForm, Vector, Vectors, normalize
+from asr.cells.products import linear
 
 
 class LayerNormLSTMConfig(ForgetGateOptions):
@@ -41,7 +42,7 @@ class LayerNormLSTM(Cell):
         self.set_gate_bias(1, config.forget_gate_bias)
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
-        gates = F.linear(inputs, self.input_weight)
+        gates = linear(inputs, self.input_weight, None)
         return F.layer_norm(gates, self.bias.shape, self.input_gain, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"]:

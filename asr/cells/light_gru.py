@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from asr.cells.cell import Cell, CellOptions
 from asr.cells.pointwise import StepForm, Vector, Vectors
+from asr.cells.products import linear
 
 
 class LightGRUConfig(CellOptions):
@@ -37,7 +38,7 @@ class LightGRU(Cell):
         self.input_gain = nn.Parameter(torch.ones(2 * config.hidden_size))
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
-        gates = F.linear(inputs, self.input_weight)
+        gates = linear(inputs, self.input_weight, None)
         return F.layer_norm(gates, self.bias.shape, self.input_gain, self.bias).unsqueeze(2)
 
 

@@ -120,9 +120,9 @@ class Graph:
 def normalize(vectors: Vectors, *, epsilon: float = 1e-5) -> list[Vector]:
     """Layer normalisation (Ba et al. 2016, equation 4) over several vectors of units together, without gains."""
     share = 1.0 / len(vectors)
-    mean = total([vector.mean(-1, keepdim=True) for vector in vectors]) * share
+    mean = total(vectors).mean(-1, keepdim=True) * share
     centred = [vector - mean for vector in vectors]
-    variance = total([(vector * vector).mean(-1, keepdim=True) for vector in centred]) * share
+    variance = total([vector * vector for vector in centred]).mean(-1, keepdim=True) * share
     scale = (variance + epsilon).rsqrt()
     return [vector * scale for vector in centred]
 

@@ -1,0 +1,132 @@
+"""The compiled path of the scan: kernel.cpp with a cell's step, built on first use by the system's compiler.
+
+The kernel is plain C++ behind ctypes, so it needs a compiler but neither PyTorch's headers nor its binary interface,
+and calls into it leave Python's lock free. Built libraries lie in the user's cache, named by the digest of all that
+went into them. Where none can be built, one notice says why and the loop in PyTorch takes its place. Set
+EARSHOT_COMPILED_CELLS=0 to do without.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from asr.cells.pointwise import Program
+from asr.cells.step_source import step_header
+
+SOURCES = (Path(__file__).with_name("kernel.cpp"), Path(__file__).with_name("vectors.h"))
+SWITCH = "EARSHOT_COMPILED_CELLS"
+COMPILERS = ("c++", "g++", "clang++")
+# Not -march=native, so that machines which share a home directory do not share code that one of them cannot run.
+FLAGS_OF_CPU = {
+    "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"),
+    "AVX2": ("-mavx2", "-mfma"),
+}
+FLAGS = ("-O3", "-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+COMPILER_SECONDS = 300
+
+
+class KernelError(RuntimeError):
+    """The kernel cannot be built or loaded on this machine; the message says why."""
+
+
+class Arguments(ctypes.Structure):
+    """`Arguments` of kernel.cpp, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "time", "bands", "units", "recurrent", "taps")),
+        *((name, ctypes.c_int64) for name in ("threads", "training")),
+        ("noise_strides", ctypes.c_int64 * 4),
+        *((name, ctypes.c_void_p) for name in ("inputs", "recurrent_weight", "projection", "weights", "mask", "noise")),
+        ("initial", ctypes.c_void_p * 2),
+        ("states", ctypes.c_void_p * 2),
+        *((name, ctypes.c_void_p) for name in ("unprojected", "saved", "output_gradients")),
+        ("last_gradients", ctypes.c_void_p * 2),
+        *((name, ctypes.c_void_p) for name in ("input_gradients", "recurrent_gradients", "product_gradients")),
+        ("initial_gradients", ctypes.c_void_p * 2),
+        ("weight_gradients", ctypes.c_void_p),
+    )
+
+
+@cache
+def load_kernel(program: Program) -> ctypes.CDLL | None:
+    """The library of one cell's step, or None, with a notice, where this machine cannot build or run it."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return None
+    try:
+        return ctypes.CDLL(str(build_kernel(program, cache_folder())))
+    except (KernelError, OSError) as error:
+        warnings.warn(f"compiled cells: {error}; cells run in PyTorch, more slowly", stacklevel=2)
+        return None
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "earshot" / "kernels"
+
+
+def build_kernel(program: Program, folder: Path) -> Path:
+    """Build the library of a step in `folder`, unless it is there; raises KernelError where that cannot be done."""
+    command = [find_compiler(), *FLAGS, *cpu_flags()]
+    header = step_header(program)
+    texts = [*command, header, *(source.read_text() for source in SOURCES)]
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
+    library = folder / f"cell-{digest}.so"
+    if library.exists():
+        return library
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / f"cell-{digest}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes, one builds and the other then finds it built
+        if not library.exists():
+            compile_into(library, command, header)
+    return library
+
+
+def compile_into(library: Path, command: list[str], header: str) -> None:
+    """Compile beside `library` and move the result there whole; raises KernelError with the compiler's first line."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        (Path(folder) / "step.h").write_text(header)
+        built = Path(folder) / library.name
+        try:
+            result = subprocess.run(
+                [*command, f"-I{folder}", f"-I{SOURCES[0].parent}", str(SOURCES[0]), "-o", str(built)],
+                capture_output=True, text=True, timeout=COMPILER_SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise KernelError(f"{command[0]}: still busy after {COMPILER_SECONDS} s") from error
+        if result.returncode != 0:
+            complaint = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr[:200])
+            raise KernelError(f"{command[0]} failed: {complaint.strip()}")
+        built.replace(library)
+
+
+def find_compiler() -> str:
+    wanted = os.environ.get("CXX")
+    for name in (wanted,) if wanted else COMPILERS:
+        path = shutil.which(name)
+        if path:
+            return path
+    raise KernelError(f"no C++ compiler ({wanted or ', '.join(COMPILERS)}) on the path")
+
+
+def cpu_flags() -> tuple[str, ...]:
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in FLAGS_OF_CPU:
+        raise KernelError(f"this processor ({capability}) has neither AVX2 nor AVX-512")
+    return FLAGS_OF_CPU[capability]
+
+
+def call_kernel(library: ctypes.CDLL, direction: str, dtype: torch.dtype, arguments: Arguments) -> None:
+    """Run `forward` or `backward` over all time; the caller has checked shapes, types and contiguity."""
+    name = f"{direction}_{'double' if dtype == torch.float64 else 'float'}"
+    function = library[name]
+    function.restype = None
+    function(ctypes.byref(arguments))

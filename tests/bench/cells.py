@@ -1,0 +1,109 @@
+"""Every cell against PyTorch's LSTM, by ratio in one run: python tests/bench/cells.py [--paths compiled loop ...].
+
+Each round times the built-in LSTM and every cell in turn, by processor time where one thread runs; the figure is the
+median over rounds of the ratio within a round, so that a busy machine disturbs both alike. The shapes are those of
+speech: 80 features, whole utterances, small batches.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from asr.cells import (
+    CellConfig,
+    ConvLSTMConfig,
+    CoupledLSTMConfig,
+    GRUConfig,
+    LayerNormLSTMConfig,
+    LightGRUConfig,
+    LSTMConfig,
+    PeepholeLSTMConfig,
+    ProjectedLSTMConfig,
+    RNNConfig,
+)
+
+SHAPES = ((16, 200, 256), (8, 400, 512))  # batch, time, hidden
+FEATURES = 80
+
+
+def cells(hidden: int) -> dict[str, CellConfig]:
+    """Every cell at one width; the convolutional one with a state as wide as the others'."""
+    return {
+        "rnn": RNNConfig(hidden_size=hidden),
+        "lstm": LSTMConfig(hidden_size=hidden),
+        "gru": GRUConfig(hidden_size=hidden),
+        "peephole_lstm": PeepholeLSTMConfig(hidden_size=hidden),
+        "coupled_lstm": CoupledLSTMConfig(hidden_size=hidden),
+        "layer_norm_lstm": LayerNormLSTMConfig(hidden_size=hidden),
+        "projected_lstm": ProjectedLSTMConfig(hidden_size=hidden, projection_size=hidden // 2),
+        "light_gru": LightGRUConfig(hidden_size=hidden),
+        "conv_lstm": ConvLSTMConfig(hidden_size=hidden // 8, num_bands=8, kernel_size=3),
+        "lstm zoneout": LSTMConfig(hidden_size=hidden, zoneout=0.1),
+    }
+
+
+def clock() -> float:
+    return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def forward_seconds(layer: nn.Module, inputs: Tensor) -> float:
+    with torch.no_grad():
+        start = clock()
+        layer(inputs)
+        return clock() - start
+
+
+def training_seconds(layer: nn.Module, inputs: Tensor) -> float:
+    layer.zero_grad(set_to_none=True)
+    inputs.grad = None
+    start = clock()
+    outputs = layer(inputs)[0]
+    outputs.backward(torch.ones_like(outputs))
+    return clock() - start
+
+
+def ratios(
+    layers: dict[str, nn.Module], inputs: Tensor, measure: Callable[[nn.Module, Tensor], float], num_rounds: int
+) -> dict[str, float]:
+    """The median over rounds of each layer's time over that of the first."""
+    first = next(iter(layers))
+    for layer in layers.values():
+        measure(layer, inputs)
+    rounds = [{name: measure(layer, inputs) for name, layer in layers.items()} for _ in range(num_rounds)]
+    print(f"  {first}: {1e3 * min(times[first] for times in rounds):.1f} ms")
+    return {name: statistics.median(times[name] / times[first] for times in rounds) for name in layers}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--paths", nargs="+", default=["auto"], help="auto, compiled, loop, reference")
+    parser.add_argument("--cells", nargs="+", help="only these cells")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shapes", nargs="+", type=int, default=[0, 1], help="indices of the shapes")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for batch, time_steps, hidden in (SHAPES[index] for index in arguments.shapes):
+        torch.manual_seed(0)
+        inputs = torch.randn(batch, time_steps, FEATURES, requires_grad=True)
+        layers: dict[str, nn.Module] = {"nn.LSTM": nn.LSTM(FEATURES, hidden, batch_first=True)}
+        for name, config in cells(hidden).items():
+            if arguments.cells and name not in arguments.cells:
+                continue
+            for path in arguments.paths:
+                layers[f"{name} ({path})"] = config.build(FEATURES)
+                layers[f"{name} ({path})"].path = path
+        print(f"batch {batch}, time {time_steps}, hidden {hidden}, {arguments.threads} thread(s)")
+        forward = ratios(layers, inputs, forward_seconds, arguments.rounds)
+        training = ratios(layers, inputs, training_seconds, arguments.rounds)
+        print("  | cell | forward | forward + backward |\n  |---|---|---|")
+        for name in layers:
+            print(f"  | {name} | {forward[name]:.2f} | {training[name]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

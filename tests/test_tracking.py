@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from wandb_reader import OfflineRun, read_run
 
 from asr.tracking import (
     DevUtterance,
@@ -27,6 +26,7 @@ from asr.tracking import (
     mark_errors,
     open_tracker,
 )
+from tests.wandb_reader import OfflineRun, read_run
 
 CONFIG = {"seed": 7, "train": {"learning_rate": 1e-3}}
 

@@ -1,0 +1,247 @@
+"""The recogniser: batches change nothing, a run folder that does not fit together is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from asr.audio import AudioError, read_audio
+from asr.decoding.ctc_greedy import CTCGreedyConfig
+from asr.features import FeatureConfig
+from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
+from asr.run import RunFolder
+from asr.tokenizer import CharTokenizerConfig
+from tests.small_run import SENTENCEPIECE, small_config, small_model, some_speech, write_recordings, write_small_run
+
+DURATIONS = [0.7, 2.9, 0.01, 1.3, 0.31, 1.9, 1.3]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return write_small_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="module")
+def recognizer(run: RunFolder) -> Recognizer:
+    return Recognizer.load(run.path)
+
+
+@pytest.fixture
+def copy(run: RunFolder, tmp_path: Path) -> RunFolder:
+    """The run folder, to damage."""
+    import shutil
+
+    return RunFolder(Path(shutil.copytree(run.path, tmp_path / "copy")))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_recordings(tmp_path_factory.mktemp("recordings"), DURATIONS)
+
+
+def test_alone_or_in_any_batch_and_order_the_transcripts_are_the_same(
+    recognizer: Recognizer, recordings: list[Path]
+) -> None:
+    alone = [recognizer.transcribe(path) for path in recordings]
+    assert len({transcription.text for transcription in alone}) == len(recordings)
+    for order in ([0, 1, 2, 3, 4, 5, 6], [6, 2, 4, 0, 5, 1, 3]):
+        for batch_size in (1, 2, 3, 32):
+            found = recognizer.transcribe_batch([recordings[index] for index in order], batch_size=batch_size)
+            for index, transcription in zip(order, found, strict=True):
+                assert (transcription.text, transcription.tokens) == (alone[index].text, alone[index].tokens)
+                assert transcription.words == alone[index].words
+                assert transcription.score == pytest.approx(alone[index].score, abs=1e-3, rel=1e-5)
+
+
+def test_log_probabilities_do_not_depend_on_a_long_neighbour(recognizer: Recognizer) -> None:
+    short, long = (recognizer.features(some_speech(seed, d), sample_rate=16_000) for seed, d in ((1, 0.8), (2, 9.0)))
+
+    def log_probs(*features: torch.Tensor) -> torch.Tensor:
+        padded = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True)
+        with torch.inference_mode():
+            encodings, lengths = recognizer.model.encode(padded, torch.tensor([len(frames) for frames in features]))
+            return recognizer.model.heads[0](encodings)[0, : lengths[0]]
+
+    torch.testing.assert_close(log_probs(short), log_probs(short, long), atol=1e-5, rtol=1e-5)
+
+
+def test_an_array_and_its_file_give_the_same(recognizer: Recognizer, recordings: list[Path]) -> None:
+    samples = read_audio(recordings[1], sample_rate=None)
+    assert recognizer.transcribe(samples, sample_rate=16_000) == recognizer.transcribe(str(recordings[1]))
+    assert recognizer.transcribe(samples.astype(np.float64), sample_rate=16_000).text
+
+
+def test_arrays_of_another_rate_are_resampled(recognizer: Recognizer) -> None:
+    samples = some_speech(5, 2.0)
+    fast = recognizer.features(np.repeat(samples, 3), sample_rate=48_000)
+    assert abs(len(fast) - len(recognizer.features(samples, sample_rate=16_000))) <= 1
+
+
+def test_live_objects_make_a_recognizer_and_the_model_keeps_its_mode() -> None:
+    config = small_config(features=FeatureConfig(num_mels=20))
+    tokenizer = CharTokenizerConfig().train(["abc de"])
+    model = small_model(config, tokenizer.vocabulary_size).train()
+    recognizer = Recognizer(
+        model=model, tokenizer=tokenizer, features=config.features, decoding=CTCGreedyConfig().build()
+    )
+    features = recognizer.features(some_speech(1), sample_rate=16_000)
+    first, second = recognizer.recognize([features, features])
+    assert first.text
+    assert (first.text, first.tokens) == (second.text, second.tokens)  # dropout would tell them apart
+    assert model.training
+
+
+@pytest.mark.parametrize("config", [CharTokenizerConfig(), SENTENCEPIECE], ids=["char", "sentencepiece"])
+def test_words_are_those_of_the_text_and_start_in_order(config, tmp_path: Path) -> None:
+    recognizer = Recognizer.load(write_small_run(tmp_path / "run", tokenizer=config).path)
+    transcription = recognizer.transcribe(some_speech(4, 3.0), sample_rate=16_000)
+    assert " ".join(word.text for word in transcription.words) == transcription.text
+    assert len(transcription.words) > 1
+    starts = [word.start for word in transcription.words]
+    assert starts == sorted(starts)
+    assert starts[0] >= 0
+    assert starts[-1] < 3.0
+
+
+def test_a_word_starts_where_its_first_token_does(recognizer: Recognizer) -> None:
+    from asr.decoding.hypothesis import Hypothesis
+
+    tokens = tuple(recognizer.tokenizer.encode(" to  go"))
+    hypothesis = Hypothesis(tokens=tokens, frames=(0, 5, 6, 7, 8, 20, 21), score=-1.0)
+    words = recognizer._transcription(hypothesis).words
+    # 4 log-mel frames of 10 ms to an encoding
+    assert [(word.text, word.start) for word in words] == [("to", 0.2), ("go", 0.8)]
+
+
+def test_nothing_to_transcribe_is_nothing(recognizer: Recognizer) -> None:
+    assert recognizer.transcribe_batch([]) == []
+    assert list(recognizer.transcribe_stretches([], [])) == []
+
+
+def test_a_stretch_is_the_same_as_its_own_file(recognizer: Recognizer, tmp_path: Path) -> None:
+    from asr.audio import write_audio
+
+    samples = some_speech(9, 3.0)
+    write_audio(tmp_path / "whole.wav", samples, sample_rate=16_000)
+    write_audio(tmp_path / "part.wav", samples[16_000:32_000], sample_rate=16_000)
+    stretch = Stretch(tmp_path / "whole.wav", offset=1.0, duration=1.0)
+    (outcome,) = recognizer.transcribe_stretches([stretch], [1.0])
+    assert outcome.transcription == recognizer.transcribe(tmp_path / "part.wav")
+
+
+def test_broken_files_are_named_and_the_rest_transcribed(
+    recognizer: Recognizer, recordings: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....")
+    paths = [recordings[0], tmp_path / "broken.wav", recordings[1], tmp_path / "absent.wav"]
+    stretches = [Stretch(path) for path in paths]
+    outcomes = {
+        outcome.index: outcome
+        for outcome in recognizer.transcribe_stretches(stretches, [1.0, 0.0, 3.0, 0.0], batch_size=1)
+    }
+    assert outcomes[0].transcription == recognizer.transcribe(recordings[0])
+    assert outcomes[2].transcription == recognizer.transcribe(recordings[1])
+    assert "broken.wav" in str(outcomes[1].error)
+    assert "absent.wav" in str(outcomes[3].error)
+    with pytest.raises(AudioError, match=r"absent\.wav"):
+        recognizer.transcribe_batch([recordings[0], tmp_path / "absent.wav"])
+
+
+def test_batches_are_longest_first_and_bounded() -> None:
+    assert list(_batches([1.0, 3.0, 2.0, 3.0], 3)) == [[1, 3, 2], [0]]
+    third = MAX_BATCH_SECONDS / 3
+    assert list(_batches([third, third, third, third, 10_000.0], 99)) == [[4], [0, 1, 2], [3]]
+
+
+def test_global_normalization_uses_the_statistics_of_the_run(tmp_path: Path, recordings: list[Path]) -> None:
+    features = FeatureConfig(num_mels=20, normalization="global")
+    folder = write_small_run(tmp_path / "run", features=features)
+    recognizer = Recognizer.load(folder.path)
+    raw = Recognizer.load(
+        write_small_run(tmp_path / "raw", features=FeatureConfig(num_mels=20, normalization="none")).path
+    )
+    torch.testing.assert_close(recognizer.features(recordings[0]), (raw.features(recordings[0]) + 8.0) / 2.0)
+    folder.statistics_path.unlink()
+    with pytest.raises(FileNotFoundError, match="feature_statistics"):
+        Recognizer.load(folder.path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample_rate", "message"),
+    [
+        (np.zeros(100, np.float32), None, "no sample rate"),
+        (np.zeros((100, 2), np.float32), 16_000, r"an array of float32 \[100, 2\]"),
+        (np.zeros(100, np.int16), 16_000, r"an array of int16 .*divide by 32768"),
+        (np.zeros(0, np.float32), 16_000, "at least one"),
+        (np.full(100, np.nan, np.float32), 16_000, "NaN or infinite"),
+    ],
+)
+def test_unsound_arrays_are_refused(recognizer: Recognizer, samples, sample_rate, message: str) -> None:
+    with pytest.raises(RecognizerError, match=message):
+        recognizer.transcribe(samples, sample_rate=sample_rate)
+
+
+def test_a_batch_size_of_nothing_is_refused(recognizer: Recognizer, recordings: list[Path]) -> None:
+    with pytest.raises(RecognizerError, match="batch_size: 0; expected at least 1"):
+        recognizer.transcribe_batch(recordings, batch_size=0)
+
+
+def test_loading_draws_nothing_from_the_caller_s_generator(run: RunFolder) -> None:
+    before = torch.random.get_rng_state()
+    Recognizer.load(run.path)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecognizerError, match=r"no config\.yaml in it; expected a run folder"):
+        Recognizer.load(tmp_path)
+
+
+def test_a_run_without_weights_yet_is_refused(copy: RunFolder) -> None:
+    copy.model_path.unlink()
+    with pytest.raises(RecognizerError, match=r"model\.safetensors: no such file; the training has not finished"):
+        Recognizer.load(copy.path)
+
+
+def test_changed_weights_are_refused(copy: RunFolder) -> None:
+    weights = load_file(copy.model_path)
+    next(iter(weights.values())).view(-1)[0] += 1
+    save_file(weights, copy.model_path)
+    with pytest.raises(RecognizerError, match=r"model\.safetensors: its SHA-256 is \w+; expected \w{64} as run"):
+        Recognizer.load(copy.path)
+
+
+def test_another_tokenizer_is_refused(copy: RunFolder) -> None:
+    CharTokenizerConfig().train(["other text"]).save(copy.tokenizer_path)
+    with pytest.raises(RecognizerError, match=r"tokenizer: its SHA-256 is .*of another run"):
+        Recognizer.load(copy.path)
+
+
+def change_config(folder: RunFolder, section: str, key: str, value: object) -> None:
+    config = yaml.safe_load(folder.config_path.read_text())
+    config[section][key] = value
+    folder.config_path.write_text(yaml.safe_dump(config))
+
+
+def test_other_feature_settings_are_refused_with_the_difference(copy: RunFolder) -> None:
+    change_config(copy, "features", "window_ms", 20.0)
+    with pytest.raises(RecognizerError, match=r"not those of the training.*\n  window_ms: found 20.0; expected 25.0\n"):
+        Recognizer.load(copy.path)
+
+
+def test_a_run_that_does_not_say_its_features_is_refused(copy: RunFolder) -> None:
+    record = json.loads(copy.record_path.read_text())
+    del record["features"]
+    copy.record_path.write_text(json.dumps(record))
+    with pytest.raises(RecognizerError, match=r"hop_ms: found 10.0; expected nothing"):
+        Recognizer.load(copy.path)
+
+
+def test_weights_of_another_model_are_refused_with_the_difference(copy: RunFolder) -> None:
+    change_config(copy, "encoder", "num_layers", 1)
+    with pytest.raises(RecognizerError, match=r"not the weights of the model.*\n  encoder\.layers\.1\..*expected"):
+        Recognizer.load(copy.path)

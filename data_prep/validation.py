@@ -137,6 +137,7 @@ def probe_recordings(paths: Iterable[Path], *, checks: Checks, output_dir: Path)
         for path, probe in zip(stale, track(fresh, description="recordings", total=len(stale), transient=True)):
             probes[path] = probe
             file.write(json.dumps(asdict(probe)) + "\n")
+            file.flush()
     return probes
 
 

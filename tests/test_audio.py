@@ -145,8 +145,17 @@ def test_a_truncated_flac_is_an_error(tmp_path):
     path = tmp_path / "cut.flac"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000).astype(np.float32)
     write_audio(path, noise, sample_rate=16_000)
-    path.write_bytes(path.read_bytes()[:-12_000])
-    with pytest.raises(AudioError, match=r"cut\.flac: (truncated|damaged)"):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12_000])
+    with pytest.raises(AudioError, match=r"cut\.flac: damaged \(.*\); fetch or write it again"):
+        read_audio(path)
+
+
+def test_a_truncated_mp3_is_an_error(tmp_path):
+    path = tmp_path / "cut.mp3"
+    write_audio(path, sine(440), sample_rate=16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match=r"cut\.mp3: truncated: [\d,]+ samples from sample 0; expected 16,000"):
         read_audio(path)
 
 

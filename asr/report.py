@@ -1,0 +1,149 @@
+"""What an evaluation found, as one HTML page that needs nothing else: figures, tables, every utterance to hear."""
+
+import base64
+import io
+import math
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import soundfile
+
+from asr.audio import read_audio
+from asr.files import replacing
+from asr.manifest import Utterance
+from asr.metrics import Confusion, ErrorCounts, GroupScore, Interval, Operation
+from asr.recognizer import Transcription
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+LONGEST_EMBEDDED = 30.0  # seconds; longer recordings would make the page heavy
+MAX_EMBEDDED_BYTES = 20_000_000  # of audio in one page
+EMBEDDED_SAMPLE_RATE = 16_000  # hertz
+
+AudioChoice = Literal["embed", "link", "none"]
+
+
+@dataclass(frozen=True)
+class ScoredUtterance:
+    """One recognised utterance beside its reference."""
+
+    utterance: Utterance
+    transcription: Transcription
+    alignment: list[Operation]
+    words: ErrorCounts
+    characters: ErrorCounts
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An utterance whose recording could not be read."""
+
+    id: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one run on one manifest."""
+
+    run: str
+    manifest: str
+    utterances: list[ScoredUtterance]  # in the order of the manifest
+    failures: list[Failure]
+    words: GroupScore
+    characters: GroupScore
+    word_interval: Interval
+    character_interval: Interval
+    speakers: dict[str, GroupScore]
+    commands: dict[str, GroupScore]  # by transcript, where spoken more than once
+    confusions: list[Confusion]
+    unknown_characters: dict[str, int]  # characters of the references that the tokenizer lacks, with their number
+
+    @property
+    def duration(self) -> float:
+        """Seconds of speech that were scored."""
+        return sum(scored.utterance.duration for scored in self.utterances)
+
+
+def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_utterances: int) -> None:
+    """Write the page; of more than `max_utterances`, those with the most word errors are shown.
+
+    `audio`: "embed" puts short recordings into the page as MP3, up to MAX_EMBEDDED_BYTES; "link" refers to the files
+    where they are; "none" leaves them out.
+    """
+    from jinja2 import Environment
+
+    # Everything from a manifest is text, never markup: autoescape is what keeps it so.
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "clock": _clock}
+    chosen = _worst(evaluation.utterances, max_utterances)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        evaluation=evaluation,
+        rows=_rows(chosen, audio),
+        audio=audio,
+        tables=[
+            ("Speakers", "Speaker", _ranked(evaluation.speakers)),
+            ("Commands", "Transcript", _ranked(evaluation.commands)),
+        ],
+        speakers=sorted({scored.utterance.speaker for scored in chosen if scored.utterance.speaker is not None}),
+        longest_embedded=LONGEST_EMBEDDED,
+    )
+    with replacing(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def _worst(utterances: Sequence[ScoredUtterance], number: int) -> list[ScoredUtterance]:
+    """The `number` utterances with the most word errors, in the order given."""
+    order = sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index))
+    return [utterances[index] for index in sorted(order[:number])]
+
+
+def _rows(utterances: Sequence[ScoredUtterance], audio: AudioChoice) -> list[dict[str, Any]]:
+    """What the template shows of each utterance; the worst ones get their audio embedded first."""
+    sources: dict[int, str] = {}
+    num_bytes = 0
+    for index in sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index)):
+        source = _audio_source(utterances[index].utterance, audio)
+        if source and num_bytes + len(source) <= MAX_EMBEDDED_BYTES:
+            sources[index] = source
+            num_bytes += len(source) if audio == "embed" else 0
+    return [{"number": index, "scored": scored, "audio": sources.get(index)} for index, scored in enumerate(utterances)]
+
+
+def _audio_source(utterance: Utterance, audio: AudioChoice) -> str | None:
+    """The `src` of a player."""
+    if audio == "none" or (audio == "embed" and utterance.duration > LONGEST_EMBEDDED):
+        return None
+    if audio == "link":
+        # A media fragment plays the stretch alone: file:///x/a.wav#t=2.5,5.735
+        end = utterance.offset + utterance.duration
+        return f"file://{urllib.parse.quote(utterance.audio_filepath)}#t={utterance.offset:g},{end:g}"
+    samples = read_audio(
+        utterance.audio_filepath,
+        sample_rate=EMBEDDED_SAMPLE_RATE,
+        offset=utterance.offset,
+        duration=utterance.duration,
+    )
+    # MP3: the one small format that every browser plays.
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, EMBEDDED_SAMPLE_RATE, format="MP3")
+    return "data:audio/mpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
+
+
+def _ranked(groups: dict[str, GroupScore]) -> list[tuple[str, GroupScore]]:
+    """Worst first."""
+    return sorted(groups.items(), key=lambda item: (-item[1].counts.rate, -item[1].counts.errors, item[0]))
+
+
+def _percent(rate: float) -> str:
+    """0.08312 -> "8.31 %"; a rate over nothing has no percentage."""
+    return f"{100 * rate:.2f} %" if math.isfinite(rate) else "–"
+
+
+def _clock(duration: float) -> str:
+    """Seconds as a person reads them: "4.2 s", "12 min", "1.53 h"."""
+    if duration < 60:
+        return f"{duration:.1f} s"
+    return f"{duration / 60:.0f} min" if duration < 3600 else f"{duration / 3600:.2f} h"

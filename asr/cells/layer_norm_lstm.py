@@ -52,9 +52,10 @@ class LayerNormLSTM(Cell):
 def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:
     *gains, cell_gain, cell_bias = weights
     gates = [x + gain * r for x, gain, r in zip(inputs, gains, normalize(recurrent))]
-    cell = gates[1].sigmoid() * state[1] + gates[0].sigmoid() * gates[2].tanh()
+    let_in, keep, let_out = gates[0].sigmoid(), gates[1].sigmoid(), gates[3].sigmoid()
+    cell = keep * state[1] + let_in * gates[2].tanh()
     (normal_cell,) = normalize([cell])
-    return gates[3].sigmoid() * (cell_gain * normal_cell + cell_bias).tanh(), cell
+    return let_out * (cell_gain * normal_cell + cell_bias).tanh(), cell
 
 
 FORM = StepForm(step, num_gates=4, num_states=2, num_weights=6)

@@ -45,9 +45,9 @@ class PeepholeLSTM(Cell):
 def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:
     input_gate, forget_gate, candidate, output_gate = (x + r for x, r in zip(inputs, recurrent))
     input_peephole, forget_peephole, output_peephole = weights
-    kept = (forget_gate + forget_peephole * state[1]).sigmoid()
     let_in = (input_gate + input_peephole * state[1]).sigmoid()
-    cell = kept * state[1] + let_in * candidate.tanh()
+    keep = (forget_gate + forget_peephole * state[1]).sigmoid()
+    cell = keep * state[1] + let_in * candidate.tanh()
     return (output_gate + output_peephole * cell).sigmoid() * cell.tanh(), cell
 
 

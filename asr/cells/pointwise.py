@@ -30,7 +30,7 @@ KEPT = ("sigmoid", "tanh", "relu", "rsqrt", "mean", "input", "recurrent")
 class Symbol:
     """One value of a traced step: a leaf (a given vector), a constant, or an operation on earlier symbols."""
 
-    __slots__ = ("arguments", "graph", "index", "operation", "value")
+    __slots__ = ("arguments", "graph", "index", "is_gradient", "operation", "value")
 
     def __init__(self, graph: "Graph", operation: str, arguments: tuple["Symbol", ...], value: float) -> None:
         self.graph = graph
@@ -38,6 +38,7 @@ class Symbol:
         self.arguments = arguments
         self.value = value  # of a constant; of a leaf its number among its kind
         self.index = len(graph.symbols)
+        self.is_gradient = operation == "gradient" or any(argument.is_gradient for argument in arguments)
 
     def __repr__(self) -> str:
         inside = ", ".join(f"#{argument.index}" for argument in self.arguments) or f"{self.value:g}"
@@ -224,20 +225,30 @@ def local_gradients(symbol: Symbol, gradient: Symbol) -> list[tuple[Symbol, Symb
         case "add", (left, right):
             return [(left, gradient), (right, gradient)]
         case "subtract", (left, right):
-            return [(left, gradient), (right, gradient * -1.0)]
+            return [(left, gradient), (right, scale(gradient, symbol.graph.lift(-1.0)))]
         case "multiply", (left, right):
-            return [(left, gradient * right), (right, gradient * left)]
+            return [(left, scale(gradient, right)), (right, scale(gradient, left))]
         case "sigmoid", (argument,):
-            return [(argument, gradient * (symbol * (1.0 - symbol)))]
+            return [(argument, scale(gradient, symbol * (1.0 - symbol)))]
         case "tanh", (argument,):
-            return [(argument, gradient * (1.0 - symbol * symbol))]
+            return [(argument, scale(gradient, 1.0 - symbol * symbol))]
         case "relu", (argument,):
-            return [(argument, gradient * symbol.graph.record("positive", (symbol,)))]
+            return [(argument, scale(gradient, symbol.graph.record("positive", (symbol,))))]
         case "rsqrt", (argument,):
-            return [(argument, gradient * (symbol * symbol * symbol * -0.5))]
+            return [(argument, scale(gradient, symbol * symbol * symbol * -0.5))]
         case "mean", (argument,):
             return [(argument, gradient.mean(-1, keepdim=True))]
     return []
+
+
+def scale(gradient: Symbol, factor: Symbol) -> Symbol:
+    """gradient * factor, with the factors known before the backward pass multiplied first: (g a) b = g (a b)."""
+    if gradient.operation == "multiply" and not factor.is_gradient:
+        known = [argument for argument in gradient.arguments if not argument.is_gradient]
+        if known:
+            (base,) = (argument for argument in gradient.arguments if argument.is_gradient)
+            return base * (known[0] * factor)
+    return gradient * factor
 
 
 def reachable(ends: Iterable[Symbol], *, stop: frozenset[Symbol] = frozenset()) -> set[Symbol]:
@@ -259,4 +270,5 @@ def saved_for(gradients: Iterable[tuple[Symbol, ...]], num_forward: int) -> tupl
     everything = reachable(ends)
     kept = frozenset(symbol for symbol in everything if symbol.index < num_forward and symbol.operation in KEPT)
     needed = reachable(ends, stop=kept) & kept
-    return tuple(sorted(needed, key=lambda symbol: symbol.index))
+    # Of one kind together, so that one instruction can make several.
+    return tuple(sorted(needed, key=lambda symbol: (symbol.operation, symbol.index)))

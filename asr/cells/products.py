@@ -54,8 +54,10 @@ class Linear(torch.autograd.Function):
 
 
 def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, by oneDNN where that is faster; under autocast it is `F.linear` in the lower precision."""
-    if not has_onednn(inputs) or torch.is_autocast_enabled("cpu"):
+    """`F.linear`, by oneDNN where that is faster; on a CPU it stays in float32 under autocast, as the state does."""
+    if inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        inputs = inputs.to(weight.dtype)
+    if not has_onednn(inputs):
         return F.linear(inputs, weight, bias)
     zeros = weight.new_zeros(len(weight)) if bias is None else bias
     return Linear.apply(inputs.flatten(0, -2), weight, zeros).unflatten(0, inputs.shape[:-1])

@@ -54,8 +54,9 @@ class ProjectedLSTM(Cell):
 
 def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:
     input_gate, forget_gate, candidate, output_gate = (x + r for x, r in zip(inputs, recurrent))
-    cell = forget_gate.sigmoid() * state[1] + input_gate.sigmoid() * candidate.tanh()
-    return output_gate.sigmoid() * cell.tanh(), cell
+    let_in, keep, let_out = input_gate.sigmoid(), forget_gate.sigmoid(), output_gate.sigmoid()
+    cell = keep * state[1] + let_in * candidate.tanh()
+    return let_out * cell.tanh(), cell
 
 
 FORM = StepForm(step, num_gates=4, num_states=2, projected=True)

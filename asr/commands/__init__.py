@@ -1,0 +1,1 @@
+"""What a voice assistant adds: sentence templates, and what is made of them."""

@@ -1,0 +1,187 @@
+"""Sentences spoken to files, chunk by chunk: the same plan gives the same bytes, and a restart does what is missing.
+
+What eSpeak makes of a sentence depends on what it said before in the same process. So the plan is cut into chunks of
+fixed sentences, and each chunk is spoken in its order in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.audio import resample, write_audio
+from asr.commands.sampling import Command
+from asr.files import replacing
+from data_prep.voices import Delivery, Engine, SynthesisError, load_engine
+
+CHUNK_SIZE = 100  # sentences spoken in one process
+PROGRESS_FOLDER = ".chunks"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence to speak, and where to."""
+
+    id: str
+    split: str
+    command: Command
+    delivery: Delivery
+    file: str  # relative to the output folder
+
+
+@dataclass(frozen=True)
+class Range:
+    """Whole numbers to draw evenly from, both ends among them."""
+
+    low: int
+    high: int
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(self.low, self.high + 1))
+
+
+@dataclass(frozen=True)
+class Casting:
+    """Who speaks, and how."""
+
+    speakers: dict[str, tuple[str, ...]]  # of each split; no two splits share one
+    accents: tuple[str, ...]
+    words_per_minute: Range
+    pitch: Range
+
+
+def cast_speakers(
+    engine: Engine, *, num_dev: int, num_test: int, rng: np.random.Generator
+) -> dict[str, tuple[str, ...]]:
+    """Speakers for each split, drawn; those that sound alike are all in train, and so are robots.
+
+    Raises SynthesisError where too few are left for train.
+    """
+    families, odd = engine.families(), engine.unlike_people()
+    single = [family[0] for family in families if len(family) == 1 and family[0] not in odd]
+    if num_dev + num_test > len(single) // 2:
+        raise SynthesisError(
+            f"{num_dev} speakers for dev and {num_test} for test; expected at most {len(single) // 2} together, so "
+            f"that as many are left to train on"
+        )
+    drawn = [single[place] for place in rng.permutation(len(single))[: num_dev + num_test]]
+    held_out = set(drawn)
+    train = tuple(name for family in families for name in family if name not in held_out)
+    return {"train": train, "dev": tuple(drawn[:num_dev]), "test": tuple(drawn[num_dev:])}
+
+
+def plan_split(
+    split: str, commands: Sequence[Command], *, casting: Casting, suffix: str, rng: np.random.Generator
+) -> list[Line]:
+    """Give each sentence its delivery: all speakers in turn, in an order drawn anew each round, the rest drawn."""
+    speakers: list[str] = []
+    lines = []
+    for number, command in enumerate(commands):
+        if not speakers:
+            speakers = [casting.speakers[split][place] for place in rng.permutation(len(casting.speakers[split]))]
+        delivery = Delivery(
+            speaker=speakers.pop(),
+            accent=casting.accents[int(rng.integers(len(casting.accents)))],
+            words_per_minute=casting.words_per_minute.draw(rng),
+            pitch=casting.pitch.draw(rng),
+        )
+        id = f"{split}-{number:06d}"
+        lines.append(Line(id, split, command, delivery, f"wav/{split}/{number // 1000:03d}/{id}.{suffix}"))
+    return lines
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    number: int
+    folder: Path
+    lines: tuple[Line, ...]
+    engine: str
+    sample_rate: int
+
+    @property
+    def record(self) -> Path:
+        """Written last, it says that the chunk is finished."""
+        return self.folder / PROGRESS_FOLDER / f"{self.number:05d}.json"
+
+
+def speak_all(
+    lines: Sequence[Line], folder: Path, *, engine: str, sample_rate: int, num_workers: int
+) -> Iterator[dict[str, float]]:
+    """Speak what is not spoken yet; gives, chunk by chunk, the durations in seconds by id.
+
+    Raises SynthesisError where the engine fails, or its process dies.
+    """
+    chunks = [
+        _Chunk(start // CHUNK_SIZE, folder, tuple(lines[start : start + CHUNK_SIZE]), engine, sample_rate)
+        for start in range(0, len(lines), CHUNK_SIZE)
+    ]
+    todo = []
+    for chunk in chunks:
+        durations = _finished(chunk)
+        if durations is None:
+            todo.append(chunk)
+        else:
+            yield durations
+    if not todo:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(1, num_workers), mp_context=context, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(_speak_chunk, chunk): chunk for chunk in todo}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                chunk = futures[future]
+                raise SynthesisError(
+                    f"{folder}: the process that spoke {chunk.lines[0].id} to {chunk.lines[-1].id} died; expected it "
+                    f"to finish; run the same command again, it goes on where it was"
+                ) from error
+
+
+def _finished(chunk: _Chunk) -> dict[str, float] | None:
+    """The durations of a chunk that is spoken, with all its files as they were written."""
+    if not chunk.record.is_file():
+        return None
+    try:
+        record = json.loads(chunk.record.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    if record.get("plan") != _digest(chunk):
+        return None
+    for line in chunk.lines:
+        path = chunk.folder / line.file
+        if not path.is_file() or path.stat().st_size != record["sizes"][line.id]:
+            return None
+    return record["durations"]
+
+
+def _digest(chunk: _Chunk) -> str:
+    """Of all that a chunk's bytes depend on."""
+    plan: list[Any] = [asdict(line) for line in chunk.lines]
+    plan += [chunk.engine, load_engine(chunk.engine).version, chunk.sample_rate]
+    return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _speak_chunk(chunk: _Chunk) -> dict[str, float]:
+    engine = load_engine(chunk.engine)
+    durations, sizes = {}, {}
+    for line in chunk.lines:
+        samples, rate = engine.speak(line.command.spoken, line.delivery)
+        samples = resample(samples, from_rate=rate, to_rate=chunk.sample_rate)
+        samples /= max(1.0, float(np.abs(samples).max()))  # resampling can overshoot full scale; nothing is clipped
+        path = chunk.folder / line.file
+        write_audio(path, samples, sample_rate=chunk.sample_rate)
+        durations[line.id], sizes[line.id] = len(samples) / chunk.sample_rate, path.stat().st_size
+    record = {"plan": _digest(chunk), "durations": durations, "sizes": sizes}
+    with replacing(chunk.record) as beside:
+        beside.write_text(json.dumps(record), encoding="utf-8")
+    return durations

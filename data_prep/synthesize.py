@@ -1,0 +1,229 @@
+"""Spoken commands made from a grammar: sentences sampled from its templates, said by many voices.
+
+    python -m data_prep.synthesize conf/commands/home.yaml cache/home
+
+Writes train.jsonl, dev.jsonl and test.jsonl, the recordings below wav/, and listen.html to hear some of them. In train
+each choice of the grammar and each pair of neighbouring words occurs --min-count times at least. No voice of dev or
+test is in train. The same command gives the same bytes; run again after an interruption, it does what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.runtime import EXIT_OK, run_program
+
+if TYPE_CHECKING:
+    from asr.manifest import Utterance
+    from data_prep.speaking import Casting, Line
+    from data_prep.voices import Engine
+
+SETTINGS_NAME = "synthesis.json"
+NUM_TO_HEAR = 12  # of each split, on the listening page
+
+
+def plan(options: argparse.Namespace, engine: Engine) -> list[Line]:
+    """Every sentence of every split with who says it and how; a pure function of the options and the grammar.
+
+    Raises GrammarError where the grammar is wrong or --num-train too small for it, SynthesisError where the engine
+    has too few speakers.
+    """
+    import numpy as np
+
+    from asr.commands.sampling import Sampler
+    from asr.commands.templates import load_grammar
+    from data_prep.speaking import plan_split
+
+    sampler = Sampler(load_grammar(options.grammar))
+    print(f"{options.grammar}: {sampler.num_sentences:,} sentences of {len(sampler.words):,} different words")
+    casting = _casting(options, engine)
+    lines = []
+    for number, split in enumerate(("train", "dev", "test")):
+        rng = np.random.default_rng([options.seed, 1 + number])
+        min_count = options.min_count if split == "train" else 0
+        commands = sampler.sample(getattr(options, f"num_{split}"), min_count=min_count, rng=rng)
+        lines += plan_split(split, commands, casting=casting, suffix=options.format, rng=rng)
+    return lines
+
+
+def _casting(options: argparse.Namespace, engine: Engine) -> Casting:
+    import numpy as np
+
+    from data_prep.speaking import Casting, Range, cast_speakers
+    from data_prep.voices import SynthesisError
+
+    accents = tuple(options.accents.split(",")) if options.accents else engine.accents
+    unknown = [accent for accent in accents if accent not in engine.accents]
+    if unknown:
+        raise SynthesisError(f"--accents: '{unknown[0]}'; expected one or more of {','.join(engine.accents)}")
+    rng = np.random.default_rng([options.seed, 0])
+    return Casting(
+        speakers=cast_speakers(engine, num_dev=options.num_dev_speakers, num_test=options.num_test_speakers, rng=rng),
+        accents=accents,
+        words_per_minute=Range(options.slowest, options.fastest),
+        pitch=Range(options.lowest_pitch, options.highest_pitch),
+    )
+
+
+def check_settings(options: argparse.Namespace, engine: Engine) -> None:
+    """Write down what the folder is made from; SynthesisError where it was made from something else."""
+    import hashlib
+
+    from asr.files import replacing
+    from data_prep.voices import SynthesisError
+
+    settings: dict[str, Any] = {
+        name: value
+        for name, value in sorted(vars(options).items())
+        if name not in ("grammar", "output_dir", "num_workers")
+    }
+    settings["grammar_sha256"] = hashlib.sha256(options.grammar.read_bytes()).hexdigest()
+    settings["engine_version"] = engine.version
+    path = options.output_dir / SETTINGS_NAME
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        keys = sorted(settings.keys() | earlier.keys())
+        different = [
+            f"{key} was {earlier.get(key)}, now {settings.get(key)}"
+            for key in keys
+            if earlier.get(key) != settings.get(key)
+        ]
+        if different:
+            raise SynthesisError(
+                f"{options.output_dir}: made with other settings: {'; '.join(different)}; expected the same; choose "
+                f"another folder, or remove this one first"
+            )
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def speak(lines: Sequence[Line], options: argparse.Namespace) -> dict[str, float]:
+    """Speak all lines; gives their durations in seconds, by id."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from data_prep.speaking import speak_all
+
+    durations: dict[str, float] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("sentences spoken", total=len(lines))
+        for spoken in speak_all(
+            lines,
+            options.output_dir,
+            engine=options.engine,
+            sample_rate=options.sample_rate,
+            num_workers=options.num_workers,
+        ):
+            durations |= spoken
+            progress.update(bar, completed=len(durations))
+    return durations
+
+
+def write_manifests(lines: Sequence[Line], durations: dict[str, float], options: argparse.Namespace) -> None:
+    """The manifest of each split, the page to listen to, and the summary on screen."""
+    from asr.manifest import write_manifest
+    from data_prep.listening import write_page
+    from data_prep.summary import print_summary
+    from data_prep.validation import Kept
+
+    splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    for line in lines:
+        splits[line.split].append(_utterance(line, durations[line.id], options.output_dir))
+    for split, utterances in splits.items():
+        if utterances:
+            write_manifest(options.output_dir / f"{split}.jsonl", utterances)
+    page = options.output_dir / "listen.html"
+    chosen = {
+        split: utterances[:: max(1, len(utterances) // NUM_TO_HEAR)][:NUM_TO_HEAR]
+        for split, utterances in splits.items()
+    }
+    write_page(page, chosen, title=f"{options.grammar.stem}: spoken commands")
+    kept = {split: [Kept(each, options.sample_rate) for each in utterances] for split, utterances in splits.items()}
+    print_summary(kept, dropped=(), notes=(f"to listen to some: {page}",), output_dir=options.output_dir)
+
+
+def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
+    from asr.manifest import Utterance
+
+    return Utterance(
+        id=line.id,
+        audio_filepath=str((folder / line.file).absolute()),
+        duration=duration,
+        text=line.command.text,
+        speaker=line.delivery.speaker,
+        extra={
+            "intent": line.command.intent,
+            "slots": line.command.slots,
+            "accent": line.delivery.accent,
+            "words_per_minute": line.delivery.words_per_minute,
+            "pitch": line.delivery.pitch,
+        },
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("grammar", type=Path, help="YAML of sentence templates, such as conf/commands/home.yaml")
+    parser.add_argument("output_dir", type=Path, help="folder of the manifests and recordings")
+    add = parser.add_argument
+    add("--seed", type=int, default=0, help="of the sentences, the speakers and how they speak (0)")
+    add("--num-train", type=int, default=8000, help="sentences to train on (8000)")
+    add("--num-dev", type=int, default=400, help="sentences of dev (400)")
+    add("--num-test", type=int, default=400, help="sentences of test (400)")
+    add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
+    add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")
+    add("--num-test-speakers", type=int, default=8, help="voices that only test has (8)")
+    add("--engine", default="espeak", help="synthesizer, a file of data_prep/voices (espeak)")
+    add("--accents", help="comma between them; all that the engine has, unless given")
+    add("--slowest", type=int, default=120, help="words per minute (120)")
+    add("--fastest", type=int, default=210, help="words per minute (210)")
+    add("--lowest-pitch", type=int, default=30, help="0 to 100, 50 is the speaker's own (30)")
+    add("--highest-pitch", type=int, default=70, help="0 to 100, 50 is the speaker's own (70)")
+    add("--sample-rate", type=int, default=16000, help="hertz (16000)")
+    add("--format", choices=("wav", "flac"), default="wav", help="of the recordings (wav)")
+    add("--num-workers", type=int, default=os.cpu_count() or 1, help="processes that speak")
+    return parser
+
+
+def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from data_prep.voices import ENGINES
+
+    if options.engine not in ENGINES:
+        parser.error(f"--engine: '{options.engine}'; expected one of {', '.join(ENGINES)}")
+    at_least_one = ("num_train", "num_workers", "num_dev_speakers", "num_test_speakers", "sample_rate")
+    for name in at_least_one:
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 1")
+    for name in ("seed", "num_dev", "num_test", "min_count"):
+        if getattr(options, name) < 0:
+            parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 0")
+    if not 80 <= options.slowest <= options.fastest <= 450:
+        parser.error(
+            f"--slowest {options.slowest} --fastest {options.fastest}; expected 80 <= slowest <= fastest <= 450"
+        )
+    if not 0 <= options.lowest_pitch <= options.highest_pitch <= 100:
+        parser.error("--lowest-pitch, --highest-pitch: expected 0 <= lowest <= highest <= 100")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _check_options(parser, options)
+    from data_prep.voices import load_engine
+
+    engine = load_engine(options.engine)
+    lines = plan(options, engine)
+    check_settings(options, engine)
+    write_manifests(lines, speak(lines, options), options)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    run_program(main)

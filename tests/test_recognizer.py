@@ -57,6 +57,16 @@ def test_alone_or_in_any_batch_and_order_the_transcripts_are_the_same(
                 assert transcription.score == pytest.approx(alone[index].score, abs=1e-3, rel=1e-5)
 
 
+def test_real_recordings_are_transcribed_the_same_beside_others(recognizer: Recognizer, shared_data: Path) -> None:
+    paths = sorted((shared_data / "barista" / "dev").glob("*.flac"))[:5]
+    paths += sorted((shared_data / "speechocean762").rglob("*.opus"))[:5]
+    paths += sorted((shared_data / "librispeech_other100").rglob("*.flac"))[:2]
+    assert len(paths) == 12
+    alone = [recognizer.transcribe(path).tokens for path in paths]
+    assert [found.tokens for found in recognizer.transcribe_batch(paths)] == alone
+    assert [found.tokens for found in recognizer.transcribe_batch(paths[::-1], batch_size=5)] == alone[::-1]
+
+
 def test_log_probabilities_do_not_depend_on_a_long_neighbour(recognizer: Recognizer) -> None:
     short, long = (recognizer.features(some_speech(seed, d), sample_rate=16_000) for seed, d in ((1, 0.8), (2, 9.0)))
 

@@ -5,7 +5,8 @@ packed once for oneDNN. Of the backward pass, what does not wait for a later ste
 at once, and so are the gradients of all weights.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
 from typing import Any
@@ -33,7 +34,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "mean": lambda value, out: out.copy_(value.mean(-1, keepdim=True)),
     "copy": lambda value, out: out.copy_(value),
 }
-Buffers = Mapping[str, Tensor]  # [time or 1, batch, band, slot, unit]
+STRETCH = 16  # steps whose intermediate values fit the cache
+Buffers = dict[str, Tensor]  # [time or 1, batch, band, slot, unit]
 
 
 def scan_loop(recurrence: Recurrence, program: Program) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -46,18 +48,23 @@ def scan_loop(recurrence: Recurrence, program: Program) -> tuple[Tensor, tuple[T
 
 
 class PackedWeights:
-    """A matrix packed once, to be multiplied with the rows of many steps."""
+    """A matrix [column, inner] packed once, to be multiplied with the rows of many steps."""
 
-    def __init__(self, matrix: Tensor, num_rows: int) -> None:
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix, self.num_columns = matrix, len(matrix)
         self.packed = has_onednn(matrix)
-        self.matrix = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), num_rows) if self.packed else matrix
+        if self.packed:
+            # A width of whole pages makes oneDNN's rows evict one another from the cache: 141 us, padded 97.
+            padding = 16 if self.num_columns % 1024 == 0 else 0
+            self.matrix = torch.ops.mkldnn._reorder_linear_weight(F.pad(matrix, (0, 0, 0, padding)).contiguous())
 
     def product(self, rows: Tensor) -> Tensor:
         """rows @ matrix.T, for [..., inner]."""
         if not self.packed:
             return F.linear(rows, self.matrix)
         flat = rows.reshape(-1, rows.shape[-1])
-        return torch.ops.mkldnn._linear_pointwise(flat, self.matrix, None, "none", [], "").view(*rows.shape[:-1], -1)
+        result = torch.ops.mkldnn._linear_pointwise(flat, self.matrix, None, "none", [], "")
+        return result[:, : self.num_columns].unflatten(0, rows.shape[:-1])
 
 
 @cache
@@ -68,22 +75,37 @@ def forward_plan(program: Program, *, training: bool) -> Plan:
     return make_plan(sinks, {})
 
 
+@dataclass(frozen=True)
+class BackwardPlans:
+    """Of the backward pass: what is done for many steps beforehand, what for each in turn, and what afterwards."""
+
+    beforehand: Plan
+    num_known: int  # the slots that it leaves for the others
+    each: Plan
+    afterwards: Plan  # the gradients of the weights of single units
+
+
 @cache
-def backward_plans(program: Program) -> tuple[Plan, Plan, int]:
-    """A plan for all steps at once, one for each step in turn, and how many slots the first leaves for the second."""
+def backward_plans(program: Program) -> BackwardPlans:
     saved = {symbol: Place("saved", number) for number, symbol in enumerate(program.saved)}
     sinks = [(symbol, Place("input_gradient", n)) for n, symbol in enumerate(program.input_gradients)]
     if not program.additive:
         sinks += [(symbol, Place("recurrent_gradient", n)) for n, symbol in enumerate(program.recurrent_gradients)]
     first = 1 if program.form.projected else 0
     sinks += [(s, Place(f"before{n}", 0)) for n, s in enumerate(program.state_gradients) if n >= first]
-    sinks += [(symbol, Place("weight_gradient", n)) for n, symbol in enumerate(program.weight_gradients)]
+    last = [(symbol, Place("weight_gradient", n)) for n, symbol in enumerate(program.weight_gradients)]
     known = known_beforehand([symbol for symbol, _ in sinks], saved)
     places = {symbol: Place("known", number) for number, symbol in enumerate(known)}
-    return make_plan(list(places.items()), saved), make_plan(sinks, saved | places), len(known)
+    made = {symbol: place for symbol, place in sinks if not place.buffer.startswith("before") and symbol.is_gradient}
+    return BackwardPlans(
+        beforehand=make_plan(list(places.items()), saved),
+        num_known=len(known),
+        each=make_plan(sinks, saved | places),
+        afterwards=make_plan(last, saved | places | made),
+    )
 
 
-def known_beforehand(ends: list[Symbol], saved: Mapping[Symbol, Place]) -> list[Symbol]:
+def known_beforehand(ends: list[Symbol], saved: dict[Symbol, Place]) -> list[Symbol]:
     """What the step of the backward pass uses of the forward pass; the sinks' own factors first, in their order."""
     symbols = reachable(ends, stop=frozenset(saved))
     waiting = sorted((s for s in symbols if s.is_gradient), key=lambda s: s.index)
@@ -96,13 +118,10 @@ def known_beforehand(ends: list[Symbol], saved: Mapping[Symbol, Place]) -> list[
 class Steps:
     """A plan bound to buffers: each call runs the next step, on its views of every buffer."""
 
-    def __init__(self, plan: Plan, buffers: Buffers, *, shape: tuple[int, ...], turned: bool = False) -> None:
+    def __init__(self, plan: Plan, buffers: Buffers, *, turned: bool = False) -> None:
         self.turned = turned  # from the last step to the first
         self.recurrent = torch.empty(0)  # [batch, band, gate, unit] of the step to come
-        scratch = {
-            name: next(iter(buffers.values())).new_empty(1, *shape[:2], n, shape[2]) for name, n in plan.scratch.items()
-        }
-        self.buffers = {**buffers, **scratch}
+        self.buffers = buffers
         self.instructions = [
             (OPERATIONS[i.operation], zip(*(self.views(operand) for operand in i.operands)), iter(self.views(i.output)))
             for i in plan.instructions
@@ -110,7 +129,7 @@ class Steps:
 
     def views(self, operand: Operand) -> Iterable[Tensor]:
         if operand.buffer == "constant":
-            return repeat(next(iter(self.buffers.values())).new_tensor(operand.value))
+            return repeat(self.buffers["input"].new_tensor(operand.value))
         if operand.buffer == "recurrent":
             return self.recurrent_views(operand)
         views = self.buffers[operand.buffer].narrow(3, operand.start, operand.count).unbind(0)
@@ -125,19 +144,22 @@ class Steps:
             operation(*next(operands), out=next(output))
 
 
-def run_at_once(plan: Plan, buffers: Buffers, *, shape: tuple[int, ...]) -> None:
-    """Run a plan for all steps together; `shape` is [time, batch, band, unit]."""
-    example = next(iter(buffers.values()))
-    every = {name: example.new_empty(*shape[:3], slots, shape[3]) for name, slots in plan.scratch.items()} | dict(
-        buffers
-    )
+def scratch_of(plan: Plan, example: Tensor, *, time: int) -> dict[str, Tensor]:
+    """The plan's own buffers, for `time` steps of inputs like `example` [time, batch, band, slot, unit]."""
+    _, batch, bands, _, units = example.shape
+    return {name: example.new_empty(time, batch, bands, slots, units) for name, slots in plan.scratch.items()}
+
+
+def run_at_once(plan: Plan, buffers: Buffers) -> None:
+    """Run a plan for all steps of the buffers together."""
+    example = buffers["input"]
     for instruction in plan.instructions:
         given = [
-            example.new_tensor(o.value) if o.buffer == "constant" else every[o.buffer].narrow(3, o.start, o.count)
+            example.new_tensor(o.value) if o.buffer == "constant" else buffers[o.buffer].narrow(3, o.start, o.count)
             for o in instruction.operands
         ]
         output = instruction.output
-        OPERATIONS[instruction.operation](*given, out=every[output.buffer].narrow(3, output.start, output.count))
+        OPERATIONS[instruction.operation](*given, out=buffers[output.buffer].narrow(3, output.start, output.count))
 
 
 class LoopScan(torch.autograd.Function):
@@ -180,19 +202,19 @@ class LoopScan(torch.autograd.Function):
 
 
 def run_forward(
-    program: Program, buffers: dict[str, Tensor], outputs: Tensor, matrices: tuple[Tensor, Tensor | None, Tensor | None],
-    *, training: bool,
+    program: Program, buffers: Buffers, outputs: Tensor, matrices: tuple[Tensor, Tensor | None, Tensor | None], *,
+    training: bool,
 ) -> None:  # fmt: skip
     """Fill `outputs` [time + 1, batch, band, 1, recurrent] and the buffers, step by step."""
     recurrent_weight, projection, mask = matrices
-    time, batch, bands, num_gates, units = buffers["input"].shape
-    step = Steps(forward_plan(program, training=training), buffers, shape=(batch, bands, units))
-    packed = PackedWeights(recurrent_weight, batch * bands)
-    packed_projection = None if projection is None else PackedWeights(projection, batch * bands)
+    plan = forward_plan(program, training=training)
+    step = Steps(plan, buffers | scratch_of(plan, buffers["input"], time=1))
+    packed = PackedWeights(recurrent_weight)
+    packed_projection = None if projection is None else PackedWeights(projection)
     taps = recurrent_weight.shape[1] // outputs.shape[-1]
     for before, after, raw in zip(outputs[:-1].unbind(0), outputs[1:].unbind(0), buffers["next0"].unbind(0)):
         hidden = before.squeeze(2) if mask is None else before.squeeze(2) * mask
-        step.recurrent = packed.product(neighbours(hidden, taps)).view(batch, bands, num_gates, units)
+        step.recurrent = packed.product(neighbours(hidden, taps)).unflatten(-1, (program.form.num_gates, -1))
         step()
         if packed_projection is not None:
             after.copy_(packed_projection.product(raw))
@@ -204,49 +226,63 @@ def run_backward(
 ) -> None:  # fmt: skip
     """Add to `buffers` the gradients that the backward plan makes, from the last step to the first."""
     recurrent_weight, projection, mask = matrices
+    add_gradient_buffers(program, buffers, gradients)
+    size = gradients[0].shape[-1]
+    taps = recurrent_weight.shape[1] // size
+    # The gradient of h[t-1] gathers from the bands that it gave to: the same convolution with its taps turned round.
+    turned = recurrent_weight.unflatten(1, (taps, size)).flip(1).permute(2, 1, 0).flatten(1)
+    packed = PackedWeights(turned)
+    packed_projection = None if projection is None else PackedWeights(projection.T)
+    passes_on = program.state_gradients[0].is_gradient
+    given, totals = gradients[0].transpose(0, 1).unsqueeze(3).unbind(0), buffers["total"].unbind(0)
+    of_products, before = buffers["recurrent_gradient"].flatten(3).unbind(0), buffers["before0"][0]
+    for t, step in backward_steps(program, buffers):
+        torch.add(given[t], before, out=totals[t])
+        if packed_projection is not None:
+            buffers["gradient0"][0].copy_(packed_projection.product(totals[t]))
+        step()
+        product = packed.product(neighbours(of_products[t], taps)).unsqueeze(2)
+        if mask is not None:
+            product = product * mask.unsqueeze(2)
+        before = before.add_(product) if passes_on else product
+    buffers["before0"] = before
+
+
+def add_gradient_buffers(program: Program, buffers: dict[str, Tensor], gradients: tuple[Tensor, ...]) -> None:
     time, batch, bands, num_gates, units = buffers["input"].shape
     new = gradients[0].new_empty
-    every, each, num_known = backward_plans(program)
-    buffers["known"] = new(time, batch, bands, num_known, units)
-    run_at_once(every, buffers, shape=(time, batch, bands, units))
     buffers["input_gradient"] = new(time, batch, bands, num_gates, units)
-    additive = program.additive
-    buffers["recurrent_gradient"] = buffers["input_gradient"] if additive else new(buffers["input_gradient"].shape)
-    size = gradients[0].shape[-1]
-    buffers["total"] = new(time, batch, bands, 1, size)
-    buffers["gradient0"] = new(1, batch, bands, 1, units) if projection is not None else buffers["total"]
-    buffers["before0"] = new(1, batch, bands, 1, size).zero_()
+    of_products = buffers["input_gradient"] if program.additive else new(time, batch, bands, num_gates, units)
+    buffers["recurrent_gradient"] = of_products
+    buffers["total"] = new(time, batch, bands, 1, gradients[0].shape[-1])
+    buffers["gradient0"] = new(1, batch, bands, 1, units) if program.form.projected else buffers["total"]
+    buffers["before0"] = torch.zeros_like(buffers["total"][:1])
     for number, gradient in enumerate(gradients[1:], 1):
         whole = new(time + 1, batch, bands, 1, units)
         whole[-1, :, :, 0] = gradient
         buffers[f"gradient{number}"], buffers[f"before{number}"] = whole[1:], whole[:-1]
-    weight_gradient = new(1, batch, bands, program.form.num_weights, units)
-    buffers["weight_gradient"], buffers["weight_total"] = weight_gradient, torch.zeros_like(weight_gradient)
-    step = Steps(each, buffers, shape=(batch, bands, units), turned=True)
-    taps = recurrent_weight.shape[1] // size
-    # The gradient of h[t-1] gathers from the bands that it gave to: the same convolution with its taps turned round.
-    turned = recurrent_weight.unflatten(1, (taps, size)).flip(1).permute(2, 1, 0).flatten(1)
-    packed = PackedWeights(turned, batch * bands)
-    packed_projection = None if projection is None else PackedWeights(projection.T, batch * bands)
-    product = None
-    passes_on = program.state_gradients[0].is_gradient
-    totals, of_products = buffers["total"].unbind(0), buffers["recurrent_gradient"].flatten(3).unbind(0)
-    for t in reversed(range(time)):
-        total = totals[t]
-        total.copy_(gradients[0][:, t].unsqueeze(2))
-        if product is not None:
-            total.add_(product)
-            if passes_on:
-                total.add_(buffers["before0"][0])
-        if packed_projection is not None:
-            buffers["gradient0"][0].copy_(packed_projection.product(total))
-        step()
+    buffers["weight_total"] = new(bands, program.form.num_weights, units).zero_()
+
+
+def backward_steps(program: Program, buffers: dict[str, Tensor]) -> Iterator[tuple[int, Steps]]:
+    """Every step from the last to the first, after what a stretch of steps can have beforehand is computed for it."""
+    plans, inputs = backward_plans(program), buffers["input"]
+    time, stretch = len(inputs), min(len(inputs), STRETCH)
+    own = scratch_of(plans.each, inputs, time=1)
+    first, last = (scratch_of(plan, inputs, time=stretch) for plan in (plans.beforehand, plans.afterwards))
+    shared = {"known": plans.num_known, "weight_gradient": program.form.num_weights}
+    shared = {name: inputs.new_empty(stretch, *inputs.shape[1:3], n, inputs.shape[4]) for name, n in shared.items()}
+    for end in range(time, 0, -stretch):
+        start = max(0, end - stretch)
+        here = {name: b if len(b) == 1 or name == "weight_total" else b[start:end] for name, b in buffers.items()}
+        here |= {name: buffer[: end - start] for name, buffer in shared.items()}
+        run_at_once(plans.beforehand, here | {name: buffer[: end - start] for name, buffer in first.items()})
+        step = Steps(plans.each, here | own, turned=True)
+        for t in range(end - 1, start - 1, -1):
+            yield t, step
         if program.form.num_weights:
-            buffers["weight_total"].add_(weight_gradient)
-        product = packed.product(neighbours(of_products[t], taps)).unsqueeze(2)
-        if mask is not None:
-            product = product * mask.unsqueeze(2)
-    buffers["before0"] = product + buffers["before0"][0] if passes_on else product
+            run_at_once(plans.afterwards, here | {name: buffer[: end - start] for name, buffer in last.items()})
+            buffers["weight_total"] += here["weight_gradient"].sum((0, 1))
 
 
 def loop_gradients(
@@ -265,6 +301,6 @@ def loop_gradients(
     return (
         buffers["input_gradient"].flatten(3).transpose(0, 1),
         outer_product(of_products.flatten(0, 2), neighbours(before, taps).flatten(0, 2)),
-        buffers["weight_total"][0].sum(0).transpose(0, 1) if program.form.num_weights else None,
+        buffers["weight_total"].transpose(0, 1) if program.form.num_weights else None,
         of_projection, None, None, *of_state,
     )  # fmt: skip

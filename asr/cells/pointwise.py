@@ -227,6 +227,8 @@ def local_gradients(symbol: Symbol, gradient: Symbol) -> list[tuple[Symbol, Symb
         case "subtract", (left, right):
             return [(left, gradient), (right, scale(gradient, symbol.graph.lift(-1.0)))]
         case "multiply", (left, right):
+            if "weight" in (left.operation, right.operation):  # the gate's own gradient serves both, as it is
+                return [(left, gradient * right), (right, gradient * left)]
             return [(left, scale(gradient, right)), (right, scale(gradient, left))]
         case "sigmoid", (argument,):
             return [(argument, scale(gradient, symbol * (1.0 - symbol)))]

@@ -164,7 +164,15 @@ def test_errors_are_marked_and_text_is_escaped() -> None:
 
 
 def offline_runs(run_dir: Path) -> list[OfflineRun]:
-    return [read_run(path) for path in sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb"))]
+    """The finished runs of a folder; wandb's service closes a file a moment after `finish` has returned."""
+    paths = sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb"))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        runs = [read_run(path) for path in paths if path.stat().st_size]
+        if len(runs) == len(paths) and all(run.exit_code is not None for run in runs):
+            return runs
+        time.sleep(0.05)
+    pytest.fail(f"no exit record in {paths}")
 
 
 def wandb_tracker(run_dir: Path, warnings: list[str], **overrides: Any) -> WandbTracker:
@@ -238,6 +246,30 @@ def test_online_without_a_key_records_offline_and_asks_nothing(tmp_path: Path, m
     assert warning.startswith("wandb: not online (TrackingError: wandb: no API key; expected one from")
     (run,) = offline_runs(tmp_path)
     assert [row["train/loss"] for row in run.history] == [1.0, 0.5]
+
+
+@pytest.mark.slow
+def test_online_without_a_server_records_offline(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from asr.tracking import TrackingConfig, open_tracker\n"
+        "tracker = open_tracker(TrackingConfig(trackers=('wandb',), mode='online'), Path(sys.argv[1]), {}, 0)\n"
+        "tracker.log({'train/loss': 0.5}, step=1)\n"
+        "tracker.finish(0)\n"
+    )
+    environment = {**os.environ, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (warning,) = done.stdout.splitlines()
+    assert warning.startswith("warning: wandb: not online (")
+    (run,) = offline_runs(tmp_path)
+    assert [row["train/loss"] for row in run.history] == [0.5]
 
 
 def test_a_failing_start_is_one_warning(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from asr.commands.sampling import Command
 from asr.files import replacing
 from data_prep.voices import Delivery, Engine, SynthesisError, load_engine
 
-CHUNK_SIZE = 100  # sentences spoken in one process
+CHUNK_SIZE = 200  # sentences spoken in one process
 PROGRESS_FOLDER = ".chunks"
 
 

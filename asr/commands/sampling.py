@@ -121,8 +121,9 @@ class Sampler:
                 counts.update(self._items(path))
         if len(paths) > number:
             raise GrammarError(
-                f"{self.grammar.path}: {number:,} sentences; expected at least {len(paths):,}, for each of "
-                f"{len(self._steps_of):,} choices and pairs of words to occur {min_count} times; take more, or a smaller count"
+                f"{self.grammar.path}: {number:,} sentences; expected at least {len(paths):,}, for each "
+                f"of {len(self._steps_of):,} choices and pairs of words to occur {min_count} times; ask for more "
+                f"sentences or fewer times"
             )
         paths += [self._walk(0, rng) for _ in range(number - len(paths))]
         return [self._command(paths[place]) for place in rng.permutation(number)]

@@ -147,9 +147,8 @@ class _Builder:
             )
         if isinstance(expression, kinds.ListReference):
             return self._add_list(expression, start, scope)
-        if isinstance(expression, kinds.RuleReference):
-            return self._add_rule(expression, start, scope)
-        raise GrammarError(f"{scope.place}: {type(expression).__name__}; expected a template that hassil 3 can have")
+        assert isinstance(expression, kinds.RuleReference), f"hassil has no {type(expression).__name__}"
+        return self._add_rule(expression, start, scope)
 
     def _in_order(self, items: Sequence[Expression], start: int, scope: _Scope) -> int:
         for item in items:
@@ -199,11 +198,18 @@ class _Builder:
             ]
         if isinstance(values, RangeSlotList):
             factor = 1 if values.multiplier is None else values.multiplier
-            return [
-                (words, number * factor)
-                for number in values.get_numbers()
-                for words in number_words(number, values.words_language or self._language)
-            ]
+            language = values.words_language or self._language
+            try:
+                return [
+                    (words, number * factor)
+                    for number in values.get_numbers()
+                    for words in number_words(number, language)
+                ]
+            except ValueError as error:
+                raise GrammarError(
+                    f"{scope.place}: the numbers of {{{name}}} in language '{language}' ({error}); expected a language "
+                    f"that unicode-rbnf can spell numbers in, such as en"
+                ) from error
         raise GrammarError(
             f"{scope.place}: list {{{name}}} has no values (it is empty, or a wildcard); expected the ones to speak"
         )

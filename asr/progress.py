@@ -41,7 +41,10 @@ class Progress:
 
     @property
     def epochs_since_best(self) -> int:
-        return self.scores[-1]["epoch"] - self.best_scores(1)[0]["epoch"] if self.scores else 0
+        """Epochs since the dev WER was last lower than ever before."""
+        if not self.scores:
+            return 0
+        return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: score["wer"])["epoch"]
 
     def count_step(self, *, loss: float, num_tokens: int, norm: float) -> None:
         """A step that was taken: its summed loss over so many tokens, and the norm of its gradient."""

@@ -10,7 +10,9 @@ def valid_frames(lengths: Int[Tensor, " batch"], num_frames: int) -> Bool[Tensor
     return torch.arange(num_frames, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def clear_padding(values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]) -> Float[Tensor, "batch time ..."]:
+def clear_padding(
+    values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch time ..."]:
     """The same values with every frame past its utterance's length set to zero, whatever (even NaN) stood there."""
     padding = ~valid_frames(lengths, values.shape[1])
     return values.masked_fill(padding.view(*padding.shape, *(1,) * (values.dim() - 2)), 0.0)

@@ -13,6 +13,7 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: middle; }
+.quiet { white-space: nowrap; }
 th, .quiet { color: #666; font-weight: normal; font-size: .85rem; }
 audio { height: 2rem; width: 14rem; display: block; }
 """

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.amp.autocast_mode import custom_bwd, custom_fwd
 
 from asr.cells.kernel import Arguments, call_kernel
 from asr.cells.pointwise import Program
@@ -90,7 +89,6 @@ class CompiledScan(torch.autograd.Function):
     """The layer over all time; what the backward pass needs of every step lies in `saved`."""
 
     @staticmethod
-    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any, program: Program, library: ctypes.CDLL, training: bool, *tensors: Tensor | None
     ) -> tuple[Tensor, ...]:
@@ -117,7 +115,6 @@ class CompiledScan(torch.autograd.Function):
         return outputs, *(part[:, -1] for part in inner)
 
     @staticmethod
-    @custom_bwd(device_type="cpu")
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         program, count = ctx.program, ctx.num_states
         *tensors, saved, unprojected = ctx.saved_tensors

@@ -9,11 +9,11 @@ EARSHOT_COMPILED_CELLS=0 to do without.
 import ctypes
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import torch
 from asr.cells.pointwise import Program
 from asr.cells.step_source import step_header
 
-SOURCES = (Path(__file__).with_name("kernel.cpp"), Path(__file__).with_name("vectors.h"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernel.cpp", "panels.h", "vectors.h"))
 SWITCH = "EARSHOT_COMPILED_CELLS"
 COMPILERS = ("c++", "g++", "clang++")
 # Not -march=native, so that machines which share a home directory do not share code that one of them cannot run.
@@ -64,8 +64,14 @@ def load_kernel(program: Program) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(build_kernel(program, cache_folder())))
     except (KernelError, OSError) as error:
-        warnings.warn(f"compiled cells: {error}; cells run in PyTorch, more slowly", stacklevel=2)
+        notice(f"compiled cells: {error}; cells run in PyTorch, more slowly")
         return None
+
+
+@cache
+def notice(message: str) -> None:
+    """Say something once."""
+    logging.getLogger(__name__).warning(message)
 
 
 def cache_folder() -> Path:
@@ -80,14 +86,22 @@ def build_kernel(program: Program, folder: Path) -> Path:
     texts = [*command, header, *(source.read_text() for source in SOURCES)]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
     library = folder / f"cell-{digest}.so"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_owner(folder)
     if library.exists():
         return library
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / f"cell-{digest}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes, one builds and the other then finds it built
         if not library.exists():
             compile_into(library, command, header)
     return library
+
+
+def check_owner(folder: Path) -> None:
+    """Refuse to load code from where another user could put it."""
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise KernelError(f"{folder}: another user may write there; expected a folder of your own, mode 700")
 
 
 def compile_into(library: Path, command: list[str], header: str) -> None:

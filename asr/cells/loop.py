@@ -91,8 +91,7 @@ def backward_plans(program: Program) -> BackwardPlans:
     sinks = [(symbol, Place("input_gradient", n)) for n, symbol in enumerate(program.input_gradients)]
     if not program.additive:
         sinks += [(symbol, Place("recurrent_gradient", n)) for n, symbol in enumerate(program.recurrent_gradients)]
-    first = 1 if program.form.projected else 0
-    sinks += [(s, Place(f"before{n}", 0)) for n, s in enumerate(program.state_gradients) if n >= first]
+    sinks += [(s, Place(f"before{n}", 0)) for n, s in enumerate(program.state_gradients) if n > 0 or s.is_gradient]
     last = [(symbol, Place("weight_gradient", n)) for n, symbol in enumerate(program.weight_gradients)]
     known = known_beforehand([symbol for symbol, _ in sinks], saved)
     places = {symbol: Place("known", number) for number, symbol in enumerate(known)}
@@ -166,10 +165,8 @@ class LoopScan(torch.autograd.Function):
     """The layer over all time; inside, time comes first: [time, batch, band, slot, unit]."""
 
     @staticmethod
-    def forward(
-        ctx: Any, program: Program, training: bool, gates: Tensor, recurrent_weight: Tensor, weights: Tensor | None,
-        projection: Tensor | None, mask: Tensor | None, noise: Tensor | None, *state: Tensor,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
+    def forward(ctx: Any, program: Program, training: bool, *tensors: Any) -> tuple[Tensor, ...]:
+        gates, recurrent_weight, weights, projection, mask, noise, *state = tensors
         form = program.form
         slots = gates.unflatten(-1, (form.num_gates, -1)).transpose(0, 1)
         time, batch, bands, _, units = slots.shape

@@ -52,7 +52,7 @@ class LSTM(Cell):
         before = [part.unsqueeze(0).contiguous() for part in state]
         weights = [self.input_weight, self.recurrent_weight, self.bias, torch.zeros_like(self.bias)]
         outputs, *after = torch.lstm(inputs, before, weights, True, 1, 0.0, self.training, False, True)
-        return outputs, tuple(part.squeeze(0) for part in after)
+        return outputs, tuple(part.squeeze(0).to(self.bias.dtype) for part in after)  # under autocast too
 
     def _is_builtin(self, inputs: Tensor) -> bool:
         options = self.options

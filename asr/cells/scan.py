@@ -1,7 +1,9 @@
 """The scan over time that all cells share: the choice of the fastest path there is, all with the same result."""
 
+from dataclasses import replace
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,12 +19,17 @@ Path = Literal["auto", "reference", "loop", "compiled"]
 def scan(
     recurrence: Recurrence, *, path: Path = "auto"
 ) -> tuple[Float[Tensor, "batch time band recurrent"], tuple[Tensor, ...]]:
-    """The outputs of all steps and the last state, by the best path there is, or by the one asked for."""
-    if path == "reference" or recurrence.gates.shape[0] == 0 or recurrence.gates.shape[1] == 0:
-        return scan_reference(recurrence)
-    program = trace(recurrence.form, zoneout=recurrence.noise is not None)
-    if path != "loop" and can_compile(recurrence):
-        library = load_kernel(program)
-        if library is not None:
-            return scan_compiled(recurrence, program, library)
-    return scan_loop(recurrence, program)
+    """The outputs of all steps and the last state, by the best path there is, or by the one asked for.
+
+    Under autocast too the recurrence is computed in the weights' own precision, so that rounding does not pile up over
+    a long utterance.
+    """
+    with torch.autocast(recurrence.gates.device.type, enabled=False):
+        recurrence = replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype))
+        if path == "reference" or recurrence.gates.shape[0] == 0 or recurrence.gates.shape[1] == 0:
+            return scan_reference(recurrence)
+        program = trace(recurrence.form, zoneout=recurrence.noise is not None)
+        library = load_kernel(program) if path != "loop" and can_compile(recurrence) else None
+        if library is None:
+            return scan_loop(recurrence, program)
+        return scan_compiled(recurrence, program, library)

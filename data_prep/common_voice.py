@@ -9,17 +9,8 @@ import csv
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import (
-    SPLITS,
-    Corpus,
-    CorpusError,
-    Dropped,
-    Entry,
-    corpus_parser,
-    inner_folder,
-    prepare,
-    read_lines,
-)
+from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
+from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 
 COLUMNS = ("client_id", "path", "sentence")
 

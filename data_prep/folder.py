@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import SPLITS, Corpus, CorpusError, Dropped, Entry, corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 
 
 def read_folder(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:

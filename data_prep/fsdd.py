@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import Corpus, CorpusError, Entry, carve, corpus_parser, inner_folder, prepare
+from data_prep.corpus import carve, corpus_parser, inner_folder, prepare
+from data_prep.entries import Corpus, CorpusError, Entry
 
 ARCHIVES = {"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz": None}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

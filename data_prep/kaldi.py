@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import SPLITS, Corpus, CorpusError, Entry, corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
 
 
 def read_kaldi_folder(folder: Path, *, audio_root: Path) -> list[Entry]:

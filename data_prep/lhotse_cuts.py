@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.runtime import run_program
-from data_prep.corpus import SPLITS, Corpus, CorpusError, Dropped, Entry, corpus_parser, prepare, say, split_up
+from data_prep.corpus import corpus_parser, prepare, say, split_up
+from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 
 if TYPE_CHECKING:
     from asr.manifest import Manifest

@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import SPLITS, Corpus, CorpusError, Entry, corpus_parser, inner_folder, prepare, read_lines
+from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
+from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
 
 ADDRESS = "https://www.openslr.org/resources/12/"
 CHECKSUMS = {  # as torchaudio publishes them

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asr.runtime import run_program
-from data_prep.corpus import SPLITS, Corpus, CorpusError, Entry, corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
 
 TYPES = {"audio_filepath": str, "text": str, "duration": (int, float), "offset": (int, float)}
 OPTIONAL = {"id": (str, int), "speaker": (str, int)}

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import Corpus, CorpusError, Dropped, Entry, corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 
 ARCHIVES = {
     "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz": (

@@ -9,17 +9,8 @@ import json
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import (
-    Corpus,
-    CorpusError,
-    Dropped,
-    Entry,
-    carve,
-    corpus_parser,
-    inner_folder,
-    prepare,
-    read_lines,
-)
+from data_prep.corpus import carve, corpus_parser, inner_folder, prepare, read_lines
+from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.kaldi import read_kaldi_folder
 
 ARCHIVES = {"https://www.openslr.org/resources/101/speechocean762.tar.gz": None}

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asr.files import replacing
-from data_prep.corpus import SPLITS, Dropped
+from data_prep.entries import SPLITS, Dropped
 from data_prep.validation import Kept
 
 

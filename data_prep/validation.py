@@ -11,7 +11,7 @@ from rich.progress import track
 from asr.audio import AudioError, read_audio, read_info
 from asr.manifest import Utterance
 from asr.text import normalize_transcript
-from data_prep.corpus import Checks, Dropped, Entry
+from data_prep.entries import Checks, Dropped, Entry
 
 ROUNDING = 0.1  # seconds a stated stretch may reach past the end of its recording
 PROBES_NAME = ".probes.jsonl"

@@ -104,7 +104,7 @@ def test_a_missing_file_and_a_file_without_sections_are_named(tmp_path: Path) ->
 
 
 def test_sections_that_contradict_each_other_are_refused(tone_config: Path) -> None:
-    with pytest.raises(ConfigError, match="'gain' changes the samples, but data.train.0.shards gives stored log-mels"):
+    with pytest.raises(ConfigError, match=r"'gain' changes the samples, but data.train.0.shards gives stored log-mels"):
         load_config(tone_config, ["data.train.0.shards=here"])
     with pytest.raises(ConfigError, match="'fp16' needs CUDA"):
         load_config(tone_config, ["train.precision=fp16", "train.device=cpu"])

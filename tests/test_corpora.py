@@ -13,7 +13,7 @@ import soundfile
 
 from asr.manifest import Manifest, Utterance, write_manifest
 from data_prep import common_voice, folder, fsdd, kaldi, lhotse_cuts, librispeech, nemo, speech_commands, speechocean762
-from data_prep.corpus import CorpusError
+from data_prep.entries import CorpusError
 from data_prep.fsdd import WORDS
 
 PROGRAMS = (common_voice, folder, fsdd, kaldi, lhotse_cuts, librispeech, nemo, speech_commands, speechocean762)

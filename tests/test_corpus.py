@@ -13,19 +13,8 @@ from hypothesis import strategies as st
 
 from asr.manifest import Manifest
 from data_prep import validation
-from data_prep.corpus import (
-    Checks,
-    Corpus,
-    CorpusError,
-    Entry,
-    carve,
-    check_speakers,
-    corpus_parser,
-    inner_folder,
-    prepare,
-    read_lines,
-    split_up,
-)
+from data_prep.corpus import carve, check_speakers, corpus_parser, inner_folder, prepare, read_lines, split_up
+from data_prep.entries import Checks, Corpus, CorpusError, Entry
 from data_prep.validation import PROBES_NAME, probe_recordings, validate
 
 CHECKS = Checks(

@@ -1,0 +1,60 @@
+"""The nouns of corpus preparation: what a reader gives, what is left out, what is asked of an utterance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("train", "dev", "test")
+# A recording that is not there or not readable: the program names it and ends with exit code 1.
+BAD_FILE_REASONS = ("no such file", "unreadable")
+
+
+class CorpusError(ValueError):
+    """A corpus, or options for it, that no manifests can be made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a corpus says of an utterance, before its recording was looked at."""
+
+    id: str
+    audio: Path
+    text: str
+    speaker: str | None = None
+    offset: float = 0.0  # seconds into the recording
+    duration: float | None = None  # seconds; None: to the end of the recording
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An utterance that is left out, and why."""
+
+    id: str
+    audio: str
+    reason: str  # the same words for all that share it
+    detail: str = ""  # what was found in this one
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The entries of each split, and what the reader itself left out."""
+
+    splits: Mapping[str, list[Entry]]
+    dropped: tuple[Dropped, ...] = ()
+    shares_speakers: bool = False  # a speaker may be in two splits, by the corpus's own design
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What an utterance must satisfy to be kept."""
+
+    characters: str | None  # allowed in a transcript, beside the space
+    keep_text: bool  # transcripts as they are, not normalised
+    shortest: float  # seconds
+    longest: float  # seconds
+    lowest_rate: int  # hertz
+    sample_rate: int | None  # hertz; None: any from `lowest_rate` up
+    decode: bool  # read every sample, not only headers
+    num_workers: int

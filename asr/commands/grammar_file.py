@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 if TYPE_CHECKING:
     from hassil.expression import Sentence as Template
@@ -28,11 +29,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _check_weight(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """`weight` is the one key of metadata that matters here: how often this is said, beside the others."""
+    weight = (metadata or {}).get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise ValueError(f"weight {weight!r}; expected a number above 0, such as 2.0")
+    return metadata
+
+
+_Metadata = Annotated[dict[str, Any] | None, AfterValidator(_check_weight)]
+
+
 class _Value(_Part):
     text: str = Field(alias="in")
     out: SlotValue | None = None
     context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: _Metadata = None
 
 
 class _Range(_Part):
@@ -72,7 +84,7 @@ class _Block(_Part):
     response: str | None = None
     requires_context: dict[str, Any] = {}
     excludes_context: dict[str, Any] = {}
-    metadata: dict[str, Any] | None = None
+    metadata: _Metadata = None
     required_keywords: list[str] | None = None
     inferred_domain: str | None = None
     name_domains: list[str] | None = None
@@ -102,6 +114,7 @@ class ParsedTemplate:
     slots: dict[str, Any]
     lists: dict[str, SlotList]
     rules: dict[str, Template]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,7 @@ class _Reader:
                 block.slots,
                 lists,
                 rules,
+                (block.metadata or {}).get("weight", 1.0),
             )
             for number, text in enumerate(block.sentences)
         ]

@@ -21,7 +21,7 @@ class Step:
 
 
 def unfold(grammar: Grammar) -> list[list[Step]]:
-    """The steps from each state; a state is a node and the piece of a word before it. The last state ends a sentence."""
+    """The steps from each state, which is a node and the piece of a word before it; in the last, a sentence ends."""
     end = len(grammar.arcs)
     arcs = [*grammar.arcs[:-1], (Arc(end, " "),)]  # the space ends the last word
     pieces: list[dict[str, list[tuple[Arc, tuple[str, ...], str]]]] = [{} for _ in range(end + 1)]

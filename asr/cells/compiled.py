@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.cells.kernel import Arguments, call_kernel
+from asr.cells.kernel import Arguments, call_kernel, call_outer_product
 from asr.cells.pointwise import Program
-from asr.cells.products import outer_product
 from asr.cells.recurrence import Recurrence, neighbours
 
 
@@ -135,9 +134,11 @@ class CompiledScan(torch.autograd.Function):
         call_kernel(ctx.library, "backward", of_gates.dtype, arguments)
         results = (
             of_gates,
-            recurrent_weight_gradient(given, states[0], of_products),
+            recurrent_weight_gradient(ctx.library, given, states[0], of_products),
             None if of_weights is None else of_weights.sum(0),
-            None if of_projected is None else outer_product(of_projected.flatten(0, 2), unprojected.flatten(0, 2)),
+            None
+            if of_projected is None
+            else call_outer_product(ctx.library, of_projected.flatten(0, 2), unprojected.flatten(0, 2)),
             None,
             None,
             *of_initial,
@@ -145,10 +146,10 @@ class CompiledScan(torch.autograd.Function):
         return (None, None, None, *(g if g is None else g.to(kind) for g, kind in zip(results, ctx.types)))
 
 
-def recurrent_weight_gradient(given: Given, outputs: Tensor, of_products: Tensor) -> Tensor:
+def recurrent_weight_gradient(library: ctypes.CDLL, given: Given, outputs: Tensor, of_products: Tensor) -> Tensor:
     """The recurrent weights' gradient of all steps in one product, with the outputs one step late."""
     before = torch.cat((given.state[0].unsqueeze(1), outputs[:, :-1]), 1)
     if given.mask is not None:
         before = before * given.mask.unsqueeze(1)
     taps = given.recurrent_weight.shape[1] // before.shape[-1]
-    return outer_product(of_products.flatten(0, 2), neighbours(before, taps).flatten(0, 2))
+    return call_outer_product(library, of_products.flatten(0, 2), neighbours(before, taps).flatten(0, 2))

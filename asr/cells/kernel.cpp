@@ -333,7 +333,29 @@ void backward(const Arguments<Scalar>& a) {
   for_each_thread(a, [&](Part<Scalar>& part) { part.backward(weights, projection); });
 }
 
+// result [m, n], zeros at first, += left.T @ right over [row, m] and [row, n].
+template <class Scalar>
+void outer_product(const Scalar* left, const Scalar* right, Scalar* result, const int64_t* sizes, int64_t threads) {
+  const int64_t rows = sizes[0], m = sizes[1], n = sizes[2], num_tiles = (m + 5) / 6;
+  const OuterProduct<Scalar> product{m, n, left, right, result};
+  std::vector<std::thread> others;
+  for (int64_t number = threads - 1; number >= 0; number--) {
+    const int64_t begin = num_tiles * number / threads * 6, end = num_tiles * (number + 1) / threads * 6;
+    auto part = [=] { product.run(rows, begin, end < m ? end : m); };
+    if (number > 0) others.emplace_back(part);
+    else part();
+  }
+  for (auto& other : others) other.join();
+}
+
 extern "C" {
+void outer_product_float(const float* left, const float* right, float* result, const int64_t* sizes, int64_t threads) {
+  outer_product(left, right, result, sizes, threads);
+}
+void outer_product_double(const double* left, const double* right, double* result, const int64_t* sizes,
+                          int64_t threads) {
+  outer_product(left, right, result, sizes, threads);
+}
 void forward_float(const Arguments<float>* arguments) { forward(*arguments); }
 void forward_double(const Arguments<double>* arguments) { forward(*arguments); }
 void backward_float(const Arguments<float>* arguments) { backward(*arguments); }

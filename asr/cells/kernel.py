@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -138,9 +139,22 @@ def cpu_flags() -> tuple[str, ...]:
     return FLAGS_OF_CPU[capability]
 
 
+def find_function(library: ctypes.CDLL, name: str, dtype: torch.dtype) -> Callable[..., None]:
+    function = library[f"{name}_{'double' if dtype == torch.float64 else 'float'}"]
+    function.restype = None
+    return function
+
+
 def call_kernel(library: ctypes.CDLL, direction: str, dtype: torch.dtype, arguments: Arguments) -> None:
     """Run `forward` or `backward` over all time; the caller has checked shapes, types and contiguity."""
-    name = f"{direction}_{'double' if dtype == torch.float64 else 'float'}"
-    function = library[name]
-    function.restype = None
-    function(ctypes.byref(arguments))
+    find_function(library, direction, dtype)(ctypes.byref(arguments))
+
+
+def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left.T @ right for [row, column] and [row, inner] of one type, both contiguous."""
+    result = left.new_zeros(left.shape[1], right.shape[1])
+    sizes = (ctypes.c_int64 * 3)(*left.shape, right.shape[1])
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, result))
+    threads = ctypes.c_int64(torch.get_num_threads())
+    find_function(library, "outer_product", left.dtype)(*pointers, sizes, threads)
+    return result

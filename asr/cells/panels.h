@@ -1,4 +1,4 @@
-// The product of rows with packed weights.
+// The matrix products of the kernel: rows with packed weights, and the gradient of weights.
 
 #pragma once
 
@@ -76,3 +76,69 @@ void multiply(const std::vector<const Scalar*>& rows, const Panels<Scalar>& matr
     }
   }
 }
+
+// result [m, n] += left.T @ right, with neither turned round in memory: the gradient of a weight. Blocks of rows are
+// packed so that six columns of `left` meet one panel of `right` in registers and cache.
+template <class Scalar>
+struct OuterProduct {
+  using Vector = typename VectorOf<Scalar>::type;
+  // The packed columns and a panel fit the second-level cache, one tile and its share of the panel the first.
+  static constexpr int kRows = 256, kTiles = 32, kColumns = 6;
+  static constexpr int kWidth = Panels<Scalar>::kWidth, kVectors = Panels<Scalar>::kVectors;
+  int64_t m, n;
+  const Scalar *left, *right;  // [row, m], [row, n]
+  Scalar* result;
+
+  // `width` columns of some rows, side by side; zeros where there are fewer.
+  template <int width>
+  static void pack(const Scalar* from, int64_t stride, int64_t count, int64_t rows, Scalar* to) {
+    for (int64_t row = 0; row < rows; row++, from += stride, to += width) {
+      if (count >= width) {
+        std::memcpy(to, from, width * sizeof(Scalar));
+      } else {
+        for (int j = 0; j < width; j++) to[j] = j < count ? from[j] : 0;
+      }
+    }
+  }
+
+  void tile(const Scalar* columns, const Scalar* panel, int64_t rows, int64_t column, int64_t first) const {
+    Vector sums[kColumns][kVectors] = {};
+    for (int64_t row = 0; row < rows; row++, columns += kColumns, panel += kWidth) {
+      Vector values[kVectors];
+      for (int v = 0; v < kVectors; v++) values[v] = load(panel + v * kLanes<Scalar>);
+#pragma GCC unroll 6
+      for (int c = 0; c < kColumns; c++) {
+        const Vector factor = Vector{} + columns[c];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) sums[c][v] += factor * values[v];
+      }
+    }
+    Scalar line[kWidth];
+    for (int64_t c = 0; c < kColumns && column + c < m; c++) {
+      for (int v = 0; v < kVectors; v++) store(line + v * kLanes<Scalar>, sums[c][v]);
+      for (int64_t j = 0; j < kWidth && first + j < n; j++) result[(column + c) * n + first + j] += line[j];
+    }
+  }
+
+  // The columns [begin, end) of `left`, which are the lines of `result` of one thread, over all rows.
+  void run(int64_t num_rows, int64_t begin, int64_t end) const {
+    const int64_t num_panels = (n + kWidth - 1) / kWidth;
+    std::vector<Scalar> panels(num_panels * kRows * kWidth), columns(kTiles * kRows * kColumns);
+    for (int64_t start = 0; start < num_rows; start += kRows) {
+      const int64_t rows = num_rows - start < kRows ? num_rows - start : kRows;
+      for (int64_t p = 0; p < num_panels; p++)
+        pack<kWidth>(right + start * n + p * kWidth, n, n - p * kWidth, rows, &panels[p * kRows * kWidth]);
+      for (int64_t first = begin; first < end; first += kTiles * kColumns) {
+        const int64_t left_over = (end - first + kColumns - 1) / kColumns;
+        const int64_t tiles = left_over < kTiles ? left_over : kTiles;
+        for (int64_t t = 0; t < tiles; t++) {
+          const int64_t column = first + t * kColumns;
+          pack<kColumns>(left + start * m + column, m, end - column, rows, &columns[t * kRows * kColumns]);
+        }
+        for (int64_t p = 0; p < num_panels; p++)
+          for (int64_t t = 0; t < tiles; t++)
+            tile(&columns[t * kRows * kColumns], &panels[p * kRows * kWidth], rows, first + t * kColumns, p * kWidth);
+      }
+    }
+  }
+};

@@ -40,7 +40,7 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         return product(inputs, weight, bias)
 
@@ -50,7 +50,8 @@ class Linear(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         (gradient,) = gradients
         of_inputs = product(gradient, weight.T) if ctx.needs_input_grad[0] else None
-        return of_inputs, outer_product(gradient, inputs), gradient.sum(0)
+        of_bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
+        return of_inputs, outer_product(gradient, inputs), of_bias
 
 
 def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -59,5 +60,4 @@ def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor 
         inputs = inputs.to(weight.dtype)
     if not has_onednn(inputs):
         return F.linear(inputs, weight, bias)
-    zeros = weight.new_zeros(len(weight)) if bias is None else bias
-    return Linear.apply(inputs.flatten(0, -2), weight, zeros).unflatten(0, inputs.shape[:-1])
+    return Linear.apply(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])

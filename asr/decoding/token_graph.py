@@ -1,0 +1,106 @@
+"""A graph of words spelled in tokens, and laid out as the states that CTC passes through."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from asr.decoding.word_graph import Edge, Graph, build_graph
+from asr.tokenizer import UNKNOWN_ID, Tokenizer
+
+MAX_NAMED = 20
+
+
+class SpellingError(ValueError):
+    """Words that the tokenizer cannot spell."""
+
+
+def unspellable(words: set[str], tokenizer: Tokenizer) -> dict[str, str]:
+    """The words that need characters the tokenizer lacks, each with those characters, sorted."""
+    return {
+        word: "".join(sorted(tokenizer.unknown_characters(word)))
+        for word in sorted(words)
+        if tokenizer.unknown_characters(word) or UNKNOWN_ID in tokenizer.encode(word)
+    }
+
+
+def spell(graph: Graph[str], tokenizer: Tokenizer) -> Graph[int]:
+    """The same sentences in tokens; words that begin alike share their first tokens, those that end alike their last.
+
+    Raises SpellingError that names the words the tokenizer cannot spell.
+    """
+    if missing := unspellable(graph.symbols, tokenizer):
+        named = ", ".join(f"'{word}' ({characters})" for word, characters in list(missing.items())[:MAX_NAMED])
+        more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+        raise SpellingError(
+            f"grammar: {len(missing)} words that the model cannot spell: {named}{more}; expected words of the "
+            f"characters it was trained with; respell them, or train on transcripts that have these characters"
+        )
+    edges: list[list[Edge[int]]] = [[] for _ in graph.edges]
+    for state, leaving in enumerate(graph.edges):
+        for word, (target, weight) in leaving.items():
+            # A space, where a tokenizer has one, stands before every word but the first: "go" " home".
+            tokens = tokenizer.encode(word if state == 0 else f" {word}")
+            source = state
+            for place, token in enumerate(tokens):
+                following = target
+                if place < len(tokens) - 1:
+                    edges.append([])
+                    following = len(edges) - 1
+                edges[source].append((token, following, weight if source == state else 0.0))
+                source = following
+    spelled = build_graph(edges, graph.finals)
+    return Graph(spelled.edges, spelled.finals, spelled.weight + graph.weight)
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """The states of CTC over a graph of tokens: state k means that token k was the last one said.
+
+    Two edges with the same token to the same state of the graph are one state here. State 0 is the start, before any
+    token. Each state is entered from `sources`, those of state k at offsets[k - 1]:offsets[k], with the weights beside.
+    """
+
+    tokens: Int[np.ndarray, " state"]  # token id of each; 0 of the start
+    sources: Int[np.ndarray, " entry"]
+    weights: Float32[np.ndarray, " entry"]
+    offsets: Int[np.ndarray, " states"]  # one for each state: where the entries of the next one begin
+    final_weights: Float32[np.ndarray, " state"]  # minus infinity where no sentence ends
+    weight: float  # of the start
+
+    @property
+    def num_states(self) -> int:
+        return len(self.tokens)
+
+    def entries(self, state: int) -> slice:
+        return slice(int(self.offsets[state - 1]), int(self.offsets[state]))
+
+
+def token_states(graph: Graph[int]) -> TokenStates:
+    """Lay out a graph of tokens; states that are entered from one other only come last."""
+    entries: dict[tuple[int, int], list[tuple[int, float]]] = {}  # (token, target) to (source in the graph, weight)
+    for source, leaving in enumerate(graph.edges):
+        for token, (target, weight) in leaving.items():
+            entries.setdefault((token, target), []).append((source, weight))
+    into: dict[int, list[tuple[int, int]]] = {}
+    for token, target in entries:
+        into.setdefault(target, []).append((token, target))
+    # From each state of the graph come those token states that enter it; from its first, the start.
+    spread = {
+        key: [(before, weight) for source, weight in found for before in (into.get(source) or [None])]
+        for key, found in entries.items()
+    }
+    order = sorted(spread, key=lambda key: (-len(spread[key]), key[1], key[0]))
+    numbers: dict[tuple[int, int] | None, int] = {None: 0, **{key: number for number, key in enumerate(order, 1)}}
+    sources = [numbers[before] for key in order for before, _ in spread[key]]
+    weights = [weight for key in order for _, weight in spread[key]]
+    lengths = [len(spread[key]) for key in order]
+    finals = [-np.inf, *(graph.finals.get(target, -np.inf) for _, target in order)]
+    return TokenStates(
+        tokens=np.array([0, *(token for token, _ in order)], dtype=np.int64),
+        sources=np.array(sources, dtype=np.int64),
+        weights=np.array(weights, dtype=np.float32),
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        final_weights=np.array(finals, dtype=np.float32),
+        weight=graph.weight,
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -77,6 +78,21 @@ class Config(Section):
             )
         if self.train.precision == "fp16" and self.train.device == "cpu":
             raise ValueError("train.precision: 'fp16' needs CUDA; on a CPU use 'bf16' or 'fp32'")
+        return self
+
+    @model_validator(mode="after")
+    def check_encoder(self) -> "Config":
+        if getattr(self.encoder, "streaming", False) and self.features.normalization == "utterance":
+            raise ValueError(
+                "features.normalization: 'utterance' needs the end of an utterance before its first frame, but "
+                "encoder.streaming is true; use 'global'"
+            )
+        try:
+            # Without memory or numbers: only to see whether the widths of all layers fit together.
+            with torch.device("meta"):
+                self.encoder.build(self.features.num_mels)
+        except ValueError as error:
+            raise ValueError(f"encoder: {error}") from None
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,6 +203,14 @@ def _faults(error: ValidationError) -> list[str]:
             lines.append(f"{location}: unknown key; {hint}")
         elif fault["type"] == "missing":
             lines.append(f"{location}: missing; this key is required")
+        elif fault["type"] == "union_tag_not_found":
+            lines.append(f"{location}.kind: missing; this key says which of the kinds it is")
+        elif fault["type"] == "union_tag_invalid":
+            context = fault.get("ctx", {})
+            kinds = context["expected_tags"].replace("'", "").split(", ")
+            near = difflib.get_close_matches(context["tag"], kinds, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(kinds)}"
+            lines.append(f"{location}.kind: found {context['tag']!r}; {hint}")
         elif fault["type"] == "value_error":
             lines.append(str(fault["ctx"]["error"]) if not location else f"{location}: {fault['ctx']['error']}")
         else:

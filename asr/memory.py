@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asr.cells import Cell
 from asr.data import Batch
 from asr.distributed import autocast
 from asr.experiment import Experiment
@@ -80,17 +81,19 @@ def _peak_resident_bytes() -> int:
 def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor) -> int:
     """Multiply-adds of one encoding with all heads' scores: each weight, as often as it is used.
 
-    A matrix of a linear or a recurrent layer is used once a frame of that layer's output, a convolution's kernel
-    once an output position.
+    A matrix of a linear or a recurrent layer is used once a frame of that layer's output (and once a band, where it
+    convolves over bands), a convolution's kernel once an output position.
     """
     counted = 0
 
     def count(module: nn.Module, inputs: tuple, output) -> None:
         nonlocal counted
         first = output[0] if isinstance(output, tuple) else output
-        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() >= 2)
+        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() in (2, 4))
         if isinstance(module, nn.Conv2d):
-            positions = first.shape[0] * first.shape[2] * first.shape[3]
+            positions = first.numel() // module.out_channels
+        elif isinstance(module, Cell):
+            positions = first.numel() // module.output_size * module.num_bands
         else:
             positions = first.numel() // first.shape[-1]
         counted += weights * positions

@@ -67,4 +67,5 @@ def _describe_encoder(encoder: Mapping[str, Any]) -> str:
     """{"kind": "recurrent", "num_layers": 3, "cell": {"kind": "lstm", ...}, ...} -> "3-layer bidirectional lstm"."""
     cell, layers = encoder.get("cell", {}).get("kind", encoder["kind"]), encoder.get("num_layers")
     direction = "bidirectional " if encoder.get("bidirectional") else ""
-    return f"{layers}-layer {direction}{cell}" if layers else cell
+    described = f"{layers}-layer {direction}{cell}" if layers else f"{direction}{cell}"
+    return described if encoder["kind"] == "recurrent" else f"{encoder['kind']} with {described}"

@@ -1,25 +1,72 @@
-"""The encoder's contract, for every encoder: padding, order and neighbours change nothing."""
+"""The encoder's contract, for every encoder, cell and direction: padding, order and neighbours change nothing."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from asr.cells.lstm import LSTMConfig
+from asr.cells import (
+    ConvLSTMConfig,
+    CoupledLSTMConfig,
+    GRUConfig,
+    LayerNormLSTMConfig,
+    LightGRUConfig,
+    LSTMConfig,
+    PeepholeLSTMConfig,
+    ProjectedLSTMConfig,
+    RNNConfig,
+)
+from asr.config import ConfigError, load_config
 from asr.encoders import EncoderConfig
+from asr.encoders.conv_lstm import ConvLSTMEncoderConfig
+from asr.encoders.layer import RecurrentLayer, join_bands
 from asr.encoders.masking import clear_padding, reverse_within_length, valid_frames
+from asr.encoders.pyramid import PyramidEncoderConfig, pair_frames
 from asr.encoders.recurrent import RecurrentEncoderConfig
 from asr.encoders.subsampling import ConvSubsamplingConfig
 
 NUM_MELS = 8
+SUBSAMPLING = ConvSubsamplingConfig(num_channels=4, output_size=12)
 SMALL = {"cell": LSTMConfig(hidden_size=6), "num_layers": 2, "dropout": 0.0}
-ENCODERS = {
-    "bilstm_x4": RecurrentEncoderConfig(subsampling=ConvSubsamplingConfig(num_channels=3, output_size=5), **SMALL),
-    "bilstm_x2": RecurrentEncoderConfig(
-        subsampling=ConvSubsamplingConfig(factor=2, num_channels=3, output_size=5), **SMALL
+CELLS = {
+    "rnn": RNNConfig(hidden_size=6),
+    "gru": GRUConfig(hidden_size=6, learnt_initial_state=True),
+    "peephole_lstm": PeepholeLSTMConfig(hidden_size=6, zoneout=0.1),
+    "coupled_lstm": CoupledLSTMConfig(hidden_size=6),
+    "layer_norm_lstm": LayerNormLSTMConfig(hidden_size=6),
+    "projected_lstm": ProjectedLSTMConfig(hidden_size=6, projection_size=3),
+    "light_gru": LightGRUConfig(hidden_size=6),
+    "conv_lstm": ConvLSTMConfig(hidden_size=2, num_bands=3),
+}
+
+
+def both_directions(name: str, config: Callable[..., EncoderConfig], **options: object) -> dict[str, EncoderConfig]:
+    return {f"{way}{name}": config(bidirectional=way == "bi", **options) for way in ("bi", "uni_")}
+
+
+ENCODERS: dict[str, EncoderConfig] = {
+    **both_directions("lstm_x4", RecurrentEncoderConfig, subsampling=SUBSAMPLING, **SMALL),
+    **both_directions(
+        "lstm_x2", RecurrentEncoderConfig, subsampling=ConvSubsamplingConfig(factor=2, num_channels=3), **SMALL
     ),
-    "lstm_x4": RecurrentEncoderConfig(
-        subsampling=ConvSubsamplingConfig(num_channels=3, output_size=5), bidirectional=False, layer_norm=False, **SMALL
+    **both_directions("residual", RecurrentEncoderConfig, subsampling=SUBSAMPLING, residual=True, **SMALL),
+    "look_ahead": RecurrentEncoderConfig(
+        subsampling=SUBSAMPLING, bidirectional=False, layer_norm=False, look_ahead=2, **SMALL
     ),
+    **both_directions("pyramid", PyramidEncoderConfig, cell=LSTMConfig(hidden_size=4), dropout=0.0),
+    **both_directions(
+        "pyramid_conv_lstm", PyramidEncoderConfig, cell=ConvLSTMConfig(hidden_size=2, num_bands=4), num_plain_layers=0
+    ),
+    **both_directions("conv_lstm_x4", ConvLSTMEncoderConfig, num_channels=3, kernel_size=1, projection_size=5, **SMALL),
+    **both_directions("conv_lstm_x2", ConvLSTMEncoderConfig, factor=2, num_channels=2, num_layers=0, peepholes=True),
+    **{
+        name: config
+        for kind, cell in CELLS.items()
+        for name, config in both_directions(
+            kind, RecurrentEncoderConfig, subsampling=SUBSAMPLING, cell=cell, num_layers=2
+        ).items()
+    },
 }
 
 
@@ -66,26 +113,45 @@ def test_the_order_in_the_batch_changes_nothing(config: EncoderConfig, generator
 
 def test_lengths_never_exceed_the_time_axis_and_frames_come_out_of_every_input(config: EncoderConfig) -> None:
     encoder = config.build(NUM_MELS).eval()
-    for length in range(1, 20):
-        encodings, lengths = encoder(torch.zeros(1, length, NUM_MELS), torch.tensor([length]))
-        assert 1 <= lengths.item() == encodings.shape[1] == encoder.output_lengths(torch.tensor([length])).item()
+    lengths = torch.arange(1, 20)
+    encodings, shorter = encoder(torch.zeros(19, 19, NUM_MELS), lengths)
+    assert shorter.tolist() == encoder.output_lengths(lengths).tolist()
+    assert shorter.min() == 1
+    assert shorter.max() == encodings.shape[1]
 
 
 def test_gradients_do_not_flow_into_the_padding(config: EncoderConfig, generator) -> None:
+    torch.manual_seed(0)
     encoder = config.build(NUM_MELS)
     features, lengths = ragged_batch(generator, (25, 6))
     features.requires_grad_()
-    encoder(features, lengths)[0].square().sum().backward()
+    encodings, _ = encoder(features, lengths)
+    (encodings * torch.randn(encodings.shape, generator=generator)).sum().backward()
     assert features.grad is not None
     assert features.grad[1, :6].any()
     assert not features.grad[1, 6:].any()
+    learnt = {name: value.grad for name, value in encoder.named_parameters() if value.requires_grad}
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in learnt.values())
+
+
+def test_training_is_a_pure_function_of_the_seed(config: EncoderConfig, generator) -> None:
+    values = config.model_dump()
+    for cell in (values, values.get("cell", {})):
+        cell |= {key: 0.3 for key in ("recurrent_dropout", "zoneout", "dropout") if key in cell}
+    torch.manual_seed(0)
+    encoder = type(config).model_validate(values).build(NUM_MELS).train()
+    features, lengths = ragged_batch(generator, (25, 6))
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(encoder(features, lengths)[0])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert not torch.equal(found[0], found[2])
 
 
 def test_the_padded_bidirectional_layer_equals_a_packed_one(generator) -> None:
     """What SpeechBrain and ESPnet compute with pack_padded_sequence, to the same numbers."""
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-    from asr.encoders.recurrent import RecurrentLayer
 
     layer = RecurrentLayer(LSTMConfig(hidden_size=7), 5, bidirectional=True).double()
     packed = torch.nn.LSTM(5, 7, batch_first=True, bidirectional=True).double()
@@ -116,3 +182,55 @@ def test_clear_padding_clears_even_nan() -> None:
     values = torch.full((1, 3, 2), torch.nan)
     values[0, 0] = 1.0
     assert clear_padding(values, torch.tensor([1])).tolist() == [[[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]
+
+
+def test_frames_are_joined_band_by_band() -> None:
+    left, right = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0]]])
+    assert join_bands((left, right), 1).tolist() == [[[1, 2, 3, 4]]]
+    assert join_bands((left, right), 2).tolist() == [[[1, 3, 2, 4]]]
+    frames = torch.tensor([[[1.0], [2.0], [3.0]]])
+    assert pair_frames(frames, 1).tolist() == [[[1, 2], [3, 0]]]
+
+
+def test_a_residual_layer_adds_its_input_where_the_widths_match(generator) -> None:
+    config = RecurrentEncoderConfig(subsampling=SUBSAMPLING, bidirectional=False, residual=True, **SMALL)
+    plain = config.model_copy(update={"residual": False}).build(NUM_MELS).eval()
+    residual = config.build(NUM_MELS).eval()
+    residual.load_state_dict(plain.state_dict())
+    features, lengths = ragged_batch(generator, (9,))
+    frames, short = plain.subsampling(features, lengths)
+    for layer, norm in zip(plain.layers, plain.norms, strict=True):
+        outputs = norm(layer(frames, short))
+        frames = frames + outputs if layer.output_size == frames.shape[-1] else outputs
+    assert [layer.output_size for layer in plain.layers] == [6, 6] != [plain.subsampling.output_size] * 2
+    torch.testing.assert_close(residual(features, lengths)[0], frames)
+
+
+def test_a_layer_draws_its_recurrent_dropout_from_the_generator_it_is_given(generator) -> None:
+    layer = RecurrentLayer(LSTMConfig(hidden_size=8, recurrent_dropout=0.5), 3, bidirectional=True).train()
+    inputs, lengths = torch.randn(2, 6, 3, generator=generator), torch.tensor([6, 4])
+    first = layer(inputs, lengths, generator=torch.Generator().manual_seed(5))
+    torch.manual_seed(1)  # of no consequence
+    torch.testing.assert_close(layer(inputs, lengths, generator=torch.Generator().manual_seed(5)), first)
+    assert not torch.equal(layer(inputs, lengths, generator=torch.Generator().manual_seed(6)), first)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("{kind: recurrent, streaming: true}", "bidirectional encoder needs the end of an .* set bidirectional: "),
+        ("{kind: recurrent, look_ahead: 3}", "look_ahead: 3 frames, but a bidirectional encoder sees the whole future"),
+        ("{kind: recurrent, cell: {kind: conv_lstm, num_bands: 15}}", "15 bands do not divide the 256 values of a sub"),
+        ("{kind: pyramid, cell: {kind: conv_lstm, num_bands: 7}}", "inputs of 20 features are no whole number of chan"),
+        ("{kind: conv_lstm, kernel_size: 7}", "kernel_size: 7 is wider than the 5 bands .*; choose at most 5, or more"),
+        ("{kind: conv_lstm, kernel_size: 4}", "kernel_size: 4 is even and has no middle band; choose 3 or 5"),
+        ("{kind: pyramids}", "encoder.kind: found 'pyramids'; did you mean 'pyramid'"),
+        ("{kind: transformer}", "found 'transformer'; expected one of recurrent, pyramid, conv_lstm"),
+        ("{num_layers: 2}", "encoder.kind: missing; this key says which of the kinds it is"),
+        ("{kind: recurrent, cell: {kind: lstmm}}", "encoder.cell.kind: found 'lstmm'; did you mean 'lstm'"),
+        ("{kind: recurrent, bidirectional: false, streaming: true}", "normalization: 'utterance' needs the end of an"),
+    ],
+)  # fmt: skip
+def test_encoders_that_cannot_be_are_refused_when_the_config_loads(tone_config, encoder: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(tone_config, [f"encoder={encoder}"])

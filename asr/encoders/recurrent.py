@@ -3,13 +3,17 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
-from pydantic import Field
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from asr.cells import CellConfig
+from asr.cells.conv_lstm import ConvLSTMConfig
 from asr.cells.lstm import LSTMConfig
-from asr.encoders.masking import clear_padding, reverse_within_length
+from asr.encoders.layer import RecurrentLayer
+from asr.encoders.look_ahead import RowConvolution
+from asr.encoders.masking import clear_padding
+from asr.encoders.streaming import StreamState, Waiting, no_frames, shift_left
 from asr.encoders.subsampling import ConvSubsamplingConfig
 from asr.section import Section
 
@@ -22,33 +26,36 @@ class RecurrentEncoderConfig(Section):
     bidirectional: bool = Field(True, description="a second cell reads each utterance from its end")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each layer")
     layer_norm: bool = Field(True, description="normalise the output of each layer")
+    residual: bool = Field(False, description="add to each layer's output its input, where they are equally wide")
+    streaming: bool = Field(False, description="promise to encode while somebody speaks; checked when this is loaded")
+    look_ahead: int = Field(0, ge=0, description="subsampled frames of the future that each encoding sees, streaming")
+
+    @model_validator(mode="after")
+    def _directions_allow_it(self) -> "RecurrentEncoderConfig":
+        if self.bidirectional and self.streaming:
+            raise ValueError(
+                "streaming: a bidirectional encoder needs the end of an utterance before its first encoding; set "
+                "bidirectional: false (with look_ahead: 10, say, for a little of the future), or streaming: false"
+            )
+        if self.bidirectional and self.look_ahead:
+            raise ValueError(
+                f"look_ahead: {self.look_ahead} frames, but a bidirectional encoder sees the whole future already; "
+                "set look_ahead: 0 or bidirectional: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bands_divide_the_frames(self) -> "RecurrentEncoderConfig":
+        size = self.subsampling.output_size
+        if isinstance(self.cell, ConvLSTMConfig) and size % self.cell.num_bands:
+            raise ValueError(
+                f"cell.num_bands: {self.cell.num_bands} bands do not divide the {size} values of a subsampled frame; "
+                "choose a subsampling.output_size that is a multiple, or kind: conv_lstm for the whole encoder"
+            )
+        return self
 
     def build(self, num_mels: int) -> "RecurrentEncoder":
         return RecurrentEncoder(self, num_mels)
-
-
-class RecurrentLayer(nn.Module):
-    """One layer of a recurrent encoder: a cell forwards in time, and a second one backwards.
-
-    A packed sequence would cost 6-10 times this on a CPU (tests/bench/train_step.py); instead the batch stays
-    padded and each utterance is turned round within its own length, so that the second cell too starts on a
-    valid frame and reaches the padding last. The outputs are those of a packed bidirectional layer.
-    """
-
-    def __init__(self, cell: CellConfig, input_size: int, *, bidirectional: bool) -> None:
-        super().__init__()
-        self.forwards = cell.build(input_size)
-        self.backwards = cell.build(input_size) if bidirectional else None
-        self.output_size = self.forwards.output_size * (2 if bidirectional else 1)
-
-    def forward(
-        self, inputs: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch time hidden"]:
-        outputs, _ = self.forwards(inputs)
-        if self.backwards is not None:
-            reversed_outputs, _ = self.backwards(reverse_within_length(inputs, lengths))
-            outputs = torch.cat((outputs, reverse_within_length(reversed_outputs, lengths)), dim=-1)
-        return clear_padding(outputs, lengths)
 
 
 class RecurrentEncoder(nn.Module):
@@ -69,7 +76,8 @@ class RecurrentEncoder(nn.Module):
             self.norms.append(nn.LayerNorm(layer.output_size) if config.layer_norm else nn.Identity())
             sizes.append(layer.output_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.output_size = sizes[-1]
+        self.look_ahead = RowConvolution(sizes[-1], config.look_ahead) if config.look_ahead else None
+        self.config, self.num_mels, self.output_size = config, num_mels, sizes[-1]
 
     def output_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         return self.subsampling.output_lengths(lengths)
@@ -78,6 +86,84 @@ class RecurrentEncoder(nn.Module):
         self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"]]:
         frames, lengths = self.subsampling(features, lengths)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            frames = self.dropout(norm(layer(frames, lengths)))
+        for number, layer in enumerate(self.layers):
+            frames = self._after_layer(number, frames, layer(frames, lengths))
+        if self.look_ahead is not None:
+            frames = self.look_ahead(frames, lengths)
         return clear_padding(frames, lengths), lengths
+
+    def _after_layer(self, number: int, inputs: Tensor, outputs: Tensor) -> Float[Tensor, "batch time hidden"]:
+        outputs = self.dropout(self.norms[number](outputs))
+        return inputs + outputs if self.config.residual and inputs.shape == outputs.shape else outputs
+
+    def stream(
+        self,
+        features: Float[Tensor, "batch chunk mel"],
+        lengths: Int[Tensor, " batch"],
+        state: StreamState | None = None,
+        *,
+        is_last: Bool[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch new encoding"], Int[Tensor, " batch"], StreamState]:
+        """The encodings that a further chunk of each stream makes possible, and what to hand in with the next one.
+
+        Chunks may be of any length, even 0 and another for each stream; `state` None begins. Put together, the
+        encodings are those of `forward` on the whole, in evaluation mode, once `is_last` has been said of the
+        stream: until then the last few wait for the frames that they still see. A stream that has ended is not to
+        be gone on with. Raises ValueError for a bidirectional encoder.
+        """
+        if self.config.bidirectional:
+            raise ValueError(
+                "encoder: bidirectional, so it cannot stream: it needs an utterance's end before its first encoding; "
+                "train one with bidirectional: false"
+            )
+        if state is None:
+            state = self._start(features)
+        if is_last is None:
+            is_last = torch.zeros_like(state.has_context)
+        waiting = state.features.append(features, lengths)
+        frames, lengths, num_done = self._subsample_chunk(waiting, state.has_context, is_last)
+        cells = []
+        for number, layer in enumerate(self.layers):
+            outputs, cell = layer.resume(frames, lengths, state.cells[number])  # type: ignore[operator]
+            frames = self._after_layer(number, frames, outputs)
+            cells.append(cell)
+        encodings, lengths, ahead = self._look_ahead_chunk(state.ahead.append(frames, lengths), is_last)
+        # The last subsampled frame's own log-mels stay: the next one's first convolutions see them too.
+        dropped = (num_done - 1).clamp(min=0) * self.subsampling.factor
+        return encodings, lengths, StreamState(waiting.drop(dropped), num_done > 0, tuple(cells), ahead)
+
+    def _start(self, features: Float[Tensor, "batch chunk mel"]) -> StreamState:
+        nothing = torch.zeros(len(features), dtype=torch.bool, device=features.device)
+        cells = (None,) * len(self.layers)
+        return StreamState(no_frames(features, self.num_mels), nothing, cells, no_frames(features, self.output_size))
+
+    def _subsample_chunk(
+        self, waiting: Waiting, has_context: Bool[Tensor, " batch"], is_last: Bool[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch new size"], Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+        """New subsampled frames, their numbers, and how many can be had of all log-mels that wait.
+
+        Subsampled frame t sees the log-mels from factor * t - (factor - 1) to factor * t + (factor - 1), which is
+        the last of its own group. So it can be had once its group is whole, or the stream has ended, and must be
+        computed with one group of context:
+
+            factor 4:   [a b c d] [e f g h] [i j      the second frame sees b ... h; keep e f g h i j
+        """
+        groups = waiting.lengths // self.subsampling.factor
+        num_done = torch.where(is_last, self.output_lengths(waiting.lengths), groups)
+        new = num_done - (has_context & (num_done > 0)).to(num_done.dtype)
+        if not waiting.frames.shape[1] or not int(new.max()):
+            return waiting.frames.new_zeros(len(new), 0, self.subsampling.output_size), torch.zeros_like(new), num_done
+        frames, _ = self.subsampling(waiting.frames, waiting.lengths)
+        return clear_padding(shift_left(frames, num_done - new, new), new), new, num_done
+
+    def _look_ahead_chunk(
+        self, waiting: Waiting, is_last: Bool[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch new encoding"], Int[Tensor, " batch"], Waiting]:
+        """The encodings that all frames they see are there for."""
+        if self.look_ahead is None or not waiting.frames.shape[1]:
+            done = waiting.lengths
+            return clear_padding(waiting.frames, done), done, waiting.drop(done)
+        held_back = torch.where(is_last, 0, self.look_ahead.num_frames)
+        done = (waiting.lengths - held_back).clamp(min=0)
+        encodings = self.look_ahead(waiting.frames, waiting.lengths)[:, : int(done.max())]
+        return clear_padding(encodings, done), done, waiting.drop(done)

@@ -1,5 +1,6 @@
 """Fewer frames for the recurrent layers: strided convolutions over time and frequency."""
 
+import itertools
 from typing import Literal
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from asr.encoders.masking import clear_padding
 from asr.section import Section
+
+NUM_CONVOLUTIONS = {2: 1, 4: 2}  # by the factor: each halves
 
 
 class ConvSubsamplingConfig(Section):
@@ -22,43 +25,63 @@ class ConvSubsamplingConfig(Section):
         return ConvSubsampling(self, num_mels)
 
 
-class ConvSubsampling(nn.Module):
-    """3x3 convolutions of stride 2 with ReLU (one for x2, two for x4), then a linear map of channels times mels.
+class StridedConvolutions(nn.ModuleList):
+    """3x3 convolutions of stride 2 with ReLU: half as many frames and bands after each.
 
-    As the VGG-style front ends of Hori et al. 2017 (arXiv:1706.02737) and of ESPnet's and SpeechBrain's
-    encoders. With padding 1, `n` frames become `(n + 1) // 2` at each convolution. A recording's last output
-    frame sees one zero frame past its end when alone, so that frame is cleared in a batch too: after every
-    convolution all frames past the length are set to zero.
+    With padding 1, `n` frames become `(n + 1) // 2`. A recording's last output frame sees one zero frame past its
+    end when alone, so that frame is cleared in a batch too: after every convolution all frames past the length are
+    set to zero.
     """
 
-    def __init__(self, config: ConvSubsamplingConfig, num_mels: int) -> None:
-        super().__init__()
-        num_convolutions = {2: 1, 4: 2}[config.factor]
-        channels = [1] + [config.num_channels] * num_convolutions
-        self.convolutions = nn.ModuleList(
+    def __init__(self, *, factor: int, num_channels: int) -> None:
+        channels = [1] + [num_channels] * NUM_CONVOLUTIONS[factor]
+        super().__init__(
             nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1)
-            for inputs, outputs in zip(channels[:-1], channels[1:], strict=True)
+            for inputs, outputs in itertools.pairwise(channels)
         )
-        num_bands = num_mels
-        for _ in self.convolutions:
-            num_bands = (num_bands + 1) // 2
-        self.projection = nn.Linear(config.num_channels * num_bands, config.output_size)
-        self.dropout = nn.Dropout(config.dropout)
-        self.factor = config.factor
-        self.output_size = config.output_size
+
+    def num_bands(self, num_mels: int) -> int:
+        """Bands that are left of so many mels."""
+        for _ in self:
+            num_mels = (num_mels + 1) // 2
+        return num_mels
 
     def output_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        for _ in self.convolutions:
+        for _ in self:
             lengths = (lengths + 1) // 2
         return lengths
 
     def forward(
         self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch subsampled size"], Int[Tensor, " batch"]]:
+    ) -> tuple[Float[Tensor, "batch subsampled channel band"], Int[Tensor, " batch"]]:
         images = clear_padding(features, lengths)[:, None]  # [batch, channel, time, mel]
-        for convolution in self.convolutions:
+        for convolution in self:
             lengths = (lengths + 1) // 2
             images = torch.relu(convolution(images))
             images = clear_padding(images.transpose(1, 2), lengths).transpose(1, 2)
-        frames = images.transpose(1, 2).flatten(2)  # [batch, time, channel * mel]
-        return clear_padding(self.dropout(torch.relu(self.projection(frames))), lengths), lengths
+        return images.transpose(1, 2), lengths
+
+
+class ConvSubsampling(nn.Module):
+    """Strided convolutions (one for x2, two for x4), then a linear map of channels times mels.
+
+    As the VGG-style front ends of Hori et al. 2017 (arXiv:1706.02737) and of ESPnet's and SpeechBrain's encoders.
+    """
+
+    def __init__(self, config: ConvSubsamplingConfig, num_mels: int) -> None:
+        super().__init__()
+        self.convolutions = StridedConvolutions(factor=config.factor, num_channels=config.num_channels)
+        self.projection = nn.Linear(config.num_channels * self.convolutions.num_bands(num_mels), config.output_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.factor = config.factor
+        self.output_size = config.output_size
+
+    def output_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        return self.convolutions.output_lengths(lengths)
+
+    def forward(
+        self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch subsampled size"], Int[Tensor, " batch"]]:
+        images, lengths = self.convolutions(features, lengths)
+        frames = torch.relu(self.projection(images.flatten(2)))
+        return clear_padding(self.dropout(frames), lengths), lengths

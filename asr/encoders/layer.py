@@ -1,0 +1,75 @@
+"""One layer of a recurrent encoder: any cell, in one or two directions, over a ragged batch."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor, nn
+
+from asr.cells import CellConfig
+from asr.encoders.masking import clear_padding, reverse_within_length
+
+CellState = tuple[Tensor, ...]  # each [batch, width]
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of a recurrent encoder: a cell forwards in time, and a second one backwards.
+
+    A packed sequence would cost 6-10 times this on a CPU (tests/bench/train_step.py); instead the batch stays
+    padded and each utterance is turned round within its own length, so that the second cell too starts on a
+    valid frame and reaches the padding last. The outputs are those of a packed bidirectional layer.
+    """
+
+    def __init__(self, cell: CellConfig, input_size: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.forwards = cell.build(input_size)
+        self.backwards = cell.build(input_size) if bidirectional else None
+        self.num_bands = self.forwards.num_bands
+        self.output_size = self.forwards.output_size * (2 if bidirectional else 1)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "batch time feature"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "batch time hidden"]:
+        """The outputs of each utterance, zeros past its length.
+
+        Recurrent dropout and zoneout draw from `generator`, or from PyTorch's own, in training only.
+        """
+        outputs, _ = self.forwards(inputs, generator=generator)
+        if self.backwards is not None:
+            reversed_outputs, _ = self.backwards(reverse_within_length(inputs, lengths), generator=generator)
+            outputs = join_bands((outputs, reverse_within_length(reversed_outputs, lengths)), self.num_bands)
+        return clear_padding(outputs, lengths)
+
+    def resume(
+        self, inputs: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"], state: CellState | None
+    ) -> tuple[Float[Tensor, "batch time hidden"], CellState]:
+        """Go on in one direction from the state in which an earlier chunk ended; None: from the beginning.
+
+        Each utterance's new state is the one after its own last frame. The scan is cut where an utterance ends:
+
+            lengths 5 and 3:  a b c | d e      after the first cut both take the state,
+                              f g h | . .      after the second one the first alone
+        """
+        if state is None:
+            state = tuple(part.expand(len(inputs), -1) for part in self.forwards.initial_state)
+        ends = sorted({0, *lengths.tolist()})
+        outputs = [inputs.new_zeros(len(inputs), 0, self.forwards.output_size)]
+        for start, end in itertools.pairwise(ends):
+            chunk, new = self.forwards(inputs[:, start:end], state)
+            outputs.append(chunk)
+            going_on = (lengths >= end)[:, None]
+            state = tuple(torch.where(going_on, after, before) for after, before in zip(new, state, strict=True))
+        return clear_padding(torch.cat(outputs, dim=1), lengths), state
+
+
+def join_bands(parts: Sequence[Float[Tensor, "batch time _"]], num_bands: int) -> Float[Tensor, "batch time joined"]:
+    """Frames side by side, band by band, as a cell over bands wants them: [a1 a2] and [b1 b2] give [a1 b1 a2 b2]."""
+    if num_bands == 1:
+        return torch.cat(list(parts), dim=-1)
+    bands = [part.unflatten(-1, (num_bands, -1)) for part in parts]
+    return torch.cat(bands, dim=-1).flatten(2)

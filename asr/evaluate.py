@@ -17,6 +17,7 @@ from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asr.commands.scoring import CommandScore
     from asr.manifest import Manifest, Utterance
     from asr.metrics import ErrorCounts, GroupScore, Interval
     from asr.recognizer import Recognizer, Transcription
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     from asr.report import write_report
 
     torch.set_num_threads(options.num_threads)
-    recognizer = Recognizer.load(options.run, device=options.device)
+    recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands)
     manifest = Manifest.read(options.manifest)
     scored, failures = recognize_manifest(recognizer, manifest, batch_size=options.batch_size)
     evaluation = summarize(scored, failures, recognizer=recognizer, options=options)
@@ -58,6 +59,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="a run folder of asr.train")
     parser.add_argument("manifest", type=Path, help="JSON lines of utterances with their text")
     parser.add_argument("--output-dir", type=Path, help="default: RUN/evaluations/MANIFEST")
+    parser.add_argument(
+        "--commands",
+        type=Path,
+        help="a grammar, such as conf/commands/home.yaml; scores the manifest's intent and slots",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="utterances at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -162,7 +168,26 @@ def summarize(
         commands=score_groups([item.utterance.text for item in commands], [item.words for item in commands]),
         confusions=most_confused((item.alignment for item in scored), limit=NUM_CONFUSIONS),
         unknown_characters=_count_unknown(recognizer, (item.utterance.text for item in scored)),
+        understanding=_score_commands(scored) if recognizer.commands is not None else None,
     )
+
+
+def _score_commands(scored: "list[ScoredUtterance]") -> "CommandScore":
+    """By the manifest's `intent` and `slots`; an utterance without an intent is one that should not be understood."""
+    from asr.commands.scoring import Labelled, score_commands
+
+    labelled = []
+    for item in scored:
+        label, result = item.utterance.extra, item.transcription.command
+        assert result is not None
+        intent, slots = label.get("intent"), label.get("slots") or {}
+        if not isinstance(slots, dict) or not isinstance(intent, str | None):
+            raise EvaluationError(
+                f"utterance {item.utterance.id}: intent {intent!r} with slots {slots!r}; expected a name, and slots as "
+                f'{{"name": "value"}}'
+            )
+        labelled.append(Labelled(intent, slots, result, item.utterance.duration))
+    return score_commands(labelled)
 
 
 def _count_unknown(recognizer: "Recognizer", texts: Iterable[str]) -> dict[str, int]:
@@ -189,6 +214,7 @@ def write_utterances(path: Path, evaluation: "Evaluation") -> None:
                     "score": round(item.transcription.score, 6),
                     "word_errors": asdict(item.words),
                     "character_errors": asdict(item.characters),
+                    **({"command": item.transcription.command.to_dict()} if item.transcription.command else {}),
                 },
             )
             for item in evaluation.utterances
@@ -217,6 +243,8 @@ def write_results(path: Path, evaluation: "Evaluation") -> None:
         "unknown_characters": evaluation.unknown_characters,
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
+    if evaluation.understanding is not None:
+        results["understanding"] = asdict(evaluation.understanding)
     write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
@@ -253,6 +281,8 @@ def show(console: "Console", evaluation: "Evaluation", folder: Path) -> None:
     console.print(table)
     right, number = evaluation.words.num_exact, evaluation.words.num_utterances
     console.print(f"{right:,} of {number:,} utterances without an error ({right / number:.2%})", highlight=False)
+    if evaluation.understanding is not None:
+        _show_understanding(console, evaluation.understanding)
     for title, groups in (("speakers", evaluation.speakers), ("commands", evaluation.commands)):
         _show_groups(console, title, groups)
     for confusion in evaluation.confusions[:NUM_SHOWN]:
@@ -266,6 +296,30 @@ def show(console: "Console", evaluation: "Evaluation", folder: Path) -> None:
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
     for failure in evaluation.failures:
         console.print(f"not scored: {failure.id}: {failure.error}", style="red", soft_wrap=True, markup=False)
+
+
+def _show_understanding(console: "Console", understanding: "CommandScore") -> None:
+    """Acceptance, intents, slots and false accepts."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = {
+        "accepted (intent and all slots right)": understanding.accepted,
+        "right, before any is rejected": understanding.guessed,
+        "understood, rightly or wrongly": understanding.understood,
+        "intents right": understanding.intents,
+        "slots right": understanding.all_slots,
+        **{f"  {slot}": share for slot, share in understanding.slots.items()},
+        f"false accepts in {understanding.other_hours:.2f} h": understanding.false_accepts,
+    }
+    table = Table("commands", "number", "of", "share")
+    for name, share in rows.items():
+        if share.total:
+            table.add_row(escape(name), f"{share.number:,}", f"{share.total:,}", f"{share.rate:.1%}")
+    console.print(table)
+    for slot, expected, found, number in understanding.confused[:NUM_SHOWN]:
+        taken = f"taken for {found}" if found else "missed"
+        console.print(f"  {number:4d} x {slot}: {expected} {taken}", highlight=False, markup=False)
 
 
 def _show_groups(console: "Console", title: str, groups: "dict[str, GroupScore]") -> None:

@@ -4,6 +4,9 @@
     recognizer.transcribe("order.flac").text
     recognizer.transcribe(samples, sample_rate=48_000).words
 
+    recognizer = Recognizer.load("runs/bilstm_ctc", commands="conf/commands/home.yaml")
+    recognizer.command("order.flac").intent
+
 This is what the programs use, and what a program of your own imports.
 """
 
@@ -14,15 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asr.audio import AudioError, read_audio, resample
 from asr.checkpoint import file_digest
+from asr.commands.rejection import load_rejection
+from asr.commands.templates import load_grammar
+from asr.commands.understanding import CommandResult, CommandSearch
 from asr.config import Config, load_config
 from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.heads.ctc import CTCHead
 from asr.model import Model
 from asr.run import RunFolder, flatten
 from asr.tokenizer import Tokenizer, load_tokenizer
@@ -51,6 +58,7 @@ class Transcription:
     tokens: tuple[int, ...]
     score: float  # natural-log probability, as the decoding defines it
     words: tuple[Word, ...]
+    command: CommandResult | None = None  # what it means, where the recogniser was given commands
 
 
 @dataclass(frozen=True)
@@ -85,19 +93,25 @@ class Recognizer:
         features: FeatureConfig,
         decoding: Any,
         statistics: FeatureStatistics | None = None,
+        commands: CommandSearch | None = None,
     ) -> None:
         """`decoding` is a built decoding; `statistics` are needed for globally normalised features only.
+
+        With `commands`, only those are understood: a transcript is that of a command, or empty.
 
         The model is used on the device where it is, and is put into evaluation mode for the time of each call.
         """
         self.model, self.tokenizer, self.decoding = model, tokenizer, decoding
         self.feature_config, self.statistics = features, statistics
+        self.commands = commands
         self._log_mel = LogMel(features)
         self._seconds_per_encoding = _frames_per_encoding(model) * features.hop_ms / 1000
 
     @classmethod
-    def load(cls, run: str | Path, *, device: str | torch.device = "cpu") -> "Recognizer":
-        """The recogniser in a run folder.
+    def load(
+        cls, run: str | Path, *, device: str | torch.device = "cpu", commands: str | Path | None = None
+    ) -> "Recognizer":
+        """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
         Raises RecognizerError with the difference where the parts of the folder do not belong together: other
         weights, another tokenizer or other feature settings than run.json says, or weights of another shape than
@@ -117,7 +131,17 @@ class Recognizer:
             features=config.features,
             decoding=config.decoding.build(),
             statistics=FeatureStatistics.load(folder.statistics_path) if is_global else None,
+            commands=_load_commands(folder, Path(commands), tokenizer, record) if commands is not None else None,
         )
+
+    def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
+        """The command in one file, or in an array of samples [sample] in -1..1 with its `sample_rate` in hertz."""
+        result = self.transcribe(recording, sample_rate=sample_rate).command
+        if result is None:
+            raise RecognizerError(
+                "command: this recogniser was given no commands; expected Recognizer.load(run, commands=GRAMMAR.yaml)"
+            )
+        return result
 
     def transcribe(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> Transcription:
         """Transcribe one file, or an array of samples [sample] in -1..1 with its `sample_rate` in hertz."""
@@ -181,10 +205,35 @@ class Recognizer:
             lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int64, device=device)
             padded = nn.utils.rnn.pad_sequence(list(features), batch_first=True).to(device)
             encodings, encoding_lengths = self.model.encode(padded, lengths)
+            if self.commands is not None:
+                return self._understand(encodings, encoding_lengths)
             hypotheses = self.decoding(self.model.heads[0], encodings, encoding_lengths)
         finally:
             self.model.train(was_training)
         return [self._transcription(hypothesis) for hypothesis in hypotheses]
+
+    def _understand(
+        self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
+    ) -> list[Transcription]:
+        assert self.commands is not None
+        head = next((head for head in self.model.heads if isinstance(head, CTCHead)), None)
+        if head is None:
+            raise RecognizerError("commands: the model has no CTC head, which they are searched with; expected one")
+        scores = head(encodings).cpu().numpy()
+        results = [
+            self.commands.understand(scores[row, :length], seconds_per_encoding=self._seconds_per_encoding)
+            for row, length in enumerate(lengths.tolist())
+        ]
+        return [
+            Transcription(
+                text=result.text,
+                tokens=tuple(self.tokenizer.encode(result.text)),
+                score=result.score,
+                words=tuple(Word(word.text, word.start) for word in result.words),
+                command=result,
+            )
+            for result in results
+        ]
 
     def _stretch_features(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
         return self._normalized(
@@ -218,6 +267,12 @@ class Recognizer:
             if num_so_far > num_words:
                 yield Word(text[num_words], round(frame * self._seconds_per_encoding, 3))
                 num_words = num_so_far
+
+
+def _load_commands(folder: RunFolder, path: Path, tokenizer: Tokenizer, record: dict[str, Any]) -> CommandSearch:
+    grammar = load_grammar(path)
+    rejection = load_rejection(folder.path, grammar=grammar.digest, model=str(record.get("model")))
+    return CommandSearch(grammar, tokenizer, rejection=rejection)
 
 
 def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record: dict[str, Any]) -> Model:

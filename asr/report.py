@@ -12,6 +12,7 @@ from typing import Any, Literal
 import soundfile
 
 from asr.audio import read_audio
+from asr.commands.scoring import CommandScore
 from asr.files import replacing
 from asr.manifest import Utterance
 from asr.metrics import Confusion, ErrorCounts, GroupScore, Interval, Operation
@@ -60,6 +61,7 @@ class Evaluation:
     commands: dict[str, GroupScore]  # by transcript, where spoken more than once
     confusions: list[Confusion]
     unknown_characters: dict[str, int]  # characters of the references that the tokenizer lacks, with their number
+    understanding: CommandScore | None = None  # with a grammar only
 
     @property
     def duration(self) -> float:

@@ -1,7 +1,8 @@
 """Transcribe a folder of recordings: python -m asr.transcribe RUN AUDIO_DIR --output transcripts.jsonl
 
 A line of jsonl is one of a manifest, with `pred_text`, the score and the words with their starts in seconds;
-a line of txt is the recording's path below AUDIO_DIR, a tab, and the transcript.
+a line of txt is the recording's path below AUDIO_DIR, a tab, and the transcript. With --commands, only the commands of
+a grammar are understood, each with its intent and slots; a transcript is empty where none was.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from asr.recognizer import Recognizer
 
     torch.set_num_threads(options.num_threads)
-    recognizer = Recognizer.load(options.run, device=options.device)
+    recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands)
     recordings, broken = read_headers(options.audio_dir)
     start = time.perf_counter()
     outcomes = transcribe_recordings(recognizer, recordings, batch_size=options.batch_size)
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.format == "jsonl":
         lines = (_json_line(info, transcription, options) for info, transcription in heard)
     else:
-        lines = (f"{_name(info, options)}\t{transcription.text}" for info, transcription in heard)
+        lines = (f"{_name(info, options)}\t{_plain(transcription)}" for info, transcription in heard)
     write_lines(options.output, lines)
     duration = sum(info.duration for info, _ in heard)
     print(
@@ -64,6 +65,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("audio_dir", type=Path, help="a folder, searched with the folders in it; or one recording")
     parser.add_argument("--output", type=Path, required=True, help="the file to write, whole or not at all")
     parser.add_argument("--format", choices=("jsonl", "txt"), default="jsonl", help="(default: %(default)s)")
+    parser.add_argument("--commands", type=Path, help="a grammar, such as conf/commands/home.yaml")
     parser.add_argument("--batch-size", type=int, default=16, help="recordings at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -134,7 +136,17 @@ def _json_line(info: "AudioInfo", transcription: "Transcription", options: argpa
         "score": round(transcription.score, 6),
         "words": [{"text": word.text, "start": word.start} for word in transcription.words],
     }
+    if transcription.command is not None:
+        line["command"] = transcription.command.to_dict()
     return json.dumps(line, ensure_ascii=False)
+
+
+def _plain(transcription: "Transcription") -> str:
+    """The transcript; of a command, with its intent and slots after tabs."""
+    if transcription.command is None or not transcription.command.understood:
+        return transcription.text
+    command = transcription.command
+    return f"{command.text}\t{command.intent}\t{json.dumps(command.slots, ensure_ascii=False)}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""Understood or not: a command's score beside the filler's, a threshold for it, and what the threshold promises."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from asr.checkpoint import write_text
+
+FILE_NAME = "rejection.json"
+DEFAULT_THRESHOLD = -0.7
+DEFAULT_SLOPE = 4.0
+SMALLEST_SLOPE = 1e-3
+LOWEST_RATIO = -100.0  # also that of a recording in which no sentence fits
+
+
+class RejectionError(ValueError):
+    """A threshold that cannot be found, read or used."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """When a command counts as understood.
+
+    `ratio` is the natural-log ratio between the best sentence of the grammar and the filler path, a token: 0 where the
+    model would have written just that sentence by itself, and the lower the more the grammar had to force.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD  # lowest ratio that is understood
+    slope: float = DEFAULT_SLOPE  # of the confidence, a logistic function of the ratio
+    intercept: float = -DEFAULT_SLOPE * DEFAULT_THRESHOLD
+    is_calibrated: bool = False  # has the threshold been set from recordings
+    num_positives: int = 0  # recordings that the confidence was fitted on; 0: it is 0.5 at the threshold
+    false_accepts_per_hour: float | None = None  # of the negatives, with this threshold
+    upper_false_accepts_per_hour: float | None = None  # 95 % confidence
+    hours: float | None = None  # of the negatives
+    recall: float | None = None  # of the positives that were heard right, with this threshold
+
+    def confidence(self, ratio: float) -> float:
+        """Between 0 and 1: how sure it is that the command was said; calibrated where positives were at hand."""
+        return _logistic(self.slope * ratio + self.intercept)
+
+    def accepts(self, ratio: float) -> bool:
+        return ratio >= self.threshold
+
+
+def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
+    """The log ratio of a sentence and the filler, a token of the longer of both.
+
+    By the longer: else ten words of other speech could pass for one long command, or a short command for none.
+    """
+    return max((command - filler) / max(num_tokens, num_filler_tokens, 1), LOWEST_RATIO)
+
+
+def find_threshold(ratios: Sequence[float], *, hours: float, false_accepts_per_hour: float) -> Rejection:
+    """The lowest threshold with which negatives of so many hours are accepted no more often than the target.
+
+    Few hours prove little: see `upper_false_accepts_per_hour`. Raises RejectionError where the target is below 0, or
+    there are no negatives.
+    """
+    if not false_accepts_per_hour >= 0 or not math.isfinite(false_accepts_per_hour):
+        raise RejectionError(
+            f"--false-accepts-per-hour: {false_accepts_per_hour:g}; expected a number of at least 0, such as 0.5"
+        )
+    if not ratios or hours <= 0:
+        raise RejectionError("negatives: no recordings; expected some without commands, an hour or more of them")
+    allowed = math.floor(false_accepts_per_hour * hours + 1e-9)
+    ordered = sorted(ratios, reverse=True)
+    # Just above the best one that is not allowed.
+    threshold = DEFAULT_THRESHOLD if allowed >= len(ordered) else math.nextafter(ordered[allowed], math.inf)
+    accepted = sum(ratio >= threshold for ratio in ordered)
+    return Rejection(
+        threshold=threshold,
+        intercept=-DEFAULT_SLOPE * threshold,
+        is_calibrated=True,
+        false_accepts_per_hour=accepted / hours,
+        upper_false_accepts_per_hour=poisson_upper(accepted) / hours,
+        hours=hours,
+    )
+
+
+def poisson_upper(count: int) -> float:
+    """The largest mean with which so few events still have a chance of 5 %: 3.0 for none, 4.7 for one."""
+    low, high = float(count), 2.0 * count + 10.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        term = total = math.exp(-middle)
+        for number in range(1, count + 1):
+            term *= middle / number
+            total += term
+        low, high = (middle, high) if total > 0.05 else (low, middle)
+    return high
+
+
+def fit_confidence(
+    rejection: Rejection, ratios: Float[np.ndarray, " recording"], is_right: Bool[np.ndarray, " recording"]
+) -> Rejection:
+    """The logistic function of the ratio that fits best how often recordings are understood right (Platt 1999).
+
+    Positives that were heard wrong are as wrong as negatives. The targets are drawn a little towards the middle, as
+    Platt does, so that even recordings without a fault leave room for doubt.
+    """
+    num_right, num_wrong = int(is_right.sum()), int((~is_right).sum())
+    if not num_right or not num_wrong:
+        raise RejectionError(
+            f"calibration: {num_right} recordings heard right and {num_wrong} wrong; expected some of both: "
+            f"give --positives with commands that the model can hear, and --negatives without commands"
+        )
+    targets = np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
+    slope, intercept = 1.0, 0.0
+    for _ in range(100):  # Newton's method, damped by a ridge so that it cannot run away
+        chances = 1 / (1 + np.exp(-np.clip(slope * ratios + intercept, -40, 40)))
+        errors, weights = chances - targets, chances * (1 - chances) + 1e-9
+        gradient = np.array([errors @ ratios, errors.sum()])
+        hessian = np.array([[weights @ ratios**2, weights @ ratios], [weights @ ratios, weights.sum()]])
+        step = np.linalg.solve(hessian + 1e-6 * len(ratios) * np.eye(2), gradient)
+        step *= min(1.0, 5.0 / float(np.abs(step).max() + 1e-12))
+        slope, intercept = slope - float(step[0]), intercept - float(step[1])
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    accepted = int((ratios[is_right] >= rejection.threshold).sum())
+    return replace(
+        rejection,
+        slope=max(slope, SMALLEST_SLOPE),
+        intercept=intercept,
+        num_positives=num_right,
+        recall=accepted / num_right,
+    )
+
+
+def reliability(
+    confidences: Float[np.ndarray, " recording"], is_right: Bool[np.ndarray, " recording"], *, num_bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """Mean confidence, share that was right, and number of recordings, of each bin that has any."""
+    bins = np.minimum((confidences * num_bins).astype(int), num_bins - 1)
+    return [
+        (float(confidences[bins == each].mean()), float(is_right[bins == each].mean()), int((bins == each).sum()))
+        for each in range(num_bins)
+        if (bins == each).any()
+    ]
+
+
+def detection_curve(
+    positives: Sequence[float], negatives: Sequence[float], *, hours: float
+) -> list[tuple[float, float, float]]:
+    """Threshold, false accepts an hour and share of positives missed, at each step of the first."""
+    ordered = sorted(negatives, reverse=True)
+    heard = np.sort(np.array(list(positives), dtype=np.float64))
+    curve = []
+    for number in range(len(ordered) + 1):
+        threshold = math.nextafter(ordered[number], math.inf) if number < len(ordered) else -math.inf
+        missed = float(np.searchsorted(heard, threshold, side="left")) / max(len(heard), 1)
+        curve.append((threshold, number / hours, missed))
+    return curve
+
+
+def save_rejection(run: Path, rejection: Rejection, *, grammar: str, model: str) -> Path:
+    """Keep it in the run folder, for this grammar and these weights (both by their digests)."""
+    path = run / FILE_NAME
+    known = _read(path) if path.is_file() else {}
+    known[grammar] = {"model": model, **asdict(rejection)}
+    write_text(path, json.dumps(known, indent=1) + "\n")
+    return path
+
+
+def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
+    """What was calibrated for this grammar; the default where nothing was.
+
+    Raises RejectionError where it was calibrated for other weights than the run has now.
+    """
+    path = run / FILE_NAME
+    found = _read(path).get(grammar) if path.is_file() else None
+    if found is None:
+        return Rejection()
+    if found.pop("model", None) != model:
+        raise RejectionError(
+            f"{path}: calibrated for other weights than {run} has now; expected those; calibrate again with "
+            f"python -m asr.commands calibrate, or remove the file"
+        )
+    try:
+        return Rejection(**found)
+    except TypeError as error:
+        raise RejectionError(f"{path}: not a calibration ({error}); calibrate again, or remove the file") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RejectionError(f"{path}: not JSON ({error}); calibrate again, or remove the file") from None
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise RejectionError(f"{path}: not a calibration of grammars; calibrate again, or remove the file")
+    return found
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

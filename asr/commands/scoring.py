@@ -1,0 +1,107 @@
+"""How many commands were understood rightly: acceptance, intents, slots, false accepts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asr.commands.understanding import CommandGuess, CommandResult
+from asr.text import normalize_transcript
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many."""
+
+    number: int
+    total: int
+
+    @property
+    def rate(self) -> float | None:
+        return self.number / self.total if self.total else None
+
+
+@dataclass(frozen=True)
+class CommandScore:
+    """The figures of one set of recordings, of which some are labelled with a command and some are none."""
+
+    accepted: Share  # of the commands: understood, the intent right, and every labelled slot with its exact value
+    guessed: Share  # of the commands: as accepted, but by the best guess, even where it counts as not understood
+    understood: Share  # of the commands, rightly or wrongly
+    intents: Share  # of the commands
+    slots: dict[str, Share]  # of the labelled slots, by name: with their exact value
+    confused: list[tuple[str, str, str, int]]  # slot, its value, what was understood ("" for nothing), times
+    false_accepts: Share  # of the recordings without a command
+    other_hours: float  # of the recordings without a command
+
+    @property
+    def all_slots(self) -> Share:
+        return Share(sum(share.number for share in self.slots.values()), sum(s.total for s in self.slots.values()))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A recording's label beside what was understood; `intent` is None where it holds no command."""
+
+    intent: str | None
+    slots: Mapping[str, Any]
+    result: CommandResult
+    duration: float  # seconds
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.result.understood and self.is_guessed
+
+    @property
+    def is_guessed(self) -> bool:
+        return bool(self.result.guesses) and self._is_right(self.result.guesses[0])
+
+    def _is_right(self, guess: CommandGuess) -> bool:
+        return guess.intent == self.intent and all(
+            same_value(guess.slots.get(slot), value) for slot, value in self.slots.items()
+        )
+
+
+def same_value(found: Any, expected: Any) -> bool:
+    """As people say them: 21 is "21", "Living Room" is "living room"."""
+    return found is not None and _plain(found) == _plain(expected)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return normalize_transcript(str(value))
+
+
+def score_commands(labelled: Iterable[Labelled]) -> CommandScore:
+    labelled = list(labelled)
+    commands = [item for item in labelled if item.intent is not None]
+    others = [item for item in labelled if item.intent is None]
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    confused: Counter[tuple[str, str, str]] = Counter()
+    for item in commands:
+        for slot, value in item.slots.items():
+            total[slot] += 1
+            found = item.result.slots.get(slot)
+            if same_value(found, value):
+                right[slot] += 1
+            else:
+                confused[slot, str(value), "" if found is None else str(found)] += 1
+    return CommandScore(
+        accepted=_share(item.is_accepted for item in commands),
+        guessed=_share(item.is_guessed for item in commands),
+        understood=_share(item.result.understood for item in commands),
+        intents=_share(item.result.intent == item.intent for item in commands),
+        slots={slot: Share(right[slot], total[slot]) for slot in sorted(total)},
+        confused=[(*key, number) for key, number in confused.most_common()],
+        false_accepts=_share(item.result.understood for item in others),
+        other_hours=sum(item.duration for item in others) / 3600,
+    )
+
+
+def _share(is_so: Iterable[bool]) -> Share:
+    each = list(is_so)
+    return Share(sum(each), len(each))

@@ -1,0 +1,167 @@
+"""What a command's recording means: sentence, intent, slots, and how sure that is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.commands.network import word_graph
+from asr.commands.parsing import Parser
+from asr.commands.rejection import LOWEST_RATIO, Rejection, score_ratio
+from asr.commands.templates import Grammar, load_grammar
+from asr.decoding.grammar import GrammarSearch, Scores, best_path
+from asr.decoding.hypothesis import Hypothesis
+from asr.tokenizer import BLANK_ID, Tokenizer
+
+
+@dataclass(frozen=True)
+class CommandWord:
+    """A word of an understood command."""
+
+    text: str
+    start: float  # seconds from the beginning of the recording, where CTC first shows the word
+    end: float  # seconds, where its last token ends
+    confidence: float  # 0 to 1: how probable its tokens are beside what the model would rather have written
+
+
+@dataclass(frozen=True)
+class CommandGuess:
+    """A sentence of the grammar that a recording may be."""
+
+    text: str
+    intent: str
+    slots: dict[str, Any]
+    score: float  # log ratio to the filler, a token; 0 is best
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What was understood of one recording; where nothing was, text, intent, slots and words are empty."""
+
+    understood: bool
+    text: str
+    intent: str | None
+    slots: dict[str, Any]
+    words: tuple[CommandWord, ...]
+    score: float  # of the best sentence, understood or not; LOWEST_RATIO where none fits
+    confidence: float  # 0 to 1
+    guesses: tuple[CommandGuess, ...]  # the best sentences, best first, understood or not
+    heard: str  # what the model writes without a grammar
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+class CommandSearch:
+    """A grammar, ready to find its commands in the scores of a model; changing it needs no training."""
+
+    def __init__(
+        self, grammar: Grammar, tokenizer: Tokenizer, *, rejection: Rejection | None = None, num_best: int = 3
+    ) -> None:
+        """Raises SpellingError for words that the tokenizer cannot spell."""
+        self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
+        self.rejection = rejection or Rejection()
+        self.graph = word_graph(grammar)
+        self._search = GrammarSearch(self.graph, tokenizer)
+        self._parser = Parser(grammar)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, tokenizer: Tokenizer, *, rejection: Rejection | None = None, num_best: int = 3
+    ) -> CommandSearch:
+        """Of a file of sentence templates."""
+        return cls(load_grammar(path), tokenizer, rejection=rejection, num_best=num_best)
+
+    def understand(self, scores: Scores, *, seconds_per_encoding: float) -> CommandResult:
+        """The command in one utterance's log-probabilities, those of a CTC head."""
+        filler = best_path(scores)
+        free = _free_tokens(scores)
+        heard = self._text(tuple(free))
+        found = [
+            (hypothesis, self._ratio(hypothesis, filler, len(free)))
+            for hypothesis in self._search.search(scores, num_best=self.num_best)
+        ]
+        guesses = tuple(self._guess(hypothesis, ratio) for hypothesis, ratio in found)
+        ratio = found[0][1] if found else LOWEST_RATIO
+        understood = bool(found) and bool(heard) and self.rejection.accepts(ratio)
+        return CommandResult(
+            understood=understood,
+            text=guesses[0].text if understood else "",
+            intent=guesses[0].intent if understood else None,
+            slots=guesses[0].slots if understood else {},
+            words=self._words(found[0][0], scores, seconds_per_encoding) if understood else (),
+            score=ratio,
+            confidence=self.rejection.confidence(ratio),
+            guesses=guesses,
+            heard=heard,
+        )
+
+    def _ratio(self, hypothesis: Hypothesis, filler: np.ndarray, num_heard: int) -> float:
+        acoustic = hypothesis.score - self.graph.weigh(self._text(hypothesis.tokens).split())
+        return score_ratio(
+            command=acoustic,
+            filler=float(filler.sum(dtype=np.float64)),
+            num_tokens=len(hypothesis.tokens),
+            num_filler_tokens=num_heard,
+        )
+
+    def _guess(self, hypothesis: Hypothesis, ratio: float) -> CommandGuess:
+        text = self._text(hypothesis.tokens)
+        meaning = self._parser.parse(text)[0]
+        return CommandGuess(text, meaning.intent, meaning.slots, ratio)
+
+    def _text(self, tokens: tuple[int, ...]) -> str:
+        return " ".join(self.tokenizer.decode(tokens).split())
+
+    def _words(self, hypothesis: Hypothesis, scores: Scores, seconds: float) -> tuple[CommandWord, ...]:
+        """Tokens belong to the word that they make longer or begin; a space belongs to none."""
+        spans = token_spans(hypothesis, scores)
+        words: list[tuple[str, list[int]]] = []
+        for place in range(len(hypothesis.tokens)):
+            so_far = self.tokenizer.decode(hypothesis.tokens[: place + 1]).split()
+            if len(so_far) > len(words):
+                words.append(("", []))
+            if words and (so_far[-1] != words[-1][0]):
+                words[-1] = (so_far[-1], [*words[-1][1], place])
+        return tuple(
+            CommandWord(
+                text,
+                start=round(spans[places[0]][0] * seconds, 3),
+                end=round(spans[places[-1]][1] * seconds, 3),
+                confidence=round(_word_confidence([spans[place] for place in places], hypothesis, places, scores), 4),
+            )
+            for text, places in words
+        )
+
+
+def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]:
+    """First frame of each token, and the one after its last; blanks follow until the next."""
+    spans = []
+    for place, (token, start) in enumerate(zip(hypothesis.tokens, hypothesis.frames, strict=True)):
+        is_last = place + 1 == len(hypothesis.tokens)
+        limit = len(scores) if is_last else hypothesis.frames[place + 1]
+        if not is_last and hypothesis.tokens[place + 1] == token:
+            limit -= 1  # for the blank between equal tokens
+        gains = np.cumsum(scores[start:limit, token] - scores[start:limit, BLANK_ID], dtype=np.float64)
+        spans.append((start, start + 1 + int(gains.argmax())))
+    return spans
+
+
+def _word_confidence(spans: list[tuple[int, int]], hypothesis: Hypothesis, places: list[int], scores: Scores) -> float:
+    """The geometric mean over the word's tokens of their probability beside the likeliest label of the same frames."""
+    ratios = [
+        float((scores[start:end, hypothesis.tokens[place]] - scores[start:end].max(axis=1)).max())
+        for place, (start, end) in zip(places, spans, strict=True)
+    ]
+    return math.exp(sum(ratios) / len(ratios))
+
+
+def _free_tokens(scores: Scores) -> list[int]:
+    """What the best path spells: repeats merged, blanks dropped."""
+    return [label for label, _ in itertools.groupby(scores.argmax(axis=1).tolist()) if label != BLANK_ID]

@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import yaml
@@ -25,6 +25,8 @@ from asr.optim import OptimConfig
 from asr.section import Section
 from asr.tokenizer import CharTokenizerConfig, TokenizerConfig
 from asr.tracking import TrackingConfig
+
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 class ConfigError(ValueError):
@@ -130,6 +132,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError that lists every fault by its path, with a suggestion for each unknown key.
     """
+    return load_section(path, Config, overrides)
+
+
+def load_section(path: str | Path, section: type[SectionType], overrides: Sequence[str] = ()) -> SectionType:
+    """As `load_config`, for any section that has a `run_dir`, which is named after the file where it is not set."""
     path = Path(path)
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
@@ -144,9 +151,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values.setdefault("run_dir", f"runs/{path.stem}")
     try:
         # JSON mode takes YAML's lists for tuples and is as strict for the rest.
-        return Config.model_validate_json(json.dumps(values))
+        return section.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in _faults(error))) from None
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in _faults(error, section))) from None
 
 
 def read_yaml(text: str) -> Any:
@@ -192,11 +199,11 @@ def _position(place: list[Any], key: str, override: str) -> int:
     return int(key)
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
     """One line a fault: its path as written in the file, what was found, and what would do."""
     lines = []
     for fault in error.errors(include_url=False):
-        location, fields = _resolve(fault["loc"])
+        location, fields = _resolve(fault["loc"], section)
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sorted(fields))}"
@@ -218,10 +225,10 @@ def _faults(error: ValidationError) -> list[str]:
     return lines
 
 
-def _resolve(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+def _resolve(location: tuple[int | str, ...], section: type[BaseModel]) -> tuple[str, list[str]]:
     """A fault's path without the union tags that pydantic puts into it, and the keys its section has."""
     path: list[str] = []
-    annotation: Any = Config
+    annotation: Any = section
     fields: list[str] = []
     for part in location:
         models = _models(annotation)

@@ -65,8 +65,8 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
         losses.sum().backward()
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ValueError(
-            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) does not "
-            f"fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
+            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) "
+            f"does not fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
         ) from None
     finally:
         model.zero_grad(set_to_none=True)

@@ -10,10 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files"},
+    {"section", "runtime", "files", "plots"},
     {"text", "audio", "distributed"},
     {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
-    {"shards", "optim"},
+    {"shards", "optim", "significance", "long_lag"},
     {"encoders"},
     {"heads", "data"},
     {"decoding"},
@@ -22,9 +22,10 @@ LAYERS = [
     {"run"},
     {"experiment"},
     {"memory", "model_card", "validation", "progress", "recognizer"},
-    {"plan", "training"},
-    {"loop", "report"},
-    {"train", "evaluate", "transcribe"},
+    {"plan", "training", "comparison"},
+    {"loop", "report", "trial", "long_lag_report"},
+    {"comparison_report"},
+    {"train", "evaluate", "transcribe", "compare"},
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 DATA_PREP_MAY_USE = {"asr.manifest", "asr.audio", "asr.text", "asr.features", "asr.commands"} | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asr.commands.grammar_file import GrammarError
 from asr.commands.templates import Arc, Grammar, Mark
@@ -49,21 +49,32 @@ def _split(text: str) -> tuple[str, str]:
     return text[:cut], text[cut:]
 
 
-def word_graph(grammar: Grammar) -> Graph[str]:
-    """The grammar's sentences as words; GrammarError where one of them has none."""
-    steps = unfold(grammar)
-    edges: list[list[Edge[str]]] = [[] for _ in steps]
+def one_word_steps(steps: list[list[Step]]) -> list[list[Step]]:
+    """The same network with states in between, so that each step ends one word at most; the last state is the end."""
+    rows: list[list[Step]] = [[] for _ in steps]
+    between: list[list[Step]] = []
     for state, leaving in enumerate(steps):
         for step in leaving:
-            source, *between = step.words or (None,)
-            start = state
-            for word, following in zip((source, *between), (*between, None)):
-                target = step.target
-                if following is not None:
-                    edges.append([])
-                    target = len(edges) - 1
-                edges[start].append((word, target, step.weight if start == state else 0.0))
-                start = target
+            row, first, weight, mark = rows[state], step.words[:1], step.weight, step.mark
+            for word in step.words[1:]:
+                following: list[Step] = []
+                between.append(following)
+                row.append(Step(-len(between), first, mark, weight))
+                row, first, weight, mark = following, (word,), 0.0, None
+            row.append(Step(step.target, first, mark, weight))
+    end, num_between = len(rows) - 1, len(between)
+    # The states between come before the end: -1 is the first of them.
+    places = {-number: end + number - 1 for number in range(1, num_between + 1)} | {end: end + num_between}
+    ordered = [*rows[:-1], *between, rows[-1]]
+    return [[replace(step, target=places.get(step.target, step.target)) for step in row] for row in ordered]
+
+
+def word_graph(grammar: Grammar) -> Graph[str]:
+    """The grammar's sentences as words; GrammarError where one of them has none."""
+    steps = one_word_steps(unfold(grammar))
+    edges: list[list[Edge[str]]] = [
+        [(step.words[0] if step.words else None, step.target, step.weight) for step in leaving] for leaving in steps
+    ]
     graph = build_graph(edges, {len(steps) - 1: 0.0})
     if 0 in graph.finals:
         raise GrammarError(

@@ -1,0 +1,151 @@
+"""Grammars of commands: python -m asr.commands check|import|calibrate
+
+check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
+import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
+calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
+                                             from which score on a command counts as understood
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr.commands.check import GrammarReport
+
+NUM_SHOWN = 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    program: Callable[[argparse.Namespace], int] = options.program
+    return program(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    programs = parser.add_subparsers(required=True, metavar="check|import|calibrate")
+    check = programs.add_parser("check", help="what to know of a grammar before training")
+    check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
+    check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")
+    check.add_argument("--all-words", action="store_true", help="show every word with its pronunciation")
+    check.set_defaults(program=_check)
+    importer = programs.add_parser("import", help="a grammar of others as templates")
+    importer.add_argument("kind", choices=("rhino", "jsgf", "phrases", "home-assistant"))
+    importer.add_argument(
+        "source",
+        type=Path,
+        help="the file; of home-assistant, YAML of your lists: `area: [kitchen, ...]`, `name: [...]`",
+    )
+    importer.add_argument("--output", type=Path, required=True, help="the YAML file to write")
+    importer.add_argument("--language", default="en", help="of home-assistant (default: %(default)s)")
+    importer.set_defaults(program=_import)
+    calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
+    calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
+    calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
+    calibrate.add_argument("--negatives", type=Path, required=True, help="manifest of recordings without commands")
+    calibrate.add_argument("--positives", type=Path, help="manifest of commands with text, or intent and slots")
+    calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
+    calibrate.add_argument("--window", type=float, default=6.0, help="negatives are cut to it, seconds (%(default)s)")
+    calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    calibrate.set_defaults(program=_calibrate)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from asr.commands.check import check_grammar
+    from asr.run import RunFolder
+    from asr.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(RunFolder(options.run).tokenizer_path) if options.run else None
+    code = EXIT_OK
+    for path in options.grammar:
+        report = check_grammar(path, tokenizer=tokenizer)
+        _show(Console(), path, report, all_words=options.all_words)
+        code = EXIT_BAD_FILES if report.faults else code
+    return code
+
+
+def _show(console: Console, path: Path, report: GrammarReport, *, all_words: bool) -> None:
+    def say(line: str, style: str | None = None) -> None:
+        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    say(
+        f"{path}: {report.num_sentences:,} sentences of {len(report.pronunciations):,} words; a graph of "
+        f"{report.num_states:,} states"
+    )
+    shown = list(report.pronunciations.items())
+    for word, phonemes in shown if all_words else shown[:NUM_SHOWN]:
+        say(f"  {word}  {phonemes}")
+    if not all_words and len(shown) > NUM_SHOWN:
+        say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
+    say(f"{len(report.near_pairs)} pairs of words sound alike and change the meaning (0: the same sounds)")
+    for near in report.near_pairs[:NUM_SHOWN]:
+        say(f"  {near.distance:.2f}  {' / '.join(near.words)}:  {near.sentences[0]}  /  {near.sentences[1]}")
+    ambiguity = report.ambiguity
+    partly = "" if ambiguity.is_complete else " at least (the grammar is too large to search in full)"
+    say(f"{ambiguity.num_sentences:,} sentences have more than one meaning{partly}")
+    for sentence in ambiguity.examples:
+        say(f"  {sentence}", "yellow")
+    for hint in report.hints:
+        say(f"hint: {hint}", "yellow")
+    for fault in report.faults:
+        say(f"fault: {fault}", "red")
+
+
+def _import(options: argparse.Namespace) -> int:
+    from asr.commands import importers
+
+    left_out: list[str] = []
+    if options.kind == "home-assistant":
+        lists = importers.read_lists(options.source)
+        values, left_out = importers.import_home_assistant(options.language, lists)
+    else:
+        read = {
+            "rhino": importers.import_rhino,
+            "jsgf": importers.import_jsgf,
+            "phrases": importers.import_phrases,
+        }[options.kind]
+        values = read(options.source)
+    importers.write_grammar_file(options.output, values, source=f"{options.kind}: {options.source.name}")
+    for text in left_out:
+        print(f"left out, for want of a list: {text}", file=sys.stderr)
+    print(f"{options.output}: {len(values['intents'])} intents; look at it with python -m asr.commands check")
+    return EXIT_OK
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    import torch
+
+    from asr.calibration import calibrate
+
+    torch.set_num_threads(options.num_threads)
+    found = calibrate(
+        options.run,
+        options.grammar,
+        negatives=options.negatives,
+        positives=options.positives,
+        false_accepts_per_hour=options.false_accepts_per_hour,
+        window=options.window,
+    )
+    for line in found.lines():
+        print(line)
+    for error in found.errors:
+        print(f"not read: {error}", file=sys.stderr)
+    return EXIT_BAD_FILES if found.errors else EXIT_OK
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,117 @@
+"""How words sound: eSpeak NG's phonemes, and how far two of them are apart."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import unicodedata
+
+AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT = 2, 0x8000  # of speak_lib.h
+CHARS_UTF8, PHONEMES_IPA = 1, 0x02
+
+# fmt: off
+# Place from the lips (0) to the throat (8), manner, voice.
+CONSONANTS = {
+    "p": (0, "stop", 0), "b": (0, "stop", 1), "m": (0, "nasal", 1), "w": (0, "glide", 1), "ʍ": (0, "glide", 0),
+    "f": (1, "fricative", 0), "v": (1, "fricative", 1), "β": (0, "fricative", 1), "ʋ": (1, "glide", 1),
+    "θ": (2, "fricative", 0), "ð": (2, "fricative", 1), "t": (3, "stop", 0), "d": (3, "stop", 1),
+    "n": (3, "nasal", 1), "s": (3, "fricative", 0), "z": (3, "fricative", 1), "l": (3, "liquid", 1),
+    "ɹ": (3, "liquid", 1), "r": (3, "liquid", 1), "ɾ": (3, "liquid", 1), "ɫ": (3, "liquid", 1),
+    "ʃ": (4, "fricative", 0), "ʒ": (4, "fricative", 1), "ɲ": (5, "nasal", 1), "j": (5, "glide", 1),
+    "ç": (5, "fricative", 0), "k": (6, "stop", 0), "ɡ": (6, "stop", 1), "g": (6, "stop", 1),
+    "ŋ": (6, "nasal", 1), "x": (6, "fricative", 0), "ɣ": (6, "fricative", 1), "ʁ": (7, "liquid", 1),
+    "h": (8, "fricative", 0), "ʔ": (8, "stop", 0),
+}
+# Height from open (0) to close (6), backness from front (0) to back (2), rounding.
+VOWELS = {
+    "i": (6, 0, 0), "y": (6, 0, 1), "ɪ": (5, 0, 0), "ᵻ": (5, 1, 0), "ɨ": (6, 1, 0), "ʏ": (5, 0, 1), "u": (6, 2, 1),
+    "ʊ": (5, 2, 1), "e": (4, 0, 0), "ø": (4, 0, 1), "o": (4, 2, 1), "ə": (3, 1, 0), "ɚ": (3, 1, 0), "ɐ": (1, 1, 0),
+    "ɛ": (2, 0, 0), "œ": (2, 0, 1), "ɜ": (2, 1, 0), "ɝ": (2, 1, 0), "ʌ": (2, 2, 0), "ɔ": (2, 2, 1), "æ": (1, 0, 0),
+    "a": (0, 0, 0), "ɑ": (0, 2, 0), "ɒ": (0, 2, 1),
+}
+# fmt: on
+ALIKE = {frozenset("wu"): 0.3, frozenset("wʊ"): 0.3, frozenset("ji"): 0.3, frozenset("jɪ"): 0.3}
+EASILY_LOST = frozenset("hʔəᵻɐ")
+
+
+class PronunciationError(ValueError):
+    """Words cannot be pronounced."""
+
+
+def pronounce(words: list[str], *, language: str) -> dict[str, str]:
+    """The IPA of each word, as eSpeak NG says it in this language."""
+    library = _load()
+    if library.espeak_SetVoiceByName(language.encode()) != 0:
+        raise PronunciationError(
+            f"language '{language}': eSpeak NG has no such voice; expected a code that it knows, such as en-us or de"
+        )
+    return {word: _phonemes(library, word) for word in words}
+
+
+def _phonemes(library: ctypes.CDLL, word: str) -> str:
+    text = ctypes.create_string_buffer(word.encode())
+    place = ctypes.c_void_p(ctypes.addressof(text))
+    parts = []
+    while place.value:  # a clause at a time, until it sets the place to none
+        parts.append(library.espeak_TextToPhonemes(ctypes.byref(place), CHARS_UTF8, PHONEMES_IPA).decode())
+    return " ".join("".join(parts).split())
+
+
+@functools.cache
+def _load() -> ctypes.CDLL:
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise PronunciationError(
+            "pronunciation: the package espeakng-loader is not installed; pip install 'earshot[synth]'"
+        ) from error
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
+    data = str(espeakng_loader.get_data_path()).removesuffix("espeak-ng-data").encode()
+    if library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, INITIALIZE_DONT_EXIT) <= 0:
+        raise PronunciationError("pronunciation: eSpeak NG does not start; install espeakng-loader again")
+    return library
+
+
+def sounds(phonemes: str) -> list[str]:
+    """The single sounds of an IPA text, without stress, length or ties: "kˈɪtʃən" is k ɪ t ʃ ə n."""
+    plain = unicodedata.normalize("NFD", phonemes)
+    return [letter for letter in plain if letter in CONSONANTS or letter in VOWELS]
+
+
+def phonetic_distance(first: str, second: str) -> float:
+    """Between 0 (the same sounds) and 1 (nothing in common): the cheapest way to turn one IPA text into the other.
+
+    An edit distance (Levenshtein) in which a sound costs the less the more alike the one in its place is, divided by
+    the number of sounds of the longer.
+    """
+    left, right = sounds(first), sounds(second)
+    if not left and not right:
+        return 0.0
+    row = [0.0]
+    for sound in right:
+        row.append(row[-1] + _loss(sound))
+    for sound in left:
+        above, row = row, [row[0] + _loss(sound)]
+        for place, other in enumerate(right, 1):
+            row.append(
+                min(above[place] + _loss(sound), row[-1] + _loss(other), above[place - 1] + _difference(sound, other))
+            )
+    return min(1.0, row[-1] / max(len(left), len(right)))
+
+
+def _loss(sound: str) -> float:
+    return 0.4 if sound in EASILY_LOST else 0.7
+
+
+def _difference(one: str, other: str) -> float:
+    if one == other:
+        return 0.0
+    if one in CONSONANTS and other in CONSONANTS:
+        (place, manner, voice), (place2, manner2, voice2) = CONSONANTS[one], CONSONANTS[other]
+        return min(1.0, 0.1 + 0.08 * abs(place - place2) + 0.4 * (manner != manner2) + 0.1 * (voice != voice2))
+    if one in VOWELS and other in VOWELS:
+        (height, back, is_round), (height2, back2, is_round2) = VOWELS[one], VOWELS[other]
+        return min(1.0, 0.1 + 0.08 * abs(height - height2) + 0.12 * abs(back - back2) + 0.05 * (is_round != is_round2))
+    return ALIKE.get(frozenset((one, other)), 1.0)

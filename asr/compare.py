@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             return probe_long_lag(config, quick=options.quick)
         members = plan_members(config)
         for member in members:
-            print(f"{member.name}: {member.num_parameters:,} parameters", flush=True)
+            print(f"{member.name}: {member.num_parameters:,} parameters, {member.size or 'as configured'}", flush=True)
         return EXIT_OK if options.dry_run else run_comparison(config, members)
 
 

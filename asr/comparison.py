@@ -1,7 +1,7 @@
 """What a comparison compares: configurations of one size, each to be trained with several seeds on the same data."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,6 +81,7 @@ class Member:
     overrides: tuple[str, ...]  # with the solved size, without seed and run folder
     config: Config
     num_parameters: int
+    size: str  # the solved sizes, such as "hidden_size 128"
 
 
 def plan_members(comparison: ComparisonConfig) -> list[Member]:
@@ -102,6 +103,7 @@ def plan_members(comparison: ComparisonConfig) -> list[Member]:
 def _plan_member(comparison: ComparisonConfig, member: MemberConfig) -> Member:
     path = Path(member.config or comparison.base)
     overrides = (*comparison.overrides, *member.overrides)
+    num_given = len(overrides)
     first = load_config(path, overrides)
     check_prepared(first)
     sections = first.model_dump(include={"data", "tokenizer"}, mode="json")
@@ -117,7 +119,8 @@ def _plan_member(comparison: ComparisonConfig, member: MemberConfig) -> Member:
     if comparison.num_parameters is not None:
         overrides = sized(solve_size(count, comparison.num_parameters, step=comparison.size_step))
     config = load_config(path, overrides)
-    return Member(member.name, path, overrides, config, count_parameters(config, num_tokens))
+    size = ", ".join(override.rpartition(".")[2].replace("=", " ") for override in overrides[num_given:])
+    return Member(member.name, path, overrides, config, count_parameters(config, num_tokens), size)
 
 
 @cache
@@ -160,9 +163,3 @@ def solve_size(count: Callable[[int], int], target: int, *, step: int) -> int:
             "or lower what else is in the model, such as the subsampling"
         )
     return nearest
-
-
-def describe_sizes(member: Member, size_keys: Mapping[str, float]) -> str:
-    """The sizes of a member, as they stand in its configuration."""
-    values = {key: value for key, _, value in (override.partition("=") for override in member.overrides)}
-    return ", ".join(f"{key.rpartition('.')[2]} {values[key]}" for key in size_keys if key in values)

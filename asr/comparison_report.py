@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.comparison import ComparisonConfig, Member, describe_sizes
+from asr.comparison import ComparisonConfig, Member
 from asr.files import replacing
 from asr.metrics import ErrorCounts, Interval, bootstrap_interval
 from asr.plots import Points, draw_intervals, draw_lines, draw_scatter
@@ -76,7 +76,6 @@ def compare(
     adjusted = dict(zip(differences, adjust_for_many([found.p_value for found in differences.values()]), strict=True))
     any_result = next(iter(results[present[0].name].values())) if present else None
     words = sum(any_result.words, start=ErrorCounts()) if any_result else ErrorCounts()
-    sizes = {member.name: member.size_keys or config.size_keys for member in config.members}
     return Comparison(
         title=Path(config.run_dir).name,
         test=config.test,
@@ -88,7 +87,6 @@ def compare(
         members=tuple(
             _figures(
                 member,
-                describe_sizes(member, sizes[member.name]),
                 results=list(results[member.name].values()),
                 speed=speeds[member.name],
                 difference=differences.get(member.name),
@@ -102,7 +100,6 @@ def compare(
 
 def _figures(
     member: Member,
-    size: str,
     *,
     results: Sequence[TrialResult],
     speed: Speed,
@@ -114,7 +111,7 @@ def _figures(
     epochs = [result.epoch_seconds for result in results if result.epoch_seconds is not None]
     return MemberFigures(
         name=member.name,
-        size=size,
+        size=member.size,
         num_parameters=member.num_parameters,
         rates=rates,
         wer=float(np.mean(rates)),

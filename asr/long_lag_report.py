@@ -78,6 +78,7 @@ def write_reports(folder: Path, results: Sequence[LagResult], config: LongLagCon
         notes=notes,
         conclusions=[],
         failures=[],
+        wide_plots=True,
         plots=[(caption, Markup(svg)) for caption, svg in plots.values()],
     )
     _write(folder / "report.html", page)

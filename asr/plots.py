@@ -47,7 +47,7 @@ def draw_intervals(points: Sequence[Points], *, label: str) -> str:
             axes.plot(point.values, [row] * len(point.values), ".", color="#555555", markersize=5)
             axes.plot([point.mean], [row], "s", color=COLOURS[0], markersize=6)
         axes.set_yticks(range(len(points)), [_plain(point.name) for point in points])
-        axes.invert_yaxis()
+        axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
         axes.grid(axis="x", alpha=0.3)
@@ -59,10 +59,14 @@ def draw_scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_
     with _figure(7.5, 4.2) as (figure, result):
         axes = figure.subplots()
         for number, (name, x, y) in enumerate(points):
+            colour = COLOURS[number % len(COLOURS)]
+            # Hollow the second time round, as lines are dashed.
+            inside = colour if number < len(COLOURS) else "none"
             mark = MARKS[number % len(MARKS)]
-            axes.plot([x], [y], mark, color=COLOURS[number % len(COLOURS)], markersize=7, label=_plain(name))
+            axes.plot([x], [y], mark, color=colour, markerfacecolor=inside, markersize=7, label=_plain(name))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+        axes.margins(0.08)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from asr.commands.rejection import (
+    Evidence,
     Rejection,
     RejectionError,
     detection_curve,
     find_threshold,
     fit_confidence,
+    recall_of,
     reliability,
     save_rejection,
 )
@@ -36,7 +38,7 @@ class Calibration:
     num_negatives: int
     curve: list[tuple[float, float, float]]  # threshold, false accepts an hour, share of positives missed
     bins: list[tuple[float, float, int]]  # mean confidence, share right, recordings; empty without positives
-    worst: list[tuple[float, str, str]]  # score, recording and sentence of the most convincing negatives
+    worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
 
     def lines(self) -> Iterator[str]:
@@ -86,23 +88,39 @@ def calibrate(
     others, errors = _understand(recognizer, pieces)
     hours = sum(pieces[index].duration or 0.0 for index in others) / 3600
     heard = {index: result for index, result in others.items() if result.heard}  # silence is never understood
-    ratios = [result.score for result in heard.values()]
-    rejection = find_threshold(ratios or [-np.inf], hours=hours, false_accepts_per_hour=false_accepts_per_hour)
+    against = [_evidence(result) for result in heard.values()]
+    rejection = Rejection()
+    items = list(Manifest.read(positives)) if positives is not None else []
+    commands, more = _understand(recognizer, [_whole(item) for item in items])
+    errors += more
+    spoken = [_evidence(result) for result in commands.values()]
+    is_right = np.array(
+        [*(_is_right(items[index], result) for index, result in commands.items()), *[False] * len(against)]
+    )
+    evidence = [*spoken, *against]
+    if positives is not None:
+        rejection = fit_confidence(rejection, evidence, is_right)
+    rejection = find_threshold(rejection, against, hours=hours, false_accepts_per_hour=false_accepts_per_hour)
     curve, bins = [], []
     if positives is not None:
-        items = list(Manifest.read(positives))
-        commands, more = _understand(recognizer, [_whole(item) for item in items])
-        errors += more
-        scores = np.array([*(result.score for result in commands.values()), *ratios])
-        is_right = np.array([*(_is_right(items[i], result) for i, result in commands.items()), *[False] * len(ratios)])
-        rejection = fit_confidence(rejection, scores, is_right)
-        curve = detection_curve(scores[is_right].tolist(), ratios, hours=hours)
-        bins = reliability(np.array([rejection.confidence(score) for score in scores.tolist()]), is_right)
+        right = [each for each, is_so in zip(evidence, is_right.tolist(), strict=True) if is_so]
+        rejection = recall_of(rejection, right)
+        odds = [list(map(rejection.log_odds, each)) for each in (right, against)]
+        curve = detection_curve(*odds, hours=hours)
+        bins = reliability(np.array([rejection.confidence(each) for each in evidence]), is_right)
     model = str(folder.read_record().get("model"))
     path = save_rejection(run, rejection, grammar=grammar.digest, model=model)
-    order = sorted(heard, key=lambda index: -heard[index].score)[:5]
-    worst = [(heard[i].score, str(pieces[i].path), heard[i].guesses[0].text) for i in order if heard[i].guesses]
+    order = sorted(heard, key=lambda index: -heard[index].confidence)[:5]
+    worst = [
+        (rejection.confidence(_evidence(heard[i])), str(pieces[i].path), heard[i].guesses[0].text)
+        for i in order
+        if heard[i].guesses
+    ]
     return Calibration(rejection, path, len(others), curve, bins, worst, errors)
+
+
+def _evidence(result: CommandResult) -> Evidence:
+    return Evidence(result.score, result.certainty)
 
 
 def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asr.commands.scoring import CommandScore
+    from asr.commands.understanding import CommandSearch
     from asr.manifest import Manifest, Utterance
     from asr.metrics import ErrorCounts, GroupScore, Interval
     from asr.recognizer import Recognizer, Transcription
@@ -168,19 +169,26 @@ def summarize(
         commands=score_groups([item.utterance.text for item in commands], [item.words for item in commands]),
         confusions=most_confused((item.alignment for item in scored), limit=NUM_CONFUSIONS),
         unknown_characters=_count_unknown(recognizer, (item.utterance.text for item in scored)),
-        understanding=_score_commands(scored) if recognizer.commands is not None else None,
+        understanding=_score_commands(scored, recognizer.commands) if recognizer.commands is not None else None,
     )
 
 
-def _score_commands(scored: "list[ScoredUtterance]") -> "CommandScore":
-    """By the manifest's `intent` and `slots`; an utterance without an intent is one that should not be understood."""
+def _score_commands(scored: "list[ScoredUtterance]", commands: "CommandSearch") -> "CommandScore":
+    """By the manifest's `intent` and `slots`, or where it has none by what its text means in the grammar.
+
+    An utterance whose intent is null, or whose text is no command, is one that should not be understood.
+    """
     from asr.commands.scoring import Labelled, score_commands
 
     labelled = []
     for item in scored:
         label, result = item.utterance.extra, item.transcription.command
         assert result is not None
-        intent, slots = label.get("intent"), label.get("slots") or {}
+        if "intent" in label:
+            intent, slots = label["intent"], label.get("slots") or {}
+        else:
+            meanings = commands.meanings(item.utterance.text)
+            intent, slots = (meanings[0].intent, meanings[0].slots) if meanings else (None, {})
         if not isinstance(slots, dict) or not isinstance(intent, str | None):
             raise EvaluationError(
                 f"utterance {item.utterance.id}: intent {intent!r} with slots {slots!r}; expected a name, and slots as "

@@ -15,9 +15,8 @@ from jaxtyping import Bool, Float
 from asr.checkpoint import write_text
 
 FILE_NAME = "rejection.json"
-DEFAULT_THRESHOLD = -0.7
-DEFAULT_SLOPE = 4.0
-SMALLEST_SLOPE = 1e-3
+DEFAULT_WEIGHT = 4.0
+DEFAULT_CENTRE = -1.0  # the sum of ratio and certainty at which it is as likely as not, where nothing was calibrated
 LOWEST_RATIO = -100.0  # also that of a recording in which no sentence fits
 
 
@@ -26,59 +25,75 @@ class RejectionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """When a command counts as understood.
+class Evidence:
+    """What speaks for a command, in natural logarithms a token, 0 the best."""
 
-    `ratio` is the natural-log ratio between the best sentence of the grammar and the filler path, a token: 0 where the
-    model would have written just that sentence by itself, and the lower the more the grammar had to force.
+    ratio: float  # of the sentence to the filler: 0 where the model would have written just that by itself
+    certainty: float  # of the filler: near 0 where the model is sure of what it writes, low for sounds it does not know
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """When a command counts as understood: a logistic function of the evidence, and a threshold for it.
+
+    The log odds are intercept + ratio_weight x ratio + certainty_weight x certainty.
     """
 
-    threshold: float = DEFAULT_THRESHOLD  # lowest ratio that is understood
-    slope: float = DEFAULT_SLOPE  # of the confidence, a logistic function of the ratio
-    intercept: float = -DEFAULT_SLOPE * DEFAULT_THRESHOLD
+    ratio_weight: float = DEFAULT_WEIGHT
+    certainty_weight: float = DEFAULT_WEIGHT
+    intercept: float = -DEFAULT_WEIGHT * DEFAULT_CENTRE
+    threshold: float = 0.0  # lowest log odds that count as understood
     is_calibrated: bool = False  # has the threshold been set from recordings
-    num_positives: int = 0  # recordings that the confidence was fitted on; 0: it is 0.5 at the threshold
+    num_positives: int = 0  # recordings that the confidence was fitted on; 0: it is a guess
     false_accepts_per_hour: float | None = None  # of the negatives, with this threshold
     upper_false_accepts_per_hour: float | None = None  # 95 % confidence
     hours: float | None = None  # of the negatives
     recall: float | None = None  # of the positives that were heard right, with this threshold
 
-    def confidence(self, ratio: float) -> float:
+    def log_odds(self, evidence: Evidence) -> float:
+        return self.intercept + self.ratio_weight * evidence.ratio + self.certainty_weight * evidence.certainty
+
+    def confidence(self, evidence: Evidence) -> float:
         """Between 0 and 1: how sure it is that the command was said; calibrated where positives were at hand."""
-        return _logistic(self.slope * ratio + self.intercept)
+        return _logistic(self.log_odds(evidence))
 
-    def accepts(self, ratio: float) -> bool:
-        return ratio >= self.threshold
+    def accepts(self, evidence: Evidence) -> bool:
+        return self.log_odds(evidence) >= self.threshold
 
 
-def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
-    """The log ratio of a sentence and the filler, a token of the longer of both.
+def weigh_evidence(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> Evidence:
+    """From the log-probabilities of the best sentence's path and of the best path of all, the filler.
 
-    By the longer: else ten words of other speech could pass for one long command, or a short command for none.
+    A token of the longer of both: else ten words of other speech could pass for one long command, or a short command
+    for none.
     """
-    return max((command - filler) / max(num_tokens, num_filler_tokens, 1), LOWEST_RATIO)
+    number = max(num_tokens, num_filler_tokens, 1)
+    ratio = min((command - filler) / number, 0.0)  # above 0 only by rounding
+    return Evidence(max(ratio, LOWEST_RATIO), max(filler / number, LOWEST_RATIO))
 
 
-def find_threshold(ratios: Sequence[float], *, hours: float, false_accepts_per_hour: float) -> Rejection:
+def find_threshold(
+    rejection: Rejection, negatives: Sequence[Evidence], *, hours: float, false_accepts_per_hour: float
+) -> Rejection:
     """The lowest threshold with which negatives of so many hours are accepted no more often than the target.
 
-    Few hours prove little: see `upper_false_accepts_per_hour`. Raises RejectionError where the target is below 0, or
-    there are no negatives.
+    `negatives` are those in which anything was heard. Few hours prove little: see `upper_false_accepts_per_hour`.
+    Raises RejectionError where the target is below 0, or there are no hours.
     """
-    if not false_accepts_per_hour >= 0 or not math.isfinite(false_accepts_per_hour):
+    if not 0 <= false_accepts_per_hour < math.inf:
         raise RejectionError(
             f"--false-accepts-per-hour: {false_accepts_per_hour:g}; expected a number of at least 0, such as 0.5"
         )
-    if not ratios or hours <= 0:
+    if hours <= 0:
         raise RejectionError("negatives: no recordings; expected some without commands, an hour or more of them")
     allowed = math.floor(false_accepts_per_hour * hours + 1e-9)
-    ordered = sorted(ratios, reverse=True)
+    ordered = sorted(map(rejection.log_odds, negatives), reverse=True)
     # Just above the best one that is not allowed.
-    threshold = DEFAULT_THRESHOLD if allowed >= len(ordered) else math.nextafter(ordered[allowed], math.inf)
-    accepted = sum(ratio >= threshold for ratio in ordered)
-    return Rejection(
+    threshold = rejection.threshold if allowed >= len(ordered) else math.nextafter(ordered[allowed], math.inf)
+    accepted = sum(odds >= threshold for odds in ordered)
+    return replace(
+        rejection,
         threshold=threshold,
-        intercept=-DEFAULT_SLOPE * threshold,
         is_calibrated=True,
         false_accepts_per_hour=accepted / hours,
         upper_false_accepts_per_hour=poisson_upper(accepted) / hours,
@@ -100,12 +115,13 @@ def poisson_upper(count: int) -> float:
 
 
 def fit_confidence(
-    rejection: Rejection, ratios: Float[np.ndarray, " recording"], is_right: Bool[np.ndarray, " recording"]
+    rejection: Rejection, evidence: Sequence[Evidence], is_right: Bool[np.ndarray, " recording"]
 ) -> Rejection:
-    """The logistic function of the ratio that fits best how often recordings are understood right (Platt 1999).
+    """The logistic function that tells best which recordings are understood right (Platt 1999, in two variables).
 
     Positives that were heard wrong are as wrong as negatives. The targets are drawn a little towards the middle, as
-    Platt does, so that even recordings without a fault leave room for doubt.
+    Platt does, so that even recordings without a fault leave room for doubt. Evidence never counts against a command:
+    a weight that would be negative is 0.
     """
     num_right, num_wrong = int(is_right.sum()), int((~is_right).sum())
     if not num_right or not num_wrong:
@@ -113,26 +129,44 @@ def fit_confidence(
             f"calibration: {num_right} recordings heard right and {num_wrong} wrong; expected some of both: "
             f"give --positives with commands that the model can hear, and --negatives without commands"
         )
+    inputs = np.array([[each.ratio, each.certainty, 1.0] for each in evidence])
     targets = np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
-    slope, intercept = 1.0, 0.0
-    for _ in range(100):  # Newton's method, damped by a ridge so that it cannot run away
-        chances = 1 / (1 + np.exp(-np.clip(slope * ratios + intercept, -40, 40)))
-        errors, weights = chances - targets, chances * (1 - chances) + 1e-9
-        gradient = np.array([errors @ ratios, errors.sum()])
-        hessian = np.array([[weights @ ratios**2, weights @ ratios], [weights @ ratios, weights.sum()]])
-        step = np.linalg.solve(hessian + 1e-6 * len(ratios) * np.eye(2), gradient)
-        step *= min(1.0, 5.0 / float(np.abs(step).max() + 1e-12))
-        slope, intercept = slope - float(step[0]), intercept - float(step[1])
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    accepted = int((ratios[is_right] >= rejection.threshold).sum())
+    used = np.array([True, True, True])
+    weights = _fit_logistic(inputs, targets)
+    while (weights[:2] < 0).any():
+        used[:2] &= weights[:2] > 0
+        weights = np.zeros(3)
+        weights[used] = _fit_logistic(inputs[:, used], targets)
     return replace(
         rejection,
-        slope=max(slope, SMALLEST_SLOPE),
-        intercept=intercept,
+        ratio_weight=float(weights[0]),
+        certainty_weight=float(weights[1]),
+        intercept=float(weights[2]),
         num_positives=num_right,
-        recall=accepted / num_right,
     )
+
+
+def _fit_logistic(
+    inputs: Float[np.ndarray, "recording input"], targets: Float[np.ndarray, " recording"]
+) -> Float[np.ndarray, " input"]:
+    """Newton's method, with a small ridge so that a split without fault does not run away."""
+    ridge = 1e-3 * np.eye(inputs.shape[1])
+    weights = np.zeros(inputs.shape[1])
+    for _ in range(100):
+        chances = 1 / (1 + np.exp(-np.clip(inputs @ weights, -40, 40)))
+        gradient = inputs.T @ (chances - targets) + ridge @ weights
+        curvature = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + ridge
+        step = np.linalg.solve(curvature, gradient)
+        step *= min(1.0, 5.0 / float(np.abs(step).max() + 1e-12))
+        weights = weights - step
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    return weights
+
+
+def recall_of(rejection: Rejection, right: Sequence[Evidence]) -> Rejection:
+    """With the share of these recordings, all heard right, that are understood."""
+    return replace(rejection, recall=sum(map(rejection.accepts, right)) / max(len(right), 1))
 
 
 def reliability(
@@ -150,7 +184,7 @@ def reliability(
 def detection_curve(
     positives: Sequence[float], negatives: Sequence[float], *, hours: float
 ) -> list[tuple[float, float, float]]:
-    """Threshold, false accepts an hour and share of positives missed, at each step of the first."""
+    """Threshold, false accepts an hour and share of positives missed, for each false accept more; of log odds."""
     ordered = sorted(negatives, reverse=True)
     heard = np.sort(np.array(list(positives), dtype=np.float64))
     curve = []

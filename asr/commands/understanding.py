@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from asr.commands.network import word_graph
-from asr.commands.parsing import Parser
-from asr.commands.rejection import LOWEST_RATIO, Rejection, score_ratio
+from asr.commands.parsing import Meaning, Parser
+from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, weigh_evidence
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.hypothesis import Hypothesis
@@ -48,7 +48,8 @@ class CommandResult:
     intent: str | None
     slots: dict[str, Any]
     words: tuple[CommandWord, ...]
-    score: float  # of the best sentence, understood or not; LOWEST_RATIO where none fits
+    score: float  # of the best sentence, understood or not, as a guess's; LOWEST_RATIO where none fits
+    certainty: float  # log-probability of the filler, a token: low for sounds that the model does not know
     confidence: float  # 0 to 1
     guesses: tuple[CommandGuess, ...]  # the best sentences, best first, understood or not
     heard: str  # what the model writes without a grammar
@@ -84,27 +85,32 @@ class CommandSearch:
         free = _free_tokens(scores)
         heard = self._text(tuple(free))
         found = [
-            (hypothesis, self._ratio(hypothesis, filler, len(free)))
+            (hypothesis, self._evidence(hypothesis, filler, len(free)))
             for hypothesis in self._search.search(scores, num_best=self.num_best)
         ]
-        guesses = tuple(self._guess(hypothesis, ratio) for hypothesis, ratio in found)
-        ratio = found[0][1] if found else LOWEST_RATIO
-        understood = bool(found) and bool(heard) and self.rejection.accepts(ratio)
+        guesses = tuple(self._guess(hypothesis, evidence.ratio) for hypothesis, evidence in found)
+        best = found[0][1] if found else Evidence(LOWEST_RATIO, LOWEST_RATIO)
+        understood = bool(found) and bool(heard) and self.rejection.accepts(best)
         return CommandResult(
             understood=understood,
             text=guesses[0].text if understood else "",
             intent=guesses[0].intent if understood else None,
             slots=guesses[0].slots if understood else {},
             words=self._words(found[0][0], scores, seconds_per_encoding) if understood else (),
-            score=ratio,
-            confidence=self.rejection.confidence(ratio),
+            score=best.ratio,
+            certainty=best.certainty,
+            confidence=self.rejection.confidence(best),
             guesses=guesses,
             heard=heard,
         )
 
-    def _ratio(self, hypothesis: Hypothesis, filler: np.ndarray, num_heard: int) -> float:
+    def meanings(self, text: str) -> list[Meaning]:
+        """What a sentence means in the grammar; nothing where it is none of its sentences."""
+        return self._parser.parse(text)
+
+    def _evidence(self, hypothesis: Hypothesis, filler: np.ndarray, num_heard: int) -> Evidence:
         acoustic = hypothesis.score - self.graph.weigh(self._text(hypothesis.tokens).split())
-        return score_ratio(
+        return weigh_evidence(
             command=acoustic,
             filler=float(filler.sum(dtype=np.float64)),
             num_tokens=len(hypothesis.tokens),

@@ -1,0 +1,147 @@
+"""What a check says of a grammar: all ambiguous sentences, words that sound alike, faults with their line."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from asr.commands import pronunciation
+from asr.commands.ambiguity import find_ambiguity
+from asr.commands.check import check_grammar
+from asr.commands.parsing import Parser
+from asr.commands.pronunciation import PronunciationError, phonetic_distance, pronounce, sounds
+from asr.commands.sampling import Sampler
+from asr.commands.templates import load_grammar
+from asr.tokenizer import CharTokenizerConfig
+from tests.test_templates import SMALL, write_grammar
+
+COMMANDS = Path(__file__).parents[1] / "conf" / "commands"
+
+AMBIGUOUS = """
+language: en
+intents:
+  A: {data: [{sentences: ["play {x}", "play [the] {x} now", "stop [it|it]"]}]}
+  B: {data: [{sentences: ["play radio", "[please] stop", "go {y} on {z}", "go {y} {x}"], slots: {kind: b}}]}
+lists:
+  x: {values: [radio, jazz, {in: the radio, out: radio}, {in: on radio, out: other}]}
+  y: {values: [up, {in: up on, out: up}]}
+  z: {values: [radio, jazz]}
+"""
+
+
+def test_all_ambiguous_sentences_are_found(tmp_path: Path) -> None:
+    """Against parsing every sentence."""
+    grammar = load_grammar(write_grammar(tmp_path, AMBIGUOUS))
+    parser = Parser(grammar)
+    several = {command.text for command in Sampler(grammar).all_commands() if len(parser.parse(command.text)) > 1}
+    found = find_ambiguity(grammar, max_examples=20)
+    assert (found.num_sentences, found.is_complete) == (len(several), True)
+    assert set(found.examples) <= several
+    assert {"stop", "play radio"} <= several
+    # "go up on radio" is {y: up, z: radio}, {y: up on = up, x: radio} and {y: up, x: on radio = other}
+    assert len(parser.parse("go up on radio")) == 3
+    assert find_ambiguity(grammar, max_examples=1).num_sentences == len(several)
+
+
+def test_a_grammar_too_large_to_search_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.commands.ambiguity.MAX_STATES", 3)
+    assert not find_ambiguity(load_grammar(write_grammar(tmp_path, AMBIGUOUS))).is_complete
+
+
+def test_the_small_grammar_is_not_ambiguous(tmp_path: Path) -> None:
+    assert find_ambiguity(load_grammar(write_grammar(tmp_path, SMALL))).num_sentences == 0
+
+
+def test_sounds_are_compared_by_what_they_are_made_of() -> None:
+    assert sounds("kˈɪtʃən") == ["k", "ɪ", "t", "ʃ", "ə", "n"]
+    assert phonetic_distance("wˌʌn", "wˈʌn") == phonetic_distance("", "") == 0
+    assert phonetic_distance("", "pæt") == pytest.approx(0.7)
+    pairs = [("pæt", "bæt"), ("pæt", "kæt"), ("pæt", "mæt"), ("pæt", "ʃuz")]
+    distances = [phonetic_distance(*pair) for pair in pairs]
+    assert distances == sorted(distances)
+    assert all(phonetic_distance(one, other) == phonetic_distance(other, one) for one, other in pairs)
+    assert phonetic_distance("fɪftin", "fɪfti") < phonetic_distance("fɪftin", "θɝtin") < 0.5
+
+
+def test_words_are_pronounced_as_espeak_does() -> None:
+    pytest.importorskip("espeakng_loader")
+    found = pronounce(["kitchen", "one", "won", "ice cream, please"], language="en-us")
+    assert found["kitchen"] == "kˈɪtʃən"
+    assert sounds(found["one"]) == sounds(found["won"])
+    assert len(sounds(found["ice cream, please"])) > 8  # both clauses
+    with pytest.raises(PronunciationError, match="language 'xx-none': eSpeak NG has no such voice"):
+        pronounce(["a"], language="xx-none")
+
+
+def test_without_espeak_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
+    pronunciation._load.cache_clear()
+    with pytest.raises(PronunciationError, match=r"espeakng-loader is not installed; pip install 'earshot\[synth\]'"):
+        pronounce(["a"], language="en-us")
+
+
+def test_an_espeak_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("espeakng_loader")
+    broken = SimpleNamespace(espeak_TextToPhonemes=SimpleNamespace(), espeak_Initialize=lambda *_: -1)
+    monkeypatch.setattr("asr.commands.pronunciation.ctypes.CDLL", lambda _: broken)
+    pronunciation._load.cache_clear()
+    with pytest.raises(PronunciationError, match="eSpeak NG does not start; install espeakng-loader again"):
+        pronounce(["a"], language="en-us")
+
+
+FAULTY = """language: en
+intents:
+  A:
+    data:
+      - sentences:
+          - "(set|turn) {minutes} café"
+          - "from {place} to {place}"
+      - sentences: ["go {place}"]
+        slots: {place: home}
+expansion_rules:
+  empty: "[ ]"
+  unused: "never"
+lists:
+  minutes: {values: [fifteen, fifty, ninety nine]}
+  place: {values: [here]}
+  colour: {values: [red]}
+"""
+
+
+def test_a_faulty_grammar(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, FAULTY)
+    report = check_grammar(path, tokenizer=CharTokenizerConfig().train(["abcdefghijklmnopqrstuvwyz "]))
+    assert report.num_sentences == 2 * 3 + 1 + 1
+    assert set(report.pronunciations) == {
+        *("set", "turn", "fifteen", "fifty", "ninety", "nine", "café", "from", "here", "to", "go")
+    }
+    (near,) = report.near_pairs
+    assert near.words == ("fifteen", "fifty")
+    assert near.sentences == ("set fifteen café", "set fifty café")
+    assert report.faults == [
+        f"{path}:6: the model cannot spell 'café' (é); expected the characters it was trained with; respell the word, "
+        f"or train on transcripts that have these characters",
+        f"{path}:7: intents.A.data.0.sentences.1: slot 'place' is filled twice in one sentence; expected once; give "
+        f"the second another name, as in {{place:second_place}}",
+        f"{path}:8: intents.A.data.1.sentences.0: slot 'place' is filled twice in one sentence; expected once; give "
+        f"the second another name, as in {{place:second_place}}",
+    ]
+    assert [hint.partition("; ")[0] for hint in report.hints] == [
+        f"{path}:11: expansion_rules.empty: rule <empty> says nothing",
+        f"{path}:12: expansion_rules.unused: rule <unused> is not used by any template",
+        f"{path}:16: lists.colour: list {{colour}} is not used by any template",
+    ]
+
+
+def test_words_without_sound_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr.commands.check.pronounce", lambda words, language: dict.fromkeys(words, ""))
+    path = write_grammar(tmp_path, "language: en\nintents: {A: {data: [{sentences: [go]}]}}")
+    assert check_grammar(path).faults == [f"{path}:2: eSpeak has no sound for 'go'; expected a word that can be spoken"]
+
+
+@pytest.mark.parametrize("name", ["barista", "demo", "digits"])
+def test_the_shipped_grammars_have_no_faults(name: str) -> None:
+    pytest.importorskip("espeakng_loader")
+    report = check_grammar(COMMANDS / f"{name}.yaml")
+    assert (report.faults, report.hints, report.ambiguity.num_sentences) == ([], [], 0)

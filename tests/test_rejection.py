@@ -1,0 +1,156 @@
+"""Understood or not: thresholds that keep their promise, confidences that mean something, files that fit the run."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.commands.rejection import (
+    LOWEST_RATIO,
+    Evidence,
+    Rejection,
+    RejectionError,
+    detection_curve,
+    find_threshold,
+    fit_confidence,
+    load_rejection,
+    poisson_upper,
+    recall_of,
+    reliability,
+    save_rejection,
+    weigh_evidence,
+)
+
+EVIDENCE = st.builds(Evidence, st.floats(-20, 0), st.floats(-5, 0))
+
+
+def test_evidence_is_a_token_of_the_longer_path() -> None:
+    assert weigh_evidence(command=-12.0, filler=-4.0, num_tokens=4, num_filler_tokens=2) == Evidence(-2.0, -1.0)
+    assert weigh_evidence(command=-12.0, filler=-4.0, num_tokens=2, num_filler_tokens=8) == Evidence(-1.0, -0.5)
+    assert weigh_evidence(command=1e-9, filler=0.0, num_tokens=1, num_filler_tokens=1) == Evidence(0.0, 0.0)
+    lowest = weigh_evidence(command=-math.inf, filler=-1.0, num_tokens=0, num_filler_tokens=0)
+    assert lowest == Evidence(LOWEST_RATIO, -1.0)
+
+
+def test_more_evidence_is_more_confidence() -> None:
+    rejection = Rejection()
+    good, fair, bad = Evidence(0.0, -0.1), Evidence(-0.5, -0.2), Evidence(-3.0, -0.5)
+    assert 1 > rejection.confidence(good) > rejection.confidence(fair) > 0.5 > rejection.confidence(bad) > 0
+    assert [rejection.accepts(each) for each in (good, fair, bad)] == [True, True, False]
+    assert rejection.confidence(Evidence(LOWEST_RATIO, LOWEST_RATIO)) == pytest.approx(0.0)
+
+
+@settings(deadline=None)
+@given(st.lists(EVIDENCE, max_size=40), st.floats(0.1, 20), st.floats(0, 10))
+def test_the_threshold_keeps_its_promise_and_is_the_lowest_that_does(
+    negatives: list[Evidence], hours: float, target: float
+) -> None:
+    found = find_threshold(Rejection(), negatives, hours=hours, false_accepts_per_hour=target)
+    odds = [found.log_odds(each) for each in negatives]
+    accepted = sum(found.accepts(each) for each in negatives)
+    assert accepted / hours == found.false_accepts_per_hour <= target + 1e-6
+    assert found.upper_false_accepts_per_hour is not None
+    assert found.upper_false_accepts_per_hour > found.false_accepts_per_hour
+    rejected = [each for each in odds if each < found.threshold]
+    if len(negatives) > math.floor(target * hours):
+        lower = sum(each >= max(rejected) for each in odds)  # the next lower one would let these in
+        assert lower > math.floor(target * hours + 1e-9)
+
+
+def test_few_events_prove_little() -> None:
+    # The upper limits of a Poisson mean at 95 %, from tables
+    assert [round(poisson_upper(count), 3) for count in (0, 1, 2, 10)] == [2.996, 4.744, 6.296, 16.962]
+
+
+@pytest.mark.parametrize(
+    ("target", "hours", "message"),
+    [
+        (-1.0, 1.0, "--false-accepts-per-hour: -1; expected a number of at least 0"),
+        (math.inf, 1.0, "--false-accepts-per-hour: inf; expected a number"),
+        (math.nan, 1.0, "--false-accepts-per-hour: nan; expected a number"),
+        (0.5, 0.0, "negatives: no recordings; expected some without commands"),
+    ],
+)
+def test_targets_that_cannot_be(target: float, hours: float, message: str) -> None:
+    with pytest.raises(RejectionError, match=message):
+        find_threshold(Rejection(), [], hours=hours, false_accepts_per_hour=target)
+
+
+def drawn(number: int, seed: int = 0) -> tuple[list[Evidence], np.ndarray]:
+    """Evidence, and whether it was right by a chance that is a known logistic function of it."""
+    rng = np.random.default_rng(seed)
+    ratio, certainty = -rng.exponential(2.0, number), -rng.exponential(1.0, number)
+    chances = 1 / (1 + np.exp(-(3 + 2 * ratio + 1 * certainty)))
+    return [Evidence(*pair) for pair in zip(ratio.tolist(), certainty.tolist())], rng.random(number) < chances
+
+
+def test_the_confidence_is_the_chance_to_be_right() -> None:
+    evidence, is_right = drawn(20_000)
+    fitted = fit_confidence(Rejection(), evidence, is_right)
+    assert [fitted.ratio_weight, fitted.certainty_weight, fitted.intercept] == pytest.approx([2, 1, 3], abs=0.15)
+    others, others_right = drawn(20_000, seed=1)
+    bins = reliability(np.array([fitted.confidence(each) for each in others]), others_right)
+    assert sum(number for _, _, number in bins) == 20_000
+    for confidence, right, number in bins:
+        assert right == pytest.approx(confidence, abs=3 * math.sqrt(0.25 / number) + 0.01)
+
+
+def test_evidence_never_counts_against_a_command() -> None:
+    rng = np.random.default_rng(0)
+    is_right = rng.random(500) < 0.5
+    ratio = np.where(is_right, -1.0, -3.0) + rng.normal(size=500) * 0.5
+    certainty = np.where(is_right, -2.0, -1.0) + rng.normal(size=500) * 0.2  # the wrong way round
+    fitted = fit_confidence(
+        Rejection(), [Evidence(*pair) for pair in zip(ratio.tolist(), certainty.tolist())], is_right
+    )
+    assert fitted.certainty_weight == 0
+    assert fitted.ratio_weight > 0.5
+    neither = fit_confidence(Rejection(), [Evidence(-float(each), 0.0) for each in is_right], is_right)
+    assert (neither.ratio_weight, neither.certainty_weight) == (0, 0)
+
+
+def test_a_split_without_fault_still_leaves_room_for_doubt() -> None:
+    evidence = [Evidence(-0.1, -0.1)] * 20 + [Evidence(-4.0, -1.0)] * 20
+    fitted = fit_confidence(Rejection(), evidence, np.arange(40) < 20)
+    assert 0.9 < fitted.confidence(evidence[0]) < 0.99
+    assert recall_of(fitted, evidence[:20]).recall == 1.0
+
+
+@pytest.mark.parametrize("is_right", [np.zeros(3, bool), np.ones(3, bool)])
+def test_a_fit_needs_both_kinds(is_right: np.ndarray) -> None:
+    with pytest.raises(
+        RejectionError, match=r"calibration: \d recordings heard right and \d wrong; expected some of both"
+    ):
+        fit_confidence(Rejection(), [Evidence(-1.0, -1.0)] * 3, is_right)
+
+
+def test_the_detection_curve_steps_at_each_negative() -> None:
+    curve = detection_curve([0.0, -1.0, -3.0], [-2.0, -0.5], hours=2.0)
+    assert [(rate, round(missed, 3)) for _, rate, missed in curve] == [(0.0, 0.667), (0.5, 0.333), (1.0, 0.0)]
+    assert curve[0][0] == pytest.approx(-0.5)
+
+
+def test_a_calibration_travels_with_its_run(tmp_path: Path) -> None:
+    rejection = Rejection(threshold=1.5, is_calibrated=True, hours=2.0, recall=0.9)
+    assert load_rejection(tmp_path, grammar="g", model="m") == Rejection()
+    save_rejection(tmp_path, Rejection(), grammar="other", model="m")
+    path = save_rejection(tmp_path, rejection, grammar="g", model="m")
+    assert load_rejection(tmp_path, grammar="g", model="m") == rejection
+    assert load_rejection(tmp_path, grammar="other", model="m") == Rejection()
+    with pytest.raises(RejectionError, match=r"rejection\.json: calibrated for other weights than .* has now"):
+        load_rejection(tmp_path, grammar="g", model="changed")
+    for text, message in (
+        ("{", "not JSON"),
+        ("[]", "not a calibration of grammars"),
+        ('{"g": 1}', "not a calibration"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RejectionError, match=message):
+            load_rejection(tmp_path, grammar="g", model="m")
+    path.write_text(json.dumps({"g": {"model": "m", "wrong": 1}}))
+    with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); calibrate again"):
+        load_rejection(tmp_path, grammar="g", model="m")

@@ -24,7 +24,7 @@ LAYERS = [
     {"memory", "model_card", "validation", "progress", "recognizer"},
     {"plan", "training", "comparison"},
     {"loop", "report", "trial", "long_lag_report", "calibration"},
-    {"comparison_report"},
+    {"comparison_report", "calibration_report"},
     {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}

@@ -201,7 +201,10 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     labels = [{"intent": guesses[0].intent, "slots": guesses[0].slots}, *({"text": each.text} for each in guesses[1:])]
     positives = manifest_of(tmp_path / "some.jsonl", recordings, labels)
     capsys.readouterr()
-    assert main([*arguments, "0", "--positives", str(positives)]) == 0
+    page = tmp_path / "page.html"
+    assert main([*arguments, "0", "--positives", str(positives), "--report", str(page)]) == 0
+    assert page.read_text().count("<svg") == 2
+    assert "share of commands missed" in page.read_text()
     shown = capsys.readouterr().out
     assert "0.0% of 4 commands that were heard right are understood" in shown  # the same recordings as the negatives
     assert "confidence   right" in shown

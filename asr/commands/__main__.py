@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--positives", type=Path, help="manifest of commands with text, or intent and slots")
     calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
     calibrate.add_argument("--window", type=float, default=6.0, help="negatives are cut to it, seconds (%(default)s)")
+    calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
     calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     calibrate.set_defaults(program=_calibrate)
     return parser
@@ -142,6 +143,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     for line in found.lines():
         print(line)
+    if options.report:
+        from asr.calibration_report import write_calibration_report
+
+        write_calibration_report(options.report, found, run=options.run, grammar=options.grammar)
     for error in found.errors:
         print(f"not read: {error}", file=sys.stderr)
     return EXIT_BAD_FILES if found.errors else EXIT_OK

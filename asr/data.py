@@ -5,6 +5,7 @@ and the same whatever the number of workers and processes.
 """
 
 import functools
+import itertools
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,11 +95,22 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
 
 
+def open_manifest(path: str) -> Manifest:
+    """A manifest, checked once in a process for as long as its file stays the same."""
+    status = Path(path).stat()
+    return _read_manifest(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_manifest(path: str, mtime_ns: int, size: int) -> Manifest:
+    return Manifest.read(path)
+
+
 class Source:
     """A manifest and, where its log-mels are stored, their shards."""
 
     def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
-        self.manifest = Manifest.read(Path(config.manifest))
+        self.manifest = open_manifest(config.manifest)
         self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
         self.weight = config.weight
 
@@ -134,6 +146,10 @@ class Dataset:
         """The source of an index, and the position in its manifest."""
         number = int(np.searchsorted(self.ends, index, side="right"))
         return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
+
+    def texts(self) -> Iterator[str]:
+        """All transcripts, in the order of the index."""
+        return itertools.chain.from_iterable(source.manifest.texts() for source in self.sources)
 
     def utterance(self, index: int) -> Utterance:
         source, position = self._locate(index)

@@ -1,6 +1,7 @@
 """A configuration made concrete: data, tokenizer, model and batches, the same in a training and its dry run."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,11 +12,10 @@ import torch
 
 from asr.checkpoint import write_text
 from asr.config import Config
-from asr.data import BatchPlan, Dataset, SourceConfig
+from asr.data import BatchPlan, Dataset, SourceConfig, open_manifest
 from asr.distributed import Processes
 from asr.features import FeatureStatistics
 from asr.heads.ctc import frames_needed
-from asr.manifest import Manifest
 from asr.model import Model
 from asr.run import RunFolder
 from asr.tokenizer import Tokenizer, load_tokenizer
@@ -62,14 +62,15 @@ def data_digests(config: Config) -> dict[str, str]:
     """SHA-256 of every manifest, by its key; what a resumed run must find unchanged."""
     sources = {f"data.train.{number}": source for number, source in enumerate(config.data.train)}
     return {
-        key: Manifest.read(source.manifest).digest for key, source in {**sources, "data.dev": config.data.dev}.items()
+        key: open_manifest(source.manifest).digest for key, source in {**sources, "data.dev": config.data.dev}.items()
     }
 
 
 def train_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer of the training transcripts."""
-    texts = (utterance.text for source in config.data.train for utterance in Manifest.read(source.manifest))
-    return config.tokenizer.train(texts)
+    return config.tokenizer.train(
+        text for source in config.data.train for text in open_manifest(source.manifest).texts()
+    )
 
 
 def prepare_inputs(config: Config, run: RunFolder, processes: Processes) -> tuple[Tokenizer, FeatureStatistics | None]:
@@ -157,21 +158,20 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
     needed = np.zeros(len(dataset), np.int64)
     dropped = []
     enough = _frames_for_encodings(model)
-    for index in range(len(dataset)):
-        utterance = dataset.utterance(index)
-        tokens = dataset.tokenizer.encode(utterance.text)
+    for index, (text, duration) in enumerate(zip(dataset.texts(), dataset.durations.tolist(), strict=True)):
+        tokens = dataset.tokenizer.encode(text)
         frames = dataset.num_frames(index)
         needed[index] = enough(max(1, frames_needed(tokens)))
         reason = None
         if not tokens:
             reason = "the transcript is empty"
-        elif utterance.duration > max_duration:
-            reason = f"{utterance.duration:.1f} s is longer than data.max_duration ({max_duration:g} s)"
+        elif duration > max_duration:
+            reason = f"{duration:.1f} s is longer than data.max_duration ({max_duration:g} s)"
         elif frames < needed[index]:
             reason = f"its {len(tokens)} tokens need {needed[index]} frames of log-mel; it has {frames}"
         if reason is not None:
             needed[index] = -1
-            dropped.append(Dropped(utterance.id, reason))
+            dropped.append(Dropped(dataset.utterance(index).id, reason))
     return needed, dropped
 
 
@@ -179,6 +179,7 @@ def _frames_for_encodings(model: Model) -> Callable[[int], int]:
     """The fewest frames of log-mel that give so many encodings, by search over the encoder's own arithmetic."""
     table = np.zeros(1, np.int64)  # the encodings that 0, 1, 2 ... frames give
 
+    @functools.cache
     def fewest_frames(num_encodings: int) -> int:
         nonlocal table
         while table[-1] < num_encodings:

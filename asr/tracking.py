@@ -369,7 +369,15 @@ def _wandb_media(rows: Sequence[DevUtterance]) -> dict[str, Any]:
         num_errors = sum(reference != hypothesis for reference, hypothesis in row.alignment)
         marked = wandb.Html(mark_errors(row.alignment), inject=False)
         table.add_data(row.id, audio, row.reference, row.hypothesis, marked, num_errors)
-    images = [wandb.Image(_picture(row.log_mel), caption=f"{row.id}: {row.reference}") for row in rows[:_NUM_IMAGES]]
+    pictures = [_picture(row.log_mel) for row in rows[:_NUM_IMAGES]]
+    width = max(picture.shape[1] for picture in pictures)  # wandb shows images of one size only
+    images = [
+        wandb.Image(
+            np.pad(picture, ((0, 0), (0, width - picture.shape[1])), constant_values=255),
+            caption=f"{row.id}: {row.reference}",
+        )
+        for picture, row in zip(pictures, rows)
+    ]
     return {"dev/utterances": table, "dev/log_mel": images}
 
 

@@ -145,13 +145,13 @@ def solve_size(count: Callable[[int], int], target: int, *, step: int) -> int:
 
     Raises ComparisonError where even the smallest is more than twice as large, or the largest too small.
     """
-    high = step
+    high, largest = step, LARGEST_SIZE // step * step
     while count(high) < target:
-        high *= 2
-        if high > LARGEST_SIZE:
+        if high == largest:
             raise ComparisonError(
                 f"num_parameters: {target:,} are not reached by a size of {LARGEST_SIZE}; do the size_keys set it?"
             )
+        high = min(2 * high, largest)
     low = high // 2 // step * step  # count(low) < target <= count(high)
     while high - low > step:
         middle = (low + high) // 2 // step * step

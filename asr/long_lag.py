@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -71,6 +71,7 @@ class LongLagConfig(Section):
         return self.model_copy(update={"lags": lags, "num_steps": min(self.num_steps, 60)})
 
 
+@runtime_checkable
 class Task(Protocol):
     """Sequences to remember something in; a score of 1 is that of remembering nothing, 0 of remembering all."""
 
@@ -191,7 +192,16 @@ def run_probe(config: LongLagConfig, path: Path) -> Iterator[LagResult]:
                     with path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({"key": key, **values}) + "\n")
                     kept[key] = values
-                yield LagResult(cell=cell.kind, units=cell.hidden_size, task=task.name, lag=lag, **kept[key])
+                values = kept[key]
+                yield LagResult(
+                    cell=cell.kind,
+                    units=cell.hidden_size,
+                    task=task.name,
+                    lag=lag,
+                    score=values["score"],
+                    gradient_at_start=tuple((k, norm) for k, norm in values["gradient_at_start"]),
+                    gradient_after=tuple((k, norm) for k, norm in values["gradient_after"]),
+                )
 
 
 def fit_cell(cell: CellConfig, num_parameters: int) -> CellConfig:

@@ -23,8 +23,8 @@ class PairedDifference:
 
 
 def paired_difference(
-    errors: Int[np.ndarray, "seed utterance"],
-    reference_errors: Int[np.ndarray, "reference_seed utterance"],
+    errors: Int[np.ndarray, "seed _"],
+    reference_errors: Int[np.ndarray, "reference_seed _"],
     lengths: Int[np.ndarray, " utterance"],
     *,
     generator: np.random.Generator,

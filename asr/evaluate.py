@@ -273,6 +273,26 @@ def _counts(counts: "ErrorCounts") -> dict[str, Any]:
 
 def show(console: "Console", evaluation: "Evaluation", folder: Path) -> None:
     """The figures on the console; the failures last, where they are seen."""
+    # Labels of commands often come without transcripts.
+    if evaluation.understanding is None or evaluation.words.counts.reference_length:
+        _show_rates(console, evaluation)
+    if evaluation.understanding is not None:
+        _show_understanding(console, evaluation.understanding)
+    for confusion in evaluation.confusions[:NUM_SHOWN]:
+        console.print(
+            f"  {confusion.count:4d} x {confusion.reference} heard as {confusion.hypothesis}", highlight=False
+        )
+    if evaluation.unknown_characters:
+        named = ", ".join(f"{character!r} ({times})" for character, times in evaluation.unknown_characters.items())
+        line = f"warning: the references hold characters the tokenizer lacks: {named}"
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
+    for failure in evaluation.failures:
+        console.print(f"not scored: {failure.id}: {failure.error}", style="red", soft_wrap=True, markup=False)
+
+
+def _show_rates(console: "Console", evaluation: "Evaluation") -> None:
+    """WER and CER, of all and of the worst speakers and transcripts."""
     from rich.table import Table
 
     table = Table(
@@ -289,21 +309,8 @@ def show(console: "Console", evaluation: "Evaluation", folder: Path) -> None:
     console.print(table)
     right, number = evaluation.words.num_exact, evaluation.words.num_utterances
     console.print(f"{right:,} of {number:,} utterances without an error ({right / number:.2%})", highlight=False)
-    if evaluation.understanding is not None:
-        _show_understanding(console, evaluation.understanding)
     for title, groups in (("speakers", evaluation.speakers), ("commands", evaluation.commands)):
         _show_groups(console, title, groups)
-    for confusion in evaluation.confusions[:NUM_SHOWN]:
-        console.print(
-            f"  {confusion.count:4d} x {confusion.reference} heard as {confusion.hypothesis}", highlight=False
-        )
-    if evaluation.unknown_characters:
-        named = ", ".join(f"{character!r} ({times})" for character, times in evaluation.unknown_characters.items())
-        line = f"warning: the references hold characters the tokenizer lacks: {named}"
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
-    for failure in evaluation.failures:
-        console.print(f"not scored: {failure.id}: {failure.error}", style="red", soft_wrap=True, markup=False)
 
 
 def _show_understanding(console: "Console", understanding: "CommandScore") -> None:

@@ -162,6 +162,7 @@ def test_a_manifest_is_scored_by_intent_and_slots(
     assert understanding["confused"] == [["what", "nothing", heard, 1]]
     shown = capsys.readouterr().out
     assert "66.7%" in shown
+    assert "WER" in shown
     assert f"1 x what: nothing {f'taken for {heard}' if heard else 'missed'}" in shown
     page = (folder / "report.html").read_text()
     assert "Accepted: intent and all slots right" in page
@@ -169,6 +170,16 @@ def test_a_manifest_is_scored_by_intent_and_slots(
     assert [item.extra["command"]["text"] for item in Manifest.read(folder / "utterances.jsonl")] == [
         each.text for each in found
     ]
+
+
+def test_labels_without_transcripts_have_no_word_errors_to_show(
+    run: Path, grammar: Path, recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = manifest_of(tmp_path / "test.jsonl", recordings, [{"intent": "Light", "slots": {}}] * 4)
+    assert evaluate.main([str(run), str(manifest), "--commands", str(grammar), "--output-dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "intents right" in shown
+    assert "WER" not in shown
 
 
 def test_a_label_that_is_none_is_refused(run: Path, grammar: Path, recordings: list[Path], tmp_path: Path) -> None:

@@ -169,6 +169,15 @@ def test_the_solved_size_is_the_nearest(slope: int, square: int, target: int, st
     assert all(abs(count(found) - target) <= abs(count(size) - target) for size in (found - step, found + step) if size)
 
 
+def test_every_member_of_the_shipped_comparison_is_valid() -> None:
+    comparison = load_section("conf/compare.yaml", ComparisonConfig)
+    kinds = set()
+    for member in comparison.members:
+        config = load_config(comparison.base, [*comparison.overrides, *member.overrides])
+        kinds.add((config.encoder.bidirectional, config.encoder.kind, config.encoder.cell.kind))
+    assert len(kinds) == len(comparison.members) == 2 * 9  # every cell in both directions
+
+
 def test_quick_goes_with_the_probe_only(comparison_file: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         main([str(comparison_file), "--quick"])

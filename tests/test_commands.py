@@ -25,7 +25,7 @@ COMMANDS = Path(__file__).parents[1] / "conf" / "commands"
 def test_a_sampled_sentence_means_what_it_was_sampled_for(path: Path) -> None:
     grammar = load_grammar(path)
     parser = Parser(grammar)
-    for command in Sampler(grammar).sample(150, min_count=0, rng=np.random.default_rng(2)):
+    for command in Sampler(grammar).sample(80, min_count=0, rng=np.random.default_rng(2)):
         meanings = parser.parse(command.spoken)
         assert (command.intent, command.slots) in [(each.intent, each.slots) for each in meanings], command
 

@@ -49,7 +49,7 @@ def test_the_shipped_barista_is_the_benchmark_s_language(shared_data: Path, tmp_
     sampler = Sampler(shipped)
     assert graph.num_sentences == sampler.num_sentences == 120_130_920
     parsers = Parser(shipped), Parser(original)
-    for command in sampler.sample(300, min_count=1, rng=np.random.default_rng(0)):
+    for command in sampler.sample(100, min_count=0, rng=np.random.default_rng(0)):
         for parser in parsers:
             assert parser.parse(command.text) == [Meaning(command.intent, command.slots)]
 

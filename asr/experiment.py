@@ -87,8 +87,8 @@ def prepare_inputs(config: Config, run: RunFolder, processes: Processes) -> tupl
     recorded = run.read_record()["tokenizer"]
     if tokenizer.digest != recorded:
         raise DataError(
-            f"{run.tokenizer_path}: the tokenizer is another than this run began with (digest {tokenizer.digest[:12]}..., "
-            f"run.json says {recorded[:12]}...); put the old one back, or start a new run"
+            f"{run.tokenizer_path}: the tokenizer is another than this run began with (digest {tokenizer.digest[:12]}, "
+            f"run.json says {recorded[:12]}); put the old one back, or start a new run"
         )
     is_global = config.features.normalization == "global"
     return tokenizer, FeatureStatistics.load(run.statistics_path) if is_global else None

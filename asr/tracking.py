@@ -14,17 +14,14 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
+from asr.media import DevUtterance, wandb_media
 from asr.section import Section
 
 METRICS_FILE = "metrics.jsonl"
@@ -34,7 +31,6 @@ WANDB_FINISH_SECONDS = 60.0  # the end of a run waits so long for wandb to write
 _TEARDOWN_SECONDS = 1.0
 _MAX_WAITING = 1000  # calls waiting for wandb; more means that it hangs
 _NUM_SHOWN = 3  # utterances on the console
-_NUM_IMAGES = 4  # log-mels in wandb
 
 
 class TrackingConfig(Section):
@@ -47,19 +43,6 @@ class TrackingConfig(Section):
     project: str = Field("earshot", min_length=1, description="wandb project")
     name: str | None = Field(None, description="name of the run in wandb; none: the name of the run folder")
     num_utterances: int = Field(16, ge=0, description="dev utterances shown with audio after each evaluation")
-
-
-@dataclass(frozen=True)
-class DevUtterance:
-    """One recognised dev utterance, to look at and listen to."""
-
-    id: str
-    samples: Float[np.ndarray, " sample"]
-    sample_rate: int  # hertz
-    reference: str
-    hypothesis: str
-    alignment: Sequence[tuple[str, str]]  # (reference word, hypothesis word), "" where there is none
-    log_mel: Float[np.ndarray, "frame mel"]
 
 
 @runtime_checkable
@@ -252,7 +235,7 @@ class WandbTracker:
     def log_utterances(self, rows: Sequence[DevUtterance], *, step: int) -> None:
         rows = tuple(rows)
         if rows:
-            self._hand_over(lambda: self._run.log({"step": step, **_wandb_media(rows)}))
+            self._hand_over(lambda: self._run.log({"step": step, **wandb_media(rows)}))
 
     def finish(self, exit_code: int) -> None:
         self._hand_over(lambda: self._run.finish(exit_code=exit_code))
@@ -357,48 +340,6 @@ def _run_id(run_dir: Path) -> str:
     if not path.exists():
         path.write_text(secrets.token_hex(4), encoding="ascii")
     return path.read_text(encoding="ascii").strip()
-
-
-def _wandb_media(rows: Sequence[DevUtterance]) -> dict[str, Any]:
-    """A table to listen to and read, and the log-mels of the first few."""
-    import wandb
-
-    table = wandb.Table(columns=["id", "audio", "reference", "hypothesis", "errors", "num_errors"])
-    for row in rows:
-        audio = wandb.Audio(row.samples, sample_rate=row.sample_rate)
-        num_errors = sum(reference != hypothesis for reference, hypothesis in row.alignment)
-        marked = wandb.Html(mark_errors(row.alignment), inject=False)
-        table.add_data(row.id, audio, row.reference, row.hypothesis, marked, num_errors)
-    pictures = [_picture(row.log_mel) for row in rows[:_NUM_IMAGES]]
-    width = max(picture.shape[1] for picture in pictures)  # wandb shows images of one size only
-    images = [
-        wandb.Image(
-            np.pad(picture, ((0, 0), (0, width - picture.shape[1])), constant_values=255),
-            caption=f"{row.id}: {row.reference}",
-        )
-        for picture, row in zip(pictures, rows)
-    ]
-    return {"dev/utterances": table, "dev/log_mel": images}
-
-
-def mark_errors(alignment: Sequence[tuple[str, str]]) -> str:
-    """HTML of an alignment: what was missed struck out in red, what was heard instead underlined in green."""
-    words = []
-    for reference, hypothesis in alignment:
-        if reference == hypothesis:
-            words.append(escape(reference))
-            continue
-        missed = f'<del style="color:#b3261e">{escape(reference)}</del>' if reference else ""
-        heard = f'<ins style="color:#1b6e3a">{escape(hypothesis)}</ins>' if hypothesis else ""
-        words.append(missed + heard)
-    return f'<p style="font-family:sans-serif">{" ".join(words)}</p>'
-
-
-def _picture(log_mel: Float[np.ndarray, "frame mel"]) -> np.ndarray:
-    """Grey levels [mel, frame]: time to the right, high mels on top, loud is dark."""
-    low, high = float(log_mel.min()), float(log_mel.max())
-    loudness = (log_mel.T[::-1] - low) / max(high - low, 1e-6)
-    return np.rint(255 * (1 - loudness)).astype(np.uint8)
 
 
 def _warn(console: Console, line: str) -> None:

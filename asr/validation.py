@@ -11,10 +11,10 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.distributed import Processes
 from asr.encoders.masking import valid_frames
 from asr.experiment import Experiment
+from asr.media import DevUtterance
 from asr.metrics import ErrorCounts, align, count_character_errors, count_word_errors, total
 from asr.model import Model
 from asr.tokenizer import BLANK_ID
-from asr.tracking import DevUtterance
 
 
 @dataclass(frozen=True)

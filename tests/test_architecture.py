@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
     {"section", "runtime", "files", "plots"},
-    {"text", "audio", "distributed"},
+    {"text", "audio", "distributed", "media"},
     {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
     {"shards", "optim", "significance", "long_lag"},
     {"encoders"},

@@ -16,14 +16,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from asr.media import DevUtterance, mark_errors
 from asr.tracking import (
-    DevUtterance,
     JSONLinesTracker,
     Tracker,
     TrackingConfig,
     TrackingError,
     WandbTracker,
-    mark_errors,
     open_tracker,
 )
 from tests.wandb_reader import OfflineRun, read_run

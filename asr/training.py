@@ -73,7 +73,7 @@ def start_training(
         average=ExponentialAverage(model, config.train.ema_decay) if config.train.ema_decay else None,
     )
     progress = learner.restore(checkpoint) if checkpoint else Progress()
-    stepper: nn.Module = torch.compile(model) if config.train.compile else model  # type: ignore[assignment]
+    stepper: nn.Module = _compile(model) if config.train.compile else model
     if processes.world_size > 1:
         stepper = DistributedDataParallel(stepper)
     return Training(
@@ -90,6 +90,12 @@ def start_training(
         progress=progress,
         transfer=transfer,
     )
+
+
+def _compile(model: Model) -> nn.Module:
+    """The model compiled; a part that cannot be compiled for lengths that vary runs as it is, with a warning."""
+    torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
+    return torch.compile(model, dynamic=True)  # type: ignore[return-value]
 
 
 def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:

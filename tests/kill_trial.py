@@ -37,44 +37,55 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
     return {f"{path.relative_to(run_dir)}": file_digest(path) for path in files}
 
 
-def run_trial(config: Path, run_dir: Path, *, kills: int, seconds: float, dice: random.Random) -> int:
-    """One training, killed up to `kills` times at random moments of a run of `seconds`; how often it really was."""
+def run_trial(config: Path, run_dir: Path, *, delays: list[float]) -> int:
+    """One training, killed after each of these delays in turn, then run to its end; how often it really was killed."""
     killed = 0
-    while killed < kills:
+    for delay in delays:
         process = start(config, run_dir)
         try:
-            # Half of the trials' kills fall into the start-up otherwise; it is the training that matters.
-            process.wait(timeout=dice.uniform(0.3, 1.0) * seconds)
+            process.wait(timeout=delay)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-            process.communicate()
             killed += 1
-            continue
-        finish(process)
-        break
+        process.communicate()
     finish(start(config, run_dir))
     return killed
 
 
-def run_trials(folder: Path, *, trials: int, kills: int, overrides: str = "") -> list[bool]:
+def draw_delays(dice: random.Random, kills: int, *, start_up: float, total: float) -> list[float]:
+    """Moments from late in the start-up to a share of the training that leaves the others something to kill."""
+    return [dice.uniform(0.8 * start_up, start_up + (total - start_up) / (kills + 1)) for _ in range(kills)]
+
+
+def measure_run(config: Path, run_dir: Path) -> tuple[float, float]:
+    """Seconds until a training logs its first step, and until it ends."""
+    before = time.monotonic()
+    process = start(config, run_dir)
+    log = run_dir / "metrics.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.02)
+    start_up = time.monotonic() - before
+    finish(process)
+    return start_up, time.monotonic() - before
+
+
+def run_trials(folder: Path, *, trials: int, kills: int, epochs: int) -> list[bool]:
     """Whether each trial ended bit-identical to the run that was never killed."""
     config = write_config(folder / "tones.yaml", write_tone_corpus(folder / "corpus"))
-    config.write_text(config.read_text() + overrides)
+    config.write_text(config.read_text().replace("max_epochs: 3", f"max_epochs: {epochs}"))
     reference, same = folder / "same", []
-    before = time.monotonic()
-    finish(start(config, reference))
-    seconds = time.monotonic() - before
+    start_up, total = measure_run(config, reference)
     expected = fingerprint(reference)
     shutil.move(reference, folder / "never_killed")
     for trial in range(trials):
         # The same folder name each time: it stands in the model card.
-        killed = run_trial(config, reference, kills=kills, seconds=seconds, dice=random.Random(trial))
+        delays = draw_delays(random.Random(trial), kills, start_up=start_up, total=total)
+        killed = run_trial(config, reference, delays=delays)
         found = fingerprint(reference)
         same.append(found == expected)
         different = [name for name in expected if found[name] != expected[name]]
-        print(
-            f"trial {trial + 1}: {killed} kills, {'identical' if same[-1] else f'DIFFERENT: {different}'}", flush=True
-        )
+        outcome = "identical" if same[-1] else f"DIFFERENT: {different}"
+        print(f"trial {trial + 1}: {killed} kills, {outcome}", flush=True)
         shutil.rmtree(reference)
     return same
 
@@ -85,7 +96,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        same = run_trials(Path(folder), trials=options.trials, kills=options.kills)
+        same = run_trials(Path(folder), trials=options.trials, kills=options.kills, epochs=40)
     print(f"{sum(same)} of {len(same)} trials ended bit-identical to the run that was never killed")
     return 0 if all(same) else 1
 

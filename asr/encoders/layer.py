@@ -28,6 +28,9 @@ class RecurrentLayer(nn.Module):
         self.num_bands = self.forwards.num_bands
         self.output_size = self.forwards.output_size * (2 if bidirectional else 1)
 
+    # torch.compile would unroll the recurrence over time into code that takes minutes to compile; the cells have
+    # kernels of their own, so it compiles what is around them.
+    @torch.compiler.disable
     def forward(
         self,
         inputs: Float[Tensor, "batch time feature"],

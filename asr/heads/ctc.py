@@ -58,6 +58,7 @@ class CTCHead(nn.Module):
         log_probs = self(encodings).transpose(0, 1)  # torch wants [time, batch, vocabulary]
         return functional.ctc_loss(log_probs, tokens, lengths, token_lengths, blank=BLANK_ID, reduction="none")
 
+    @torch.compiler.disable  # it looks at values, which a compiled graph cannot
     def check_labels(self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]) -> None:
         """torch's CTC loss reads and writes outside its arrays on such a label, without a word."""
         spoken = torch.arange(tokens.shape[1], device=tokens.device)[None, :] < token_lengths[:, None]

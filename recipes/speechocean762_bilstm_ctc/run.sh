@@ -8,8 +8,13 @@ data=data/speechocean762 conf=conf/speechocean762_bilstm_ctc.yaml
 
 echo "train at expert accuracy >= 6, test at >= 7"
 python -m data_prep.speechocean762 "$corpus" $data --min-accuracy 6 --min-test-accuracy 7
-python -m asr.train $conf
+python -m asr.train $conf train.max_steps=2700
 python -m asr.evaluate runs/speechocean762_bilstm_ctc $data/test.jsonl
+
+echo "annealed: eight more epochs from those weights, more dropout, a learning rate that falls to nothing"
+python -m asr.train $conf run_dir=runs/speechocean762_annealed init_from=runs/speechocean762_bilstm_ctc \
+  encoder.dropout=0.4 optim.learning_rate=8e-4 optim.schedule.warmup_steps=50 train.max_epochs=8
+python -m asr.evaluate runs/speechocean762_annealed $data/test.jsonl
 
 echo "characters against pieces, in a smaller model"
 small="encoder.cell.hidden_size=160 encoder.num_layers=2 train.max_epochs=30"

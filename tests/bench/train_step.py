@@ -3,7 +3,7 @@
     python -m tests.bench.train_step data/speechocean762/train.jsonl
 
 Both models have 3 bidirectional layers of 256 units, the same subsampling, head, batch and AdamW, on one thread. The
-batch holds consecutive utterances of the manifest, so that its lengths are those of a corpus.
+batch holds the utterances around the manifest's median duration, as the buckets of a training do.
 """
 
 import argparse
@@ -52,8 +52,11 @@ def build(*, packed: bool) -> Model:
 
 
 def read_batch(manifest: Path, batch_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random features and tokens in the lengths of the manifest's first utterances."""
-    utterances = [Manifest.read(manifest)[number] for number in range(batch_size)]
+    """Random features and tokens in the lengths of a bucket: the utterances around the manifest's median duration."""
+    everything = Manifest.read(manifest)
+    order = everything.durations.argsort()
+    first = max(0, (len(order) - batch_size) // 2)
+    utterances = [everything[int(number)] for number in order[first : first + batch_size]]
     lengths = torch.tensor([round(utterance.duration * 100) for utterance in utterances])
     token_lengths = torch.tensor([len(utterance.text) for utterance in utterances])
     features = torch.randn(batch_size, int(lengths.max()), NUM_MELS)

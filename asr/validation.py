@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, 
     for batch in batches:
         moved = batch.to(processes.device)
         encodings, lengths = model.encode(moved.features, moved.feature_lengths)
-        head = model.heads[0]
+        head: Any = model.heads[0]
         hypotheses: list[Hypothesis] = decode(head, encodings, lengths)
         transcripts |= {i: tokenizer.decode(found.tokens) for i, found in zip(batch.indices, hypotheses, strict=True)}
         losses = head.loss(encodings, lengths, moved.tokens, moved.token_lengths)  # type: ignore[operator]

@@ -219,7 +219,7 @@ def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
             hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(kinds)}"
             lines.append(f"{location}.kind: found {context['tag']!r}; {hint}")
         elif fault["type"] == "value_error":
-reason = str(fault.get("ctx", {}).get("error"))
+            reason = str(fault.get("ctx", {}).get("error"))
             lines.append(f"{location}: {reason}" if location else reason)
         else:
             lines.append(f"{location}: found {fault['input']!r}; {fault['msg'].lower()}")

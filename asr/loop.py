@@ -47,7 +47,9 @@ def train(config: Config, processes: Processes) -> int:
         code = finish(training) if training.stop_signal is None else 128 + training.stop_signal
         training.tracker.finish(code)
         if training.stop_signal is not None and processes.is_first:
-            print(f"stopped by signal {training.stop_signal} at step {training.progress.step}; rerun to go on")
+            print(
+                f"stopped by signal {training.stop_signal} at step {training.progress.step}; rerun to go on", flush=True
+            )
         return code
 
 

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files", "plots"},
-    {"text", "audio", "distributed", "media"},
+    {"section", "runtime", "files", "plots", "pronunciation"},
+    {"text", "audio", "distributed", "media", "transcript"},
     {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
     {"shards", "optim", "significance", "long_lag"},
     {"encoders"},

@@ -12,11 +12,22 @@ import pytest
 import soundfile
 
 from asr.manifest import Manifest, Utterance, write_manifest
-from data_prep import common_voice, folder, fsdd, kaldi, lhotse_cuts, librispeech, nemo, speech_commands, speechocean762
+from data_prep import (
+    barista,
+    common_voice,
+    folder,
+    fsdd,
+    kaldi,
+    lhotse_cuts,
+    librispeech,
+    nemo,
+    speech_commands,
+    speechocean762,
+)
 from data_prep.entries import CorpusError
 from data_prep.fsdd import WORDS
 
-PROGRAMS = (common_voice, folder, fsdd, kaldi, lhotse_cuts, librispeech, nemo, speech_commands, speechocean762)
+PROGRAMS = (barista, common_voice, folder, fsdd, kaldi, lhotse_cuts, librispeech, nemo, speech_commands, speechocean762)
 
 
 def write_noise(path: Path, *, seconds: float = 1.0, num_channels: int = 1) -> Path:

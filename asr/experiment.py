@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.checkpoint import write_text
+from asr.checkpoint import file_digest, write_text
 from asr.config import Config
 from asr.data import BatchPlan, Dataset, SourceConfig, open_manifest
 from asr.distributed import Processes
 from asr.features import FeatureStatistics
 from asr.heads.ctc import frames_needed
 from asr.model import Model
-from asr.run import RunFolder
+from asr.run import STATISTICS_KEY, RunFolder
 from asr.tokenizer import Tokenizer, load_tokenizer
 
 NUM_STATISTICS_UTTERANCES = 2000  # spread evenly over the training data; more change mean and deviation by < 1 %
@@ -76,22 +76,35 @@ def train_tokenizer(config: Config) -> Tokenizer:
 def prepare_inputs(config: Config, run: RunFolder, processes: Processes) -> tuple[Tokenizer, FeatureStatistics | None]:
     """The run's tokenizer and feature statistics: made once by the first process, read by all, checked on resume."""
     if processes.is_first:
-        record = run.read_record()
-        if not run.tokenizer_path.exists() or "tokenizer" not in record:
-            train_tokenizer(config).save(run.tokenizer_path)
-            run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
-        if config.features.normalization == "global" and not run.statistics_path.exists():
-            measure_statistics(config, load_tokenizer(run.tokenizer_path)).save(run.statistics_path)
+        _make_inputs(config, run)
     processes.wait()
-    tokenizer = load_tokenizer(run.tokenizer_path)
-    recorded = run.read_record()["tokenizer"]
-    if tokenizer.digest != recorded:
+    tokenizer, record = load_tokenizer(run.tokenizer_path), run.read_record()
+    _check_unchanged("the tokenizer is", run.tokenizer_path, tokenizer.digest, record["tokenizer"])
+    if config.features.normalization != "global":
+        return tokenizer, None
+    digest = file_digest(run.statistics_path)
+    _check_unchanged("the feature statistics are", run.statistics_path, digest, record[STATISTICS_KEY])
+    return tokenizer, FeatureStatistics.load(run.statistics_path)
+
+
+def _make_inputs(config: Config, run: RunFolder) -> None:
+    """Whatever of them is not there yet, and its digest in run.json."""
+    record = run.read_record()
+    if not run.tokenizer_path.exists() or "tokenizer" not in record:
+        train_tokenizer(config).save(run.tokenizer_path)
+        run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
+    is_missing = not run.statistics_path.exists() or STATISTICS_KEY not in record
+    if config.features.normalization == "global" and is_missing:
+        measure_statistics(config, load_tokenizer(run.tokenizer_path)).save(run.statistics_path)
+        run.write_record({STATISTICS_KEY: file_digest(run.statistics_path)})
+
+
+def _check_unchanged(what: str, path: Path, found: str, recorded: str) -> None:
+    if found != recorded:
         raise DataError(
-            f"{run.tokenizer_path}: the tokenizer is another than this run began with (digest {tokenizer.digest[:12]}, "
-            f"run.json says {recorded[:12]}); put the old one back, or start a new run"
+            f"{path}: {what} another than this run began with (digest {found[:12]}, run.json says {recorded[:12]}); "
+            "put the old one back, or start a new run"
         )
-    is_global = config.features.normalization == "global"
-    return tokenizer, FeatureStatistics.load(run.statistics_path) if is_global else None
 
 
 def build_experiment(config: Config, tokenizer: Tokenizer, statistics: FeatureStatistics | None) -> Experiment:

@@ -31,7 +31,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
 from asr.model import Model
-from asr.run import RunFolder, flatten
+from asr.run import STATISTICS_KEY, RunFolder, flatten
 from asr.tokenizer import Tokenizer, load_tokenizer
 
 MAX_BATCH_SECONDS = 600.0
@@ -114,8 +114,8 @@ class Recognizer:
         """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
         Raises RecognizerError with the difference where the parts of the folder do not belong together: other
-        weights, another tokenizer or other feature settings than run.json says, or weights of another shape than
-        config.yaml describes; and what reading its parts raises.
+        weights, another tokenizer, other feature settings or statistics than run.json says, or weights of another
+        shape than config.yaml describes; and what reading its parts raises.
         """
         folder = RunFolder(Path(run))
         if not folder.config_path.is_file():
@@ -130,7 +130,7 @@ class Recognizer:
             tokenizer=tokenizer,
             features=config.features,
             decoding=config.decoding.build(),
-            statistics=FeatureStatistics.load(folder.statistics_path) if is_global else None,
+            statistics=_load_statistics(folder, record) if is_global else None,
             commands=_load_commands(folder, Path(commands), tokenizer, record) if commands is not None else None,
         )
 
@@ -273,6 +273,13 @@ def _load_commands(folder: RunFolder, path: Path, tokenizer: Tokenizer, record: 
     grammar = load_grammar(path)
     rejection = load_rejection(folder.path, grammar=grammar.digest, model=str(record.get("model")))
     return CommandSearch(grammar, tokenizer, rejection=rejection)
+
+
+def _load_statistics(folder: RunFolder, record: dict[str, Any]) -> FeatureStatistics:
+    statistics = FeatureStatistics.load(folder.statistics_path)
+    if STATISTICS_KEY in record:  # the first runs were trained before it was written down
+        _check_digest(folder.statistics_path, file_digest(folder.statistics_path), record[STATISTICS_KEY])
+    return statistics
 
 
 def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record: dict[str, Any]) -> Model:

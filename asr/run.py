@@ -1,7 +1,7 @@
 """A run folder: what a training leaves behind, and what everything after it reads.
 
 config.yaml                     the whole configuration, defaults included
-run.json                        SHA-256 of the weights, digests of tokenizer and data, feature settings
+run.json                        SHA-256 of weights and statistics, digests of tokenizer and data, feature settings
 model.safetensors               the weights to use: those of the best dev WER so far, at the end their average
 tokenizer/                      tokenizer.json, and sentencepiece.model where it is one
 feature_statistics.safetensors  mean and deviation of each mel, for global normalisation
@@ -22,6 +22,8 @@ from torch import Tensor
 
 from asr.checkpoint import file_digest, write_tensors, write_text
 from asr.config import Config, load_config
+
+STATISTICS_KEY = "feature_statistics"  # of run.json
 
 # Keys that may change between the calls that make up one run: they decide where it computes and what is
 # written down, never what is learnt.

@@ -7,13 +7,14 @@ import torch
 
 from asr.audio import write_audio
 from asr.cells.lstm import LSTMConfig
+from asr.checkpoint import file_digest
 from asr.config import Config
 from asr.data import DataConfig, SourceConfig
 from asr.encoders.recurrent import RecurrentEncoderConfig
 from asr.encoders.subsampling import ConvSubsamplingConfig
 from asr.features import FeatureConfig, FeatureStatistics
 from asr.model import Model
-from asr.run import RunFolder
+from asr.run import STATISTICS_KEY, RunFolder
 from asr.tokenizer import CharTokenizerConfig, SentencePieceTokenizerConfig, TokenizerConfig
 
 TEXTS = ["turn the light on", "play some music", "stop"]
@@ -68,6 +69,7 @@ def write_small_run(
     if config.features.normalization == "global":
         statistics = FeatureStatistics(torch.full((20,), -8.0), torch.full((20,), 2.0))
         statistics.save(folder.statistics_path)
+        folder.write_record({STATISTICS_KEY: file_digest(folder.statistics_path)})
     folder.write_model(small_model(config, trained.vocabulary_size).state_dict())
     return folder
 

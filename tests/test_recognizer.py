@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from asr.audio import AudioError, read_audio
 from asr.decoding.ctc_greedy import CTCGreedyConfig
-from asr.features import FeatureConfig
+from asr.features import FeatureConfig, FeatureStatistics
 from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
 from asr.run import RunFolder
 from asr.tokenizer import CharTokenizerConfig
@@ -175,6 +175,9 @@ def test_global_normalization_uses_the_statistics_of_the_run(tmp_path: Path, rec
         write_small_run(tmp_path / "raw", features=FeatureConfig(num_mels=20, normalization="none")).path
     )
     torch.testing.assert_close(recognizer.features(recordings[0]), (raw.features(recordings[0]) + 8.0) / 2.0)
+    FeatureStatistics(torch.zeros(20), torch.ones(20)).save(folder.statistics_path)
+    with pytest.raises(RecognizerError, match=r"feature_statistics\.safetensors: its SHA-256 is .*; expected"):
+        Recognizer.load(folder.path)
     folder.statistics_path.unlink()
     with pytest.raises(FileNotFoundError, match="feature_statistics"):
         Recognizer.load(folder.path)

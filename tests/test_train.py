@@ -17,6 +17,7 @@ from asr.checkpoint import write_tensors
 from asr.config import load_config
 from asr.distributed import start_processes
 from asr.experiment import DataError
+from asr.features import FeatureStatistics
 from asr.heads.ctc import CTCHead
 from asr.loop import TrainingError
 from asr.run import RunError
@@ -307,12 +308,15 @@ def test_a_dry_run_says_everything_and_writes_nothing(tone_config: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_global_statistics_are_measured_once_and_kept(tone_config: Path, tmp_path: Path) -> None:
+def test_global_statistics_are_measured_once_and_refused_when_others(tone_config: Path, tmp_path: Path) -> None:
     arguments = ("features.normalization=global", "train.max_epochs=1")
     run(tone_config, tmp_path / "run", *arguments)
     before = (tmp_path / "run" / "feature_statistics.safetensors").read_bytes()
     assert run(tone_config, tmp_path / "run", *arguments) == 0
     assert (tmp_path / "run" / "feature_statistics.safetensors").read_bytes() == before
+    FeatureStatistics(torch.zeros(20), torch.ones(20)).save(tmp_path / "run" / "feature_statistics.safetensors")
+    with pytest.raises(DataError, match="the feature statistics are another than this run began with"):
+        run(tone_config, tmp_path / "run", *arguments)
 
 
 def test_accumulation_gives_the_same_training(tone_config: Path, tmp_path: Path) -> None:

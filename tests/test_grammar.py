@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from asr.decoding.grammar import GrammarSearch, best_path
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.token_graph import SpellingError, spell
+from asr.decoding.token_graph import SpellingError, read_words, spell
 from asr.decoding.word_graph import Graph, build_graph
 from asr.heads.ctc import CTCHead
-from asr.tokenizer import BLANK_ID, CharTokenizerConfig, SentencePieceTokenizerConfig, Tokenizer
+from asr.tokenizer import BLANK_ID, CharTokenizerConfig, PhonemeTokenizerConfig, SentencePieceTokenizerConfig, Tokenizer
 
 CHARACTERS = CharTokenizerConfig().train(["abn o"])
 
@@ -190,6 +190,33 @@ def test_words_that_cannot_be_spelled_are_named() -> None:
     many = {chr(ord("c") + place) * 3: 0.0 for place in range(11)} | {chr(0x100 + place): 0.0 for place in range(20)}
     with pytest.raises(SpellingError, match=r"31 words .* and 11 more; expected"):
         GrammarSearch(graph_of(many), CHARACTERS)
+
+
+@pytest.fixture(scope="module")
+def phonemes() -> Tokenizer:
+    pytest.importorskip("espeakng_loader")
+    return PhonemeTokenizerConfig().train(["two to for four lamps"])
+
+
+def test_the_graph_tells_homophones_apart(phonemes: Tokenizer) -> None:
+    graph = graph_of({"to four lamps": 0.0, "two lamps": 0.0, "for two": 0.0})
+    for spoken, written in {"two for lamps": "to four lamps", "to lamps": "two lamps", "four to": "for two"}.items():
+        tokens = phonemes.encode(spoken)
+        for said in (tokens, [token for token in tokens if phonemes.pieces[token] != " "]):
+            words = read_words(said, graph, phonemes)
+            assert " ".join(word.text for word in words) == written
+            assert [said[word.start : word.end] for word in words] == [phonemes.encode(word.text) for word in words]
+    with pytest.raises(SpellingError, match="no sentence is spelled 'lamps'; expected one of its graph"):
+        read_words(phonemes.encode("lamps"), graph, phonemes)
+
+
+def test_a_boundary_between_pronounced_words_may_be_missing(phonemes: Tokenizer) -> None:
+    search = GrammarSearch(graph_of({"two lamps": 0.0, "four lamps": 0.0}), phonemes)
+    tokens = [token for token in phonemes.encode("four lamps") if phonemes.pieces[token] != " "]
+    scores = np.full((2 * len(tokens), phonemes.vocabulary_size), -9.0, dtype=np.float32)
+    scores[1::2, BLANK_ID] = -0.1
+    scores[2 * np.arange(len(tokens)), tokens] = -0.1
+    assert search.search(scores, num_best=1)[0].tokens == tuple(tokens)
 
 
 def test_scores_of_another_vocabulary_are_refused() -> None:

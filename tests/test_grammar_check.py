@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr.commands import pronunciation
+from asr import pronunciation
 from asr.commands.ambiguity import find_ambiguity
 from asr.commands.check import check_grammar
 from asr.commands.parsing import Parser
-from asr.commands.pronunciation import PronunciationError, phonetic_distance, pronounce, sounds
+from asr.commands.pronunciation import phonetic_distance, sounds
 from asr.commands.sampling import Sampler
 from asr.commands.templates import load_grammar
+from asr.pronunciation import PronunciationError, pronounce
 from asr.tokenizer import CharTokenizerConfig
 from tests.test_templates import SMALL, write_grammar
 
@@ -75,7 +76,7 @@ def test_words_are_pronounced_as_espeak_does() -> None:
 
 def test_without_espeak_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
-    pronunciation._load.cache_clear()
+    pronunciation._start.cache_clear()
     with pytest.raises(PronunciationError, match=r"espeakng-loader is not installed; pip install 'earshot\[synth\]'"):
         pronounce(["a"], language="en-us")
 
@@ -83,8 +84,8 @@ def test_without_espeak_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_espeak_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("espeakng_loader")
     broken = SimpleNamespace(espeak_TextToPhonemes=SimpleNamespace(), espeak_Initialize=lambda *_: -1)
-    monkeypatch.setattr("asr.commands.pronunciation.ctypes.CDLL", lambda _: broken)
-    pronunciation._load.cache_clear()
+    monkeypatch.setattr("asr.pronunciation.ctypes.CDLL", lambda _: broken)
+    pronunciation._start.cache_clear()
     with pytest.raises(PronunciationError, match="eSpeak NG does not start; install espeakng-loader again"):
         pronounce(["a"], language="en-us")
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from asr import pronunciation
 from asr.tokenizer import (
     BLANK_ID,
     BOS_ID,
@@ -18,6 +19,8 @@ from asr.tokenizer import (
     UNKNOWN_TEXT,
     CharTokenizer,
     CharTokenizerConfig,
+    PhonemeTokenizer,
+    PhonemeTokenizerConfig,
     SentencePieceTokenizer,
     SentencePieceTokenizerConfig,
     Tokenizer,
@@ -190,12 +193,12 @@ def write_json(folder: Path, content: object) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"kind": "word"}, "unknown tokenizer kind 'word'; expected 'char' or 'sentencepiece'"),
+        ({"kind": "word"}, "unknown tokenizer kind 'word'; expected one of 'char', 'sentencepiece', 'phoneme'"),
         (["char"], "found a list; expected an object"),
         ({"kind": "char", "pieces": ["a", "b"]}, "does not start with the special tokens"),
         ({"kind": "char"}, "does not start with the special tokens"),
         ({"kind": "char", "pieces": [*SPECIAL_PIECES, "ab"]}, "expected one character a piece"),
-        ({"kind": "char", "pieces": [*SPECIAL_PIECES, "a", "a"]}, "names a character twice"),
+        ({"kind": "char", "pieces": [*SPECIAL_PIECES, "a", "a"]}, "names a piece twice"),
         ({"kind": "sentencepiece", "sha256": ""}, "expected the sentencepiece model of the run"),
     ],
 )
@@ -235,3 +238,49 @@ def test_a_sentencepiece_model_with_other_special_ids_is_refused(tmp_path: Path)
 def test_characters_cover_every_script() -> None:
     tokenizer = CharTokenizer(["a", "ж", "語"])
     assert tokenizer.encode("語жa") == [7, 6, 5]
+
+
+@pytest.fixture(scope="module")
+def phoneme_tokenizer() -> PhonemeTokenizer:
+    pytest.importorskip("espeakng_loader")
+    return PhonemeTokenizerConfig().train(["four cups for two", "two cups too", "a house", "two"])
+
+
+def test_phonemes_read_back_as_the_most_frequent_word_that_sounds_so(phoneme_tokenizer: PhonemeTokenizer) -> None:
+    assert phoneme_tokenizer.decode(phoneme_tokenizer.encode("too cups")) == "two cups"
+    assert phoneme_tokenizer.encode("two") == phoneme_tokenizer.encode("too")
+    assert phoneme_tokenizer.decode(phoneme_tokenizer.encode("cups") * 2) == "kʌpskʌps"  # no word of the training
+
+
+def test_a_new_word_of_known_phonemes_can_be_spelled(phoneme_tokenizer: PhonemeTokenizer, tmp_path: Path) -> None:
+    phoneme_tokenizer.save(tmp_path)
+    for tokenizer in (phoneme_tokenizer, load_tokenizer(tmp_path)):
+        assert UNKNOWN_ID not in tokenizer.encode("puffs")
+        assert tokenizer.unknown_characters("cups puffs") == set()
+        assert tokenizer.digest == phoneme_tokenizer.digest
+        assert UNKNOWN_ID in tokenizer.encode("gym")
+        assert tokenizer.unknown_characters("two gym") == set("gym")
+    assert phoneme_tokenizer.encode("two , two")[3:-3] == [UNKNOWN_ID]  # eSpeak says nothing for a comma
+
+
+def test_phonemes_may_do_without_the_boundary_of_words(phoneme_tokenizer: PhonemeTokenizer) -> None:
+    (first,) = phoneme_tokenizer.spellings("cups", is_first=True)
+    with_boundary, without = phoneme_tokenizer.spellings("cups", is_first=False)
+    assert without == first
+    assert with_boundary == phoneme_tokenizer.encode("two cups")[2:]
+
+
+def test_phoneme_tokenizers_refuse_what_they_cannot_do(
+    phoneme_tokenizer: PhonemeTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TokenizerError, match="no text to learn phonemes from"):
+        PhonemeTokenizerConfig().train([" "])
+    phoneme_tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"lexicon": [1]}))
+    with pytest.raises(TokenizerError, match="'lexicon' is damaged; expected each word with its phonemes"):
+        load_tokenizer(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
+    pronunciation._start.cache_clear()
+    with pytest.raises(TokenizerError, match=r"the new word 'news' cannot be pronounced: .*pip install 'earshot"):
+        phoneme_tokenizer.encode("news")

@@ -13,10 +13,11 @@ from asr.commands.ambiguity import Ambiguity, find_ambiguity
 from asr.commands.grammar_file import ParsedFile, read_grammar_file
 from asr.commands.network import unfold, word_graph
 from asr.commands.parsing import Meaning, Parser
-from asr.commands.pronunciation import phonetic_distance, pronounce, sounds
+from asr.commands.pronunciation import phonetic_distance, sounds
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.token_graph import unspellable
 from asr.decoding.word_graph import Graph
+from asr.pronunciation import pronounce
 from asr.tokenizer import Tokenizer
 
 NEAR = 0.25  # phonetic distance below which two words are easily taken for each other

@@ -1,13 +1,8 @@
-"""How words sound: eSpeak NG's phonemes, and how far two of them are apart."""
+"""How far two pronunciations are apart."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import unicodedata
-
-AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT = 2, 0x8000  # of speak_lib.h
-CHARS_UTF8, PHONEMES_IPA = 1, 0x02
 
 # fmt: off
 # Place from the lips (0) to the throat (8), manner, voice.
@@ -32,46 +27,6 @@ VOWELS = {
 # fmt: on
 ALIKE = {frozenset("wu"): 0.3, frozenset("wʊ"): 0.3, frozenset("ji"): 0.3, frozenset("jɪ"): 0.3}
 EASILY_LOST = frozenset("hʔəᵻɐ")
-
-
-class PronunciationError(ValueError):
-    """Words cannot be pronounced."""
-
-
-def pronounce(words: list[str], *, language: str) -> dict[str, str]:
-    """The IPA of each word, as eSpeak NG says it in this language."""
-    library = _load()
-    if library.espeak_SetVoiceByName(language.encode()) != 0:
-        raise PronunciationError(
-            f"language '{language}': eSpeak NG has no such voice; expected a code that it knows, such as en-us or de"
-        )
-    return {word: _phonemes(library, word) for word in words}
-
-
-def _phonemes(library: ctypes.CDLL, word: str) -> str:
-    text = ctypes.create_string_buffer(word.encode())
-    place = ctypes.c_void_p(ctypes.addressof(text))
-    parts = []
-    while place.value:  # a clause at a time, until it sets the place to none
-        parts.append(library.espeak_TextToPhonemes(ctypes.byref(place), CHARS_UTF8, PHONEMES_IPA).decode())
-    return " ".join("".join(parts).split())
-
-
-@functools.cache
-def _load() -> ctypes.CDLL:
-    try:
-        import espeakng_loader
-    except ImportError as error:
-        raise PronunciationError(
-            "pronunciation: the package espeakng-loader is not installed; pip install 'earshot[synth]'"
-        ) from error
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
-    data = str(espeakng_loader.get_data_path()).removesuffix("espeak-ng-data").encode()
-    if library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, INITIALIZE_DONT_EXIT) <= 0:
-        raise PronunciationError("pronunciation: eSpeak NG does not start; install espeakng-loader again")
-    return library
 
 
 def sounds(phonemes: str) -> list[str]:

@@ -16,6 +16,7 @@ from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, weigh_evid
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.token_graph import SpelledWord, read_words
 from asr.tokenizer import BLANK_ID, Tokenizer
 
 
@@ -83,20 +84,20 @@ class CommandSearch:
         """The command in one utterance's log-probabilities, those of a CTC head."""
         filler = best_path(scores)
         free = _free_tokens(scores)
-        heard = self._text(tuple(free))
-        found = [
-            (hypothesis, self._evidence(hypothesis, filler, len(free)))
-            for hypothesis in self._search.search(scores, num_best=self.num_best)
-        ]
-        guesses = tuple(self._guess(hypothesis, evidence.ratio) for hypothesis, evidence in found)
-        best = found[0][1] if found else Evidence(LOWEST_RATIO, LOWEST_RATIO)
-        understood = bool(found) and bool(heard) and self.rejection.accepts(best)
+        heard = " ".join(self.tokenizer.decode(free).split())
+        found: dict[str, tuple[Hypothesis, Evidence]] = {}  # by sentence: one may be spelled in several ways
+        for hypothesis in self._search.search(scores, num_best=self.num_best):
+            found.setdefault(self._sentence(hypothesis), (hypothesis, self._evidence(hypothesis, filler, len(free))))
+        guesses = tuple(self._guess(text, evidence.ratio) for text, (_, evidence) in found.items())
+        first = next(iter(found.values()), None)
+        best = first[1] if first else Evidence(LOWEST_RATIO, LOWEST_RATIO)
+        understood = first is not None and bool(heard) and self.rejection.accepts(best)
         return CommandResult(
             understood=understood,
             text=guesses[0].text if understood else "",
             intent=guesses[0].intent if understood else None,
             slots=guesses[0].slots if understood else {},
-            words=self._words(found[0][0], scores, seconds_per_encoding) if understood else (),
+            words=self._words(first[0], scores, seconds_per_encoding) if first and understood else (),
             score=best.ratio,
             certainty=best.certainty,
             confidence=self.rejection.confidence(best),
@@ -109,7 +110,7 @@ class CommandSearch:
         return self._parser.parse(text)
 
     def _evidence(self, hypothesis: Hypothesis, filler: np.ndarray, num_heard: int) -> Evidence:
-        acoustic = hypothesis.score - self.graph.weigh(self._text(hypothesis.tokens).split())
+        acoustic = hypothesis.score - self.graph.weigh(self._sentence(hypothesis).split())
         return weigh_evidence(
             command=acoustic,
             filler=float(filler.sum(dtype=np.float64)),
@@ -117,32 +118,26 @@ class CommandSearch:
             num_filler_tokens=num_heard,
         )
 
-    def _guess(self, hypothesis: Hypothesis, ratio: float) -> CommandGuess:
-        text = self._text(hypothesis.tokens)
+    def _guess(self, text: str, ratio: float) -> CommandGuess:
         meaning = self._parser.parse(text)[0]
         return CommandGuess(text, meaning.intent, meaning.slots, ratio)
 
-    def _text(self, tokens: tuple[int, ...]) -> str:
-        return " ".join(self.tokenizer.decode(tokens).split())
+    def _sentence(self, hypothesis: Hypothesis) -> str:
+        return " ".join(word.text for word in self._spelled(hypothesis))
+
+    def _spelled(self, hypothesis: Hypothesis) -> list[SpelledWord]:
+        return read_words(hypothesis.tokens, self.graph, self.tokenizer)
 
     def _words(self, hypothesis: Hypothesis, scores: Scores, seconds: float) -> tuple[CommandWord, ...]:
-        """Tokens belong to the word that they make longer or begin; a space belongs to none."""
         spans = token_spans(hypothesis, scores)
-        words: list[tuple[str, list[int]]] = []
-        for place in range(len(hypothesis.tokens)):
-            so_far = self.tokenizer.decode(hypothesis.tokens[: place + 1]).split()
-            if len(so_far) > len(words):
-                words.append(("", []))
-            if words and (so_far[-1] != words[-1][0]):
-                words[-1] = (so_far[-1], [*words[-1][1], place])
         return tuple(
             CommandWord(
-                text,
-                start=round(spans[places[0]][0] * seconds, 3),
-                end=round(spans[places[-1]][1] * seconds, 3),
-                confidence=round(_word_confidence([spans[place] for place in places], hypothesis, places, scores), 4),
+                word.text,
+                start=round(spans[word.start][0] * seconds, 3),
+                end=round(spans[word.end - 1][1] * seconds, 3),
+                confidence=round(_word_confidence(spans, hypothesis, range(word.start, word.end), scores), 4),
             )
-            for text, places in words
+            for word in self._spelled(hypothesis)
         )
 
 
@@ -159,12 +154,12 @@ def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]
     return spans
 
 
-def _word_confidence(spans: list[tuple[int, int]], hypothesis: Hypothesis, places: list[int], scores: Scores) -> float:
+def _word_confidence(spans: list[tuple[int, int]], hypothesis: Hypothesis, places: range, scores: Scores) -> float:
     """The geometric mean over the word's tokens of their probability beside the likeliest label of the same frames."""
-    ratios = [
-        float((scores[start:end, hypothesis.tokens[place]] - scores[start:end].max(axis=1)).max())
-        for place, (start, end) in zip(places, spans, strict=True)
-    ]
+    ratios = []
+    for place in places:
+        own = scores[slice(*spans[place])]
+        ratios.append(float((own[:, hypothesis.tokens[place]] - own.max(axis=1)).max()))
     return math.exp(sum(ratios) / len(ratios))
 
 

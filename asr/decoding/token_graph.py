@@ -1,5 +1,6 @@
 """A graph of words spelled in tokens, and laid out as the states that CTC passes through."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,18 +40,59 @@ def spell(graph: Graph[str], tokenizer: Tokenizer) -> Graph[int]:
     edges: list[list[Edge[int]]] = [[] for _ in graph.edges]
     for state, leaving in enumerate(graph.edges):
         for word, (target, weight) in leaving.items():
-            # A space, where a tokenizer has one, stands before every word but the first: "go" " home".
-            tokens = tokenizer.encode(word if state == 0 else f" {word}")
-            source = state
-            for place, token in enumerate(tokens):
-                following = target
-                if place < len(tokens) - 1:
-                    edges.append([])
-                    following = len(edges) - 1
-                edges[source].append((token, following, weight if source == state else 0.0))
-                source = following
+            for tokens in tokenizer.spellings(word, is_first=state == 0):
+                _add_path(edges, tokens, source=state, target=target, weight=weight)
     spelled = build_graph(edges, graph.finals)
     return Graph(spelled.edges, spelled.finals, spelled.weight + graph.weight)
+
+
+def _add_path(edges: list[list[Edge[int]]], tokens: list[int], *, source: int, target: int, weight: float) -> None:
+    """Lead from a state to another by these tokens, through new states; the first one bears the weight."""
+    for token in tokens[:-1]:
+        edges.append([])
+        edges[source].append((token, len(edges) - 1, weight))
+        source, weight = len(edges) - 1, 0.0
+    edges[source].append((tokens[-1], target, weight))
+
+
+@dataclass(frozen=True)
+class SpelledWord:
+    """A word of a sentence of the graph, and where in the sentence's tokens it stands."""
+
+    text: str
+    start: int  # of its first token, a boundary before the word left out
+    end: int  # after its last token
+
+
+def read_words(tokens: Sequence[int], graph: Graph[str], tokenizer: Tokenizer) -> list[SpelledWord]:
+    """The words of the graph's heaviest sentence that these tokens spell: the inverse of `spell`.
+
+    Tokens alone may not tell: phonemes of "four" are those of "for", and only one of them has its place in a graph.
+    Raises SpellingError where no sentence of the graph is spelled so.
+    """
+    spelled, length = tuple(tokens), len(tokens)
+    best: dict[tuple[int, int], tuple[float, list[SpelledWord]] | None] = {}
+
+    def rest(state: int, place: int) -> tuple[float, list[SpelledWord]] | None:
+        if place == length:
+            return (graph.finals[state], []) if state in graph.finals else None
+        if (state, place) not in best:
+            found = None
+            for word, (target, weight) in graph.edges[state].items():
+                plain = tokenizer.spellings(word, is_first=True)[-1]
+                for written in tokenizer.spellings(word, is_first=state == 0):
+                    end = place + len(written)
+                    if spelled[place:end] == tuple(written) and (following := rest(target, end)):
+                        total = weight + following[0]
+                        if found is None or total > found[0]:
+                            found = (total, [SpelledWord(word, end - len(plain), end), *following[1]])
+            best[state, place] = found
+        return best[state, place]
+
+    sentence = rest(0, 0)
+    if sentence is None:
+        raise SpellingError(f"grammar: no sentence is spelled {tokenizer.decode(spelled)!r}; expected one of its graph")
+    return sentence[1]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Sentences spoken to files, chunk by chunk: the same plan gives the same bytes, and a restart does what is missing.
 
-What eSpeak makes of a sentence depends on what it said before in the same process. So the plan is cut into chunks of
+What eSpeak NG makes of a sentence depends on what it said before in the same process. So the plan is cut into chunks of
 fixed sentences, and each chunk is spoken in its order in a process of its own.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ import numpy as np
 from asr.audio import resample, write_audio
 from asr.commands.sampling import Command
 from asr.files import replacing
-from data_prep.voices import Delivery, Engine, SynthesisError, load_engine
+from data_prep.voices import SAME_PERSON, Delivery, Engine, SynthesisError, load_engine
 
 CHUNK_SIZE = 200  # sentences spoken in one process
 PROGRESS_FOLDER = ".chunks"
@@ -34,8 +34,14 @@ class Line:
     id: str
     split: str
     command: Command
+    engine: str
     delivery: Delivery
     file: str  # relative to the output folder
+
+    @property
+    def speaker(self) -> str:
+        """Told apart from other engines' speakers of that name."""
+        return f"{self.engine}/{self.delivery.speaker}"
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,21 @@ class Range:
 class Casting:
     """Who speaks, and how."""
 
-    speakers: dict[str, tuple[str, ...]]  # of each split; no two splits share one
-    accents: tuple[str, ...]
+    speakers: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each split, by engine; no two splits share one
+    shares: Mapping[str, int]  # of the sentences, by engine, where a split has speakers of several
+    accents: Mapping[str, Mapping[str, tuple[str, ...]]]  # by engine and speaker
     words_per_minute: Range
     pitch: Range
 
 
 def cast_speakers(
-    engine: Engine, *, num_dev: int, num_test: int, rng: np.random.Generator
+    engine: Engine, *, num_dev: int, num_test: int, rng: np.random.Generator, keep: Set[str] = frozenset()
 ) -> dict[str, tuple[str, ...]]:
-    """Speakers for each split, drawn; those that sound alike are all in train, and so are robots.
+    """Speakers for each split, drawn; those that sound alike are all in train, and so are robots and those of `keep`.
 
     Raises SynthesisError where too few are left for train.
     """
-    families, odd = engine.families(), engine.unlike_people()
+    families, odd = engine.families(), engine.unlike_people() | keep
     single = [family[0] for family in families if len(family) == 1 and family[0] not in odd]
     if num_dev + num_test > len(single) // 2:
         raise SynthesisError(
@@ -79,23 +86,54 @@ def cast_speakers(
     return {"train": train, "dev": tuple(drawn[:num_dev]), "test": tuple(drawn[num_dev:])}
 
 
+def cast_all(
+    engines: Mapping[str, Engine], *, num_dev: int, num_test: int, rng: np.random.Generator
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Speakers for each split, by engine: dev and test hear the first engine, all others speak in train.
+
+    The others have a few speakers each, too good to spare; a person whom the first engine shares with them is in train.
+    Raises SynthesisError as `cast_speakers`.
+    """
+    first, *others = engines
+    elsewhere = {f"{name}/{speaker}" for name in others for family in engines[name].families() for speaker in family}
+    kept = frozenset(
+        speaker
+        for family in engines[first].families()
+        for speaker in family
+        if any(f"{first}/{speaker}" in person and person & elsewhere for person in SAME_PERSON)
+    )
+    cast = cast_speakers(engines[first], num_dev=num_dev, num_test=num_test, rng=rng, keep=kept)
+    speakers = {split: {first: names} for split, names in cast.items()}
+    for name in others:
+        speakers["train"][name] = tuple(speaker for family in engines[name].families() for speaker in family)
+    return speakers
+
+
 def plan_split(
     split: str, commands: Sequence[Command], *, casting: Casting, suffix: str, rng: np.random.Generator
 ) -> list[Line]:
-    """Give each sentence its delivery: all speakers in turn, in an order drawn anew each round, the rest drawn."""
-    speakers: list[str] = []
+    """Give each sentence its delivery: an engine by its share, its speakers in turn, in an order drawn anew each round.
+
+    What else there is, is drawn.
+    """
+    waiting: dict[str, list[str]] = {engine: [] for engine in casting.speakers[split]}
+    engines = [engine for engine in waiting for _ in range(casting.shares[engine])]
     lines = []
     for number, command in enumerate(commands):
-        if not speakers:
-            speakers = [casting.speakers[split][place] for place in rng.permutation(len(casting.speakers[split]))]
+        engine = engines[int(rng.integers(len(engines)))] if len(waiting) > 1 else engines[0]
+        if not waiting[engine]:
+            speakers = casting.speakers[split][engine]
+            waiting[engine] = [speakers[place] for place in rng.permutation(len(speakers))]
+        speaker = waiting[engine].pop()
+        accents = casting.accents[engine][speaker]
         delivery = Delivery(
-            speaker=speakers.pop(),
-            accent=casting.accents[int(rng.integers(len(casting.accents)))],
+            speaker=speaker,
+            accent=accents[int(rng.integers(len(accents)))],
             words_per_minute=casting.words_per_minute.draw(rng),
             pitch=casting.pitch.draw(rng),
         )
         id = f"{split}-{number:06d}"
-        lines.append(Line(id, split, command, delivery, f"wav/{split}/{number // 1000:03d}/{id}.{suffix}"))
+        lines.append(Line(id, split, command, engine, delivery, f"wav/{split}/{number // 1000:03d}/{id}.{suffix}"))
     return lines
 
 
@@ -104,7 +142,6 @@ class _Chunk:
     number: int
     folder: Path
     lines: tuple[Line, ...]
-    engine: str
     sample_rate: int
 
     @property
@@ -113,15 +150,13 @@ class _Chunk:
         return self.folder / PROGRESS_FOLDER / f"{self.number:05d}.json"
 
 
-def speak_all(
-    lines: Sequence[Line], folder: Path, *, engine: str, sample_rate: int, num_workers: int
-) -> Iterator[dict[str, float]]:
+def speak_all(lines: Sequence[Line], folder: Path, *, sample_rate: int, num_workers: int) -> Iterator[dict[str, float]]:
     """Speak what is not spoken yet; gives, chunk by chunk, the durations in seconds by id.
 
     Raises SynthesisError where the engine fails, or its process dies.
     """
     chunks = [
-        _Chunk(start // CHUNK_SIZE, folder, tuple(lines[start : start + CHUNK_SIZE]), engine, sample_rate)
+        _Chunk(start // CHUNK_SIZE, folder, tuple(lines[start : start + CHUNK_SIZE]), sample_rate)
         for start in range(0, len(lines), CHUNK_SIZE)
     ]
     todo = []
@@ -167,15 +202,15 @@ def _finished(chunk: _Chunk) -> dict[str, float] | None:
 def _digest(chunk: _Chunk) -> str:
     """Of all that a chunk's bytes depend on."""
     plan: list[Any] = [asdict(line) for line in chunk.lines]
-    plan += [chunk.engine, load_engine(chunk.engine).version, chunk.sample_rate]
+    plan += [load_engine(name).version for name in sorted({line.engine for line in chunk.lines})]
+    plan.append(chunk.sample_rate)
     return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _speak_chunk(chunk: _Chunk) -> dict[str, float]:
-    engine = load_engine(chunk.engine)
     durations, sizes = {}, {}
     for line in chunk.lines:
-        samples, rate = engine.speak(line.command.spoken, line.delivery)
+        samples, rate = load_engine(line.engine).speak(line.command.spoken, line.delivery)
         samples = resample(samples, from_rate=rate, to_rate=chunk.sample_rate)
         samples /= max(1.0, float(np.abs(samples).max()))  # resampling can overshoot full scale; nothing is clipped
         path = chunk.folder / line.file

@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from data_prep.speaking import Casting, Line
     from data_prep.voices import Engine
 
+    Engines = dict[str, Engine]
+
 SETTINGS_NAME = "synthesis.json"
 NUM_TO_HEAR = 12  # of each split, on the listening page
 
 
-def plan(options: argparse.Namespace, engine: Engine) -> list[Line]:
+def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
     """Every sentence of every split with who says it and how; a pure function of the options and the grammar.
 
-    Raises GrammarError where the grammar is wrong or --num-train too small for it, SynthesisError where the engine
-    has too few speakers.
+    Raises GrammarError where the grammar is wrong or --num-train too small for it, SynthesisError where the engines
+    have too few speakers.
     """
     import numpy as np
 
@@ -41,7 +43,7 @@ def plan(options: argparse.Namespace, engine: Engine) -> list[Line]:
 
     sampler = Sampler(load_grammar(options.grammar))
     print(f"{options.grammar}: {sampler.num_sentences:,} sentences of {len(sampler.words):,} different words")
-    casting = _casting(options, engine)
+    casting = _casting(options, engines)
     lines = []
     for number, split in enumerate(("train", "dev", "test")):
         rng = np.random.default_rng([options.seed, 1 + number])
@@ -51,26 +53,51 @@ def plan(options: argparse.Namespace, engine: Engine) -> list[Line]:
     return lines
 
 
-def _casting(options: argparse.Namespace, engine: Engine) -> Casting:
+def _casting(options: argparse.Namespace, engines: Engines) -> Casting:
     import numpy as np
 
-    from data_prep.speaking import Casting, Range, cast_speakers
+    from data_prep.speaking import Casting, Range, cast_all
     from data_prep.voices import SynthesisError
 
-    accents = tuple(options.accents.split(",")) if options.accents else engine.accents
-    unknown = [accent for accent in accents if accent not in engine.accents]
-    if unknown:
-        raise SynthesisError(f"--accents: '{unknown[0]}'; expected one or more of {','.join(engine.accents)}")
     rng = np.random.default_rng([options.seed, 0])
+    speakers = cast_all(engines, num_dev=options.num_dev_speakers, num_test=options.num_test_speakers, rng=rng)
+    accents = _accents(options, engines)
+    for split, by_engine in speakers.items():
+        for name, names in by_engine.items():
+            by_engine[name] = tuple(speaker for speaker in names if accents[name][speaker])
+            if not by_engine[name]:
+                raise SynthesisError(f"--accents: {options.accents}: no speaker of {name} in {split}; expected others")
     return Casting(
-        speakers=cast_speakers(engine, num_dev=options.num_dev_speakers, num_test=options.num_test_speakers, rng=rng),
+        speakers=speakers,
+        shares=options.engines,
         accents=accents,
         words_per_minute=Range(options.slowest, options.fastest),
         pitch=Range(options.lowest_pitch, options.highest_pitch),
     )
 
 
-def check_settings(options: argparse.Namespace, engine: Engine) -> None:
+def _accents(options: argparse.Namespace, engines: Engines) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The accents wanted, of each engine's speakers; some speakers may have none of them."""
+    from data_prep.voices import SynthesisError
+
+    found = {
+        name: {speaker: engine.accents_of(speaker) for family in engine.families() for speaker in family}
+        for name, engine in engines.items()
+    }
+    if not options.accents:
+        return found
+    there = dict.fromkeys(accent for of_engine in found.values() for each in of_engine.values() for accent in each)
+    wanted = tuple(options.accents.split(","))
+    unknown = [accent for accent in wanted if accent not in there]
+    if unknown:
+        raise SynthesisError(f"--accents: '{unknown[0]}'; expected one or more of {','.join(there)}")
+    return {
+        name: {speaker: tuple(each for each in wanted if each in accents) for speaker, accents in of_engine.items()}
+        for name, of_engine in found.items()
+    }
+
+
+def check_settings(options: argparse.Namespace, engines: Engines) -> None:
     """Write down what the folder is made from; SynthesisError where it was made from something else."""
     import hashlib
 
@@ -83,7 +110,7 @@ def check_settings(options: argparse.Namespace, engine: Engine) -> None:
         if name not in ("grammar", "output_dir", "num_workers")
     }
     settings["grammar_sha256"] = hashlib.sha256(options.grammar.read_bytes()).hexdigest()
-    settings["engine_version"] = engine.version
+    settings["engine_versions"] = {name: engine.version for name, engine in engines.items()}
     path = options.output_dir / SETTINGS_NAME
     if path.is_file():
         earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -115,7 +142,6 @@ def speak(lines: Sequence[Line], options: argparse.Namespace) -> dict[str, float
         for spoken in speak_all(
             lines,
             options.output_dir,
-            engine=options.engine,
             sample_rate=options.sample_rate,
             num_workers=options.num_workers,
         ):
@@ -155,7 +181,7 @@ def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
         audio_filepath=str((folder / line.file).absolute()),
         duration=duration,
         text=line.command.text,
-        speaker=line.delivery.speaker,
+        speaker=line.speaker,
         extra={
             "intent": line.command.intent,
             "slots": line.command.slots,
@@ -180,8 +206,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
     add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")
     add("--num-test-speakers", type=int, default=8, help="voices that only test has (8)")
-    add("--engine", default="espeak", help="synthesizer, a file of data_prep/voices (espeak)")
-    add("--accents", help="comma between them; all that the engine has, unless given")
+    add(
+        "--engines",
+        default="espeak",
+        help="synthesizers and their shares of train, such as espeak=2,flite; auto "
+        "for all that are installed, in equal shares; dev and test hear the first (espeak)",
+    )
+    add("--accents", help="comma between them; all that the engines have, unless given")
     add("--slowest", type=int, default=120, help="words per minute (120)")
     add("--fastest", type=int, default=210, help="words per minute (210)")
     add("--lowest-pitch", type=int, default=30, help="0 to 100, 50 is the speaker's own (30)")
@@ -193,10 +224,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    from data_prep.voices import ENGINES
-
-    if options.engine not in ENGINES:
-        parser.error(f"--engine: '{options.engine}'; expected one of {', '.join(ENGINES)}")
     at_least_one = ("num_train", "num_workers", "num_dev_speakers", "num_test_speakers", "sample_rate")
     for name in at_least_one:
         if getattr(options, name) < 1:
@@ -212,15 +239,37 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--lowest-pitch, --highest-pitch: expected 0 <= lowest <= highest <= 100")
 
 
+def _load_engines(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Engines:
+    """The synthesizers named, in that order; puts their shares into the options."""
+    from data_prep.voices import ENGINES, SynthesisError, load_engine
+
+    shares: dict[str, int] = {}
+    for part in ",".join(ENGINES).split(",") if options.engines == "auto" else options.engines.split(","):
+        name, _, share = part.partition("=")
+        if name not in ENGINES or name in shares:
+            parser.error(f"--engines: '{name}'; expected auto, or each once, of {', '.join(ENGINES)}")
+        if not (share or "1").isdecimal() or int(share or "1") < 1:
+            parser.error(f"--engines: {name}={share}; expected a whole number of at least 1")
+        shares[name] = int(share or "1")
+    engines = {}
+    for name in shares:
+        try:
+            engines[name] = load_engine(name)
+        except SynthesisError as error:
+            if options.engines != "auto" or name == ENGINES[0]:
+                raise
+            print(f"without {error}")
+    options.engines = {name: shares[name] for name in engines}
+    return engines
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _check_options(parser, options)
-    from data_prep.voices import load_engine
-
-    engine = load_engine(options.engine)
-    lines = plan(options, engine)
-    check_settings(options, engine)
+    engines = _load_engines(parser, options)
+    lines = plan(options, engines)
+    check_settings(options, engines)
     write_manifests(lines, speak(lines, options), options)
     return EXIT_OK
 

@@ -85,6 +85,7 @@ def test_manifests_say_what_was_spoken_and_by_whom(tmp_path: Path, capsys: pytes
     assert not speakers["train"] & speakers["dev"]
     assert not (speakers["train"] | speakers["dev"]) & speakers["test"]
     assert len(speakers["dev"]) == len(speakers["test"]) == 3
+    assert all(str(speaker).startswith("espeak/") for speaker in speakers["train"])
     assert len(speakers["train"]) == 30  # each sentence by another one, while there are some
     for utterance in splits["train"]:
         info = read_info(utterance.audio_filepath)
@@ -176,7 +177,10 @@ def test_formats_and_rates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--engine", "festivals"), "--engine: 'festivals'; expected one of espeak"),
+        (("--engines", "festivals"), "--engines: 'festivals'; expected auto, or each once, of espeak, flite, festival"),
+        (("--engines", "espeak,espeak"), "--engines: 'espeak'; expected auto, or each once"),
+        (("--engines", "espeak=some"), "--engines: espeak=some; expected a whole number of at least 1"),
+        (("--engines", "espeak=0"), "--engines: espeak=0; expected a whole number of at least 1"),
         (("--num-train", "0"), "--num-train: 0; expected at least 1"),
         (("--min-count", "-1"), "--min-count: -1; expected at least 0"),
         (("--slowest", "300"), "--slowest 300 --fastest 210; expected 80 <= slowest"),
@@ -229,7 +233,7 @@ def test_espeak_speaks_as_told() -> None:
         return len(samples) / rate
 
     assert duration(words_per_minute=120) > 1.3 * duration(words_per_minute=210)
-    for accent in engine.accents:
+    for accent in engine.accents_of("f2"):
         assert 1 < duration(accent) < 3
 
 
@@ -274,5 +278,5 @@ def test_settings_are_written_down(tmp_path: Path) -> None:
     run(tmp_path)
     settings = json.loads((tmp_path / "out" / synthesize.SETTINGS_NAME).read_text())
     assert settings["num_train"] == 30
-    assert settings["engine_version"].startswith("eSpeak NG")
+    assert settings["engine_versions"]["espeak"].startswith("eSpeak NG")
     assert "num_workers" not in settings

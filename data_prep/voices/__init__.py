@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
 
-ENGINES = ("espeak",)
+from asr.audio import AudioError, read_audio, read_info
+
+ENGINES = ("espeak", "flite", "festival")
+MAX_SECONDS = 60  # that a synthesizer's program may take for one sentence
+OCTAVES = 0.7  # from pitch 50 to 100 and to 0, as eSpeak NG's
+
+# Voices of several engines made from recordings of one person.
+SAME_PERSON = (
+    frozenset({"flite/kal16", "festival/kal_diphone"}),
+    frozenset({"flite/slt", "festival/cmu_us_slt_arctic_hts"}),
+)
 
 
 class SynthesisError(ValueError):
@@ -20,10 +32,28 @@ class SynthesisError(ValueError):
 class Delivery:
     """How a sentence is said."""
 
-    speaker: str
+    speaker: str  # as the engine calls it
     accent: str
     words_per_minute: int
     pitch: int  # 0 to 100; 50 is the speaker's own
+
+
+@dataclass(frozen=True, slots=True)
+class NaturalVoice:
+    """A speaker made from recordings, with the accent, the speed and the mean pitch in hertz these had."""
+
+    accent: str
+    words_per_minute: int
+    pitch: int | None  # None where it cannot be changed
+
+    def stretch(self, delivery: Delivery) -> float:
+        """How much longer than by nature the speech takes."""
+        return self.words_per_minute / delivery.words_per_minute
+
+    def hertz(self, delivery: Delivery) -> float:
+        """The mean pitch asked for; only of a voice that has one."""
+        assert self.pitch is not None
+        return self.pitch * 2 ** (OCTAVES * (delivery.pitch - 50) / 50)
 
 
 class Engine(Protocol):
@@ -38,8 +68,9 @@ class Engine(Protocol):
         """Of the synthesizer and its data; other versions may sound different."""
         ...
 
-    @property
-    def accents(self) -> tuple[str, ...]: ...
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
+        """The accents in which that speaker can speak."""
+        ...
 
     def families(self) -> list[tuple[str, ...]]:
         """All speakers; those that sound alike are together, so that they come into the same split."""
@@ -57,3 +88,23 @@ class Engine(Protocol):
 def load_engine(name: str) -> Engine:
     """The synthesizer of that name, ready to speak; SynthesisError where what it needs is not installed."""
     return importlib.import_module(f"data_prep.voices.{name}").load()
+
+
+def run_engine(name: str, command: list[str], *, text: str, target: Path) -> tuple[Float32[np.ndarray, " sample"], int]:
+    """Run a synthesizer's program that writes `target`; its samples and their rate in hertz.
+
+    Raises SynthesisError where `text` has no words, and where the program fails, hangs or writes no speech.
+    """
+    if not any(character.isalnum() for character in text):
+        raise SynthesisError(f"{name}: no sound for '{text}'; expected words it can pronounce")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
+        failure = f"status {done.returncode} {done.stderr.strip()[-200:]}" if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        failure = f"no end after {MAX_SECONDS} s"
+    if failure:
+        raise SynthesisError(f"{name}: '{text}': {failure}; expected speech; run {' '.join(command)} by hand")
+    try:
+        return read_audio(target, sample_rate=None), read_info(target).sample_rate
+    except AudioError as error:
+        raise SynthesisError(f"{name}: '{text}': {error}; expected speech; run {' '.join(command)} by hand") from error

@@ -60,8 +60,7 @@ class Espeak:
         path = ctypes.c_char_p()
         return "eSpeak NG " + self._library.espeak_Info(ctypes.byref(path)).decode()
 
-    @property
-    def accents(self) -> tuple[str, ...]:
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
         return ACCENTS
 
     def families(self) -> list[tuple[str, ...]]:

@@ -73,7 +73,7 @@ def load_grammar(path: Path | str) -> Grammar:
     """Read a grammar; GrammarError, with file and line, where it is not one that sentences can be made of."""
     path = Path(path)
     parsed = read_grammar_file(path)
-    builder = _Builder(parsed.lists, parsed.rules, language=parsed.language)
+    builder = _Builder(References(parsed.lists, parsed.rules, parsed.language))
     slots = {}
     ends = []
     for intent, templates in parsed.intents.items():
@@ -81,7 +81,7 @@ def load_grammar(path: Path | str) -> Grammar:
         for number, template in enumerate(templates):
             place = parsed.where(template.key)
             begin = builder.node_after(start, Mark("template", intent, number), weight=math.log(template.weight))
-            ends.append(builder.add(template.sentence.expression, begin, _Scope(place, template.lists, template.rules)))
+            ends.append(builder.add(template.sentence.expression, begin, Scope(place, template.lists, template.rules)))
             slots[intent, number] = template.slots
     builder.join(ends)
     return Grammar(
@@ -94,7 +94,7 @@ def load_grammar(path: Path | str) -> Grammar:
 
 
 @dataclass(frozen=True)
-class _Scope:
+class Scope:
     """Where a template stands, what it can refer to beside the global lists and rules, and the rules it is inside."""
 
     place: str
@@ -103,12 +103,79 @@ class _Scope:
     inside: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class References:
+    """The lists and expansion rules that a grammar's templates refer to; those of a scope come before these."""
+
+    lists: dict[str, SlotList]
+    rules: dict[str, Template]
+    language: str
+
+    def rule(self, reference: RuleReference, scope: Scope) -> tuple[Template, Scope]:
+        """What a rule stands for, and the scope inside it."""
+        name = reference.rule_name
+        known = {**self.rules, **scope.rules}
+        if name not in known:
+            raise GrammarError(f"{scope.place}: no expansion rule <{name}>; {suggestion(name, known)}")
+        if name in scope.inside:
+            circle = " -> ".join(f"<{rule}>" for rule in (*scope.inside, name))
+            raise GrammarError(f"{scope.place}: {circle} never ends; expected rules that do not refer to themselves")
+        return known[name], Scope(scope.place, scope.lists, scope.rules, (*scope.inside, name))
+
+    def values(self, reference: ListReference, scope: Scope) -> list[tuple[Expression | str, Any, float]]:
+        """How each value is said (a template, or words), what the slot gets, and the value's weight."""
+        from hassil.intents import RangeSlotList, TextSlotList
+
+        name = reference.list_name
+        inline = reference.get_inline_range()
+        if inline:
+            values = RangeSlotList(name=name, start=inline[0], stop=inline[1], step=inline[2])
+        else:
+            known = {**self.lists, **scope.lists}
+            if name not in known:
+                raise GrammarError(f"{scope.place}: no list {{{name}}}; {suggestion(name, known)}")
+            values = known[name]
+        if isinstance(values, TextSlotList) and values.values:
+            return [
+                (
+                    value.text_in,
+                    self._first_way(value.text_in, scope) if value.value_out is None else value.value_out,
+                    (value.metadata or {}).get("weight", 1.0),
+                )
+                for value in values.values
+            ]
+        if isinstance(values, RangeSlotList):
+            factor = 1 if values.multiplier is None else values.multiplier
+            language = values.words_language or self.language
+            try:
+                return [
+                    (words, number * factor, 1.0)
+                    for number in values.get_numbers()
+                    for words in number_words(number, language)
+                ]
+            except ValueError as error:
+                raise GrammarError(
+                    f"{scope.place}: the numbers of {{{name}}} in language '{language}' ({error}); expected a language "
+                    f"that unicode-rbnf can spell numbers in, such as en"
+                ) from error
+        raise GrammarError(
+            f"{scope.place}: list {{{name}}} has no values (it is empty, or a wildcard); expected the ones to speak"
+        )
+
+    def _first_way(self, expression: Expression, scope: Scope) -> str:
+        """What a slot gets of a value that says nothing about it: the first way to speak the value."""
+        from hassil.sample import sample_expression
+
+        ways = sample_expression(expression, {**self.lists, **scope.lists}, {**self.rules, **scope.rules})
+        return next(iter(ways)).strip()
+
+
 class _Builder:
     """Lays the templates out as a network; each `add` gives the node where its expression ends."""
 
-    def __init__(self, lists: dict[str, SlotList], rules: dict[str, Template], *, language: str) -> None:
+    def __init__(self, references: References) -> None:
         self.arcs: list[list[Arc]] = [[]]
-        self._lists, self._rules, self._language = lists, rules, language
+        self._references = references
         self._numbers: dict[int, int] = {}  # of each alternative, by the identity of its expression
 
     def node_after(self, source: int, mark: Mark | None = None, *, text: str = "", weight: float = 0.0) -> int:
@@ -125,7 +192,7 @@ class _Builder:
             self.arcs[end].append(Arc(target))
         return target
 
-    def add(self, expression: Expression, start: int, scope: _Scope) -> int:
+    def add(self, expression: Expression, start: int, scope: Scope) -> int:
         from hassil import expression as kinds
 
         if isinstance(expression, kinds.TextChunk):
@@ -153,26 +220,19 @@ class _Builder:
         assert isinstance(expression, kinds.RuleReference), f"hassil has no {type(expression).__name__}"
         return self._add_rule(expression, start, scope)
 
-    def _in_order(self, items: Sequence[Expression], start: int, scope: _Scope) -> int:
+    def _in_order(self, items: Sequence[Expression], start: int, scope: Scope) -> int:
         for item in items:
             start = self.add(item, start, scope)
         return start
 
-    def _add_rule(self, reference: RuleReference, start: int, scope: _Scope) -> int:
-        name = reference.rule_name
-        known = {**self._rules, **scope.rules}
-        if name not in known:
-            raise GrammarError(f"{scope.place}: no expansion rule <{name}>; {suggestion(name, known)}")
-        if name in scope.inside:
-            circle = " -> ".join(f"<{rule}>" for rule in (*scope.inside, name))
-            raise GrammarError(f"{scope.place}: {circle} never ends; expected rules that do not refer to themselves")
-        inner = _Scope(scope.place, scope.lists, scope.rules, (*scope.inside, name))
-        return self.add(known[name].expression, self.node_after(start, Mark("rule", name)), inner)
+    def _add_rule(self, reference: RuleReference, start: int, scope: Scope) -> int:
+        template, inner = self._references.rule(reference, scope)
+        return self.add(template.expression, self.node_after(start, Mark("rule", reference.rule_name)), inner)
 
-    def _add_list(self, reference: ListReference, start: int, scope: _Scope) -> int:
+    def _add_list(self, reference: ListReference, start: int, scope: Scope) -> int:
         name, slot = reference.list_name, reference.slot_name
         ends = []
-        for number, (expression, value, weight) in enumerate(self._values(reference, scope)):
+        for number, (expression, value, weight) in enumerate(self._references.values(reference, scope)):
             mark = Mark("value", name, number, slot=slot, value=value)
             begin = self.node_after(start, mark, weight=math.log(weight))
             ends.append(
@@ -181,53 +241,6 @@ class _Builder:
                 else self.add(expression, begin, scope)
             )
         return self.join(ends)
-
-    def _values(self, reference: ListReference, scope: _Scope) -> list[tuple[Expression | str, Any, float]]:
-        """How each value is said (a template, or words), what the slot gets, and the value's weight."""
-        from hassil.intents import RangeSlotList, TextSlotList
-
-        name = reference.list_name
-        inline = reference.get_inline_range()
-        if inline:
-            values = RangeSlotList(name=name, start=inline[0], stop=inline[1], step=inline[2])
-        else:
-            known = {**self._lists, **scope.lists}
-            if name not in known:
-                raise GrammarError(f"{scope.place}: no list {{{name}}}; {suggestion(name, known)}")
-            values = known[name]
-        if isinstance(values, TextSlotList) and values.values:
-            return [
-                (
-                    value.text_in,
-                    self._first_way(value.text_in, scope) if value.value_out is None else value.value_out,
-                    (value.metadata or {}).get("weight", 1.0),
-                )
-                for value in values.values
-            ]
-        if isinstance(values, RangeSlotList):
-            factor = 1 if values.multiplier is None else values.multiplier
-            language = values.words_language or self._language
-            try:
-                return [
-                    (words, number * factor, 1.0)
-                    for number in values.get_numbers()
-                    for words in number_words(number, language)
-                ]
-            except ValueError as error:
-                raise GrammarError(
-                    f"{scope.place}: the numbers of {{{name}}} in language '{language}' ({error}); expected a language "
-                    f"that unicode-rbnf can spell numbers in, such as en"
-                ) from error
-        raise GrammarError(
-            f"{scope.place}: list {{{name}}} has no values (it is empty, or a wildcard); expected the ones to speak"
-        )
-
-    def _first_way(self, expression: Expression, scope: _Scope) -> str:
-        """What a slot gets of a value that says nothing about it: the first way to speak the value."""
-        from hassil.sample import sample_expression
-
-        ways = sample_expression(expression, {**self._lists, **scope.lists}, {**self._rules, **scope.rules})
-        return next(iter(ways)).strip()
 
 
 def number_words(number: float, language: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""Grammars of commands: python -m asr.commands check|import|calibrate
+"""Grammars of commands: python -m asr.commands check|import|export|calibrate
 
 check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
 import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
+export x.yaml --format jsgf                  its sentences for other engines
 calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
                                              from which score on a command counts as understood
 """
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    programs = parser.add_subparsers(required=True, metavar="check|import|calibrate")
+    programs = parser.add_subparsers(required=True, metavar="check|import|export|calibrate")
     check = programs.add_parser("check", help="what to know of a grammar before training")
     check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
     check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")
@@ -50,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--output", type=Path, required=True, help="the YAML file to write")
     importer.add_argument("--language", default="en", help="of home-assistant (default: %(default)s)")
     importer.set_defaults(program=_import)
+    exporter = programs.add_parser("export", help="its sentences for other engines")
+    exporter.add_argument("grammar", type=Path, help="YAML of sentence templates")
+    exporter.add_argument("--format", choices=("jsgf",), default="jsgf", help="(default: %(default)s)")
+    exporter.add_argument("--output", type=Path, help="the file to write (default: print it)")
+    exporter.set_defaults(program=_export)
     calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
     calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
@@ -124,6 +130,19 @@ def _import(options: argparse.Namespace) -> int:
     for text in left_out:
         print(f"left out, for want of a list: {text}", file=sys.stderr)
     print(f"{options.output}: {len(values['intents'])} intents; look at it with python -m asr.commands check")
+    return EXIT_OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    from asr.commands.exporters import export_jsgf
+    from asr.files import replacing
+
+    text = export_jsgf(options.grammar)
+    if options.output is None:
+        print(text, end="")
+        return EXIT_OK
+    with replacing(options.output) as beside:
+        beside.write_text(text, encoding="utf-8")
     return EXIT_OK
 
 

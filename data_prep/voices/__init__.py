@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,21 +89,9 @@ def load_engine(name: str) -> Engine:
     return importlib.import_module(f"data_prep.voices.{name}").load()
 
 
-def run_engine(name: str, command: list[str], *, text: str, target: Path) -> tuple[Float32[np.ndarray, " sample"], int]:
-    """Run a synthesizer's program that writes `target`; its samples and their rate in hertz.
-
-    Raises SynthesisError where `text` has no words, and where the program fails, hangs or writes no speech.
-    """
-    if not any(character.isalnum() for character in text):
-        raise SynthesisError(f"{name}: no sound for '{text}'; expected words it can pronounce")
+def read_speech(path: Path, where: str) -> tuple[Float32[np.ndarray, " sample"], int]:
+    """What a synthesizer's program wrote: samples and their rate in hertz; SynthesisError where it is no speech."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
-        failure = f"status {done.returncode} {done.stderr.strip()[-200:]}" if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        failure = f"no end after {MAX_SECONDS} s"
-    if failure:
-        raise SynthesisError(f"{name}: '{text}': {failure}; expected speech; run {' '.join(command)} by hand")
-    try:
-        return read_audio(target, sample_rate=None), read_info(target).sample_rate
+        return read_audio(path, sample_rate=None), read_info(path).sample_rate
     except AudioError as error:
-        raise SynthesisError(f"{name}: '{text}': {error}; expected speech; run {' '.join(command)} by hand") from error
+        raise SynthesisError(f"{where}: {error}; expected speech; see whether the program works by hand") from error

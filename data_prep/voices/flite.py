@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import Delivery, NaturalVoice, SynthesisError, run_engine
+from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, SynthesisError, read_speech
 
 # words_per_minute are those at which the same sentence takes eSpeak as long; pitch is the mean in hertz, None where
 # flite lets nobody change it.
@@ -54,6 +54,8 @@ class Flite:
         # flite takes an unknown voice for its default one and says nothing of it, and reads no words as a click.
         if delivery.speaker not in self._speakers:
             raise SynthesisError(f"flite: no speaker '{delivery.speaker}'; expected one of {', '.join(self._speakers)}")
+        if not any(character.isalnum() for character in text):
+            raise SynthesisError(f"flite: no sound for '{text}'; expected words it can pronounce")
         voice = VOICES[delivery.speaker]
         settings = ["--setf", f"duration_stretch={voice.stretch(delivery):.4f}"]
         if voice.pitch is not None:
@@ -61,7 +63,11 @@ class Flite:
         with TemporaryDirectory(prefix="flite") as folder:
             target = Path(folder) / "speech.wav"
             command = [self._program, "-voice", delivery.speaker, *settings, "-t", text, "-o", str(target)]
-            return run_engine("flite", command, text=text, target=target)
+            try:
+                said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise SynthesisError(f"flite: '{text}': no end after {MAX_SECONDS} s; expected speech") from error
+            return read_speech(target, f"flite: '{text}': {said.stderr.strip()[-200:]}")
 
 
 @functools.cache

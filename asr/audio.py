@@ -1,6 +1,8 @@
 """Recordings: what a file holds, its samples as one channel at the wanted rate, and writing them back."""
 
+import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,7 @@ import soundfile
 import soxr
 from jaxtyping import Float, Float32
 
+from asr.containers import shortfall, with_mp3_table
 from asr.files import replacing
 
 # m4a, aac, wma and webm are no format of libsndfile: they are listed so that they are named, not passed over.
@@ -19,11 +22,17 @@ AUDIO_EXTENSIONS = frozenset(
 )
 SAMPLE_RATES = range(1_000, 768_001)  # a damaged header's 3 Hz would be resampled into gigabytes
 LONGEST_OVERRUN = 0.1  # seconds a stretch may reach past the end: durations are rounded, lossy containers pad
-BLOCK_VALUES = 1 << 22  # values read at a time, so that a header promising years of audio costs no memory
+BLOCK_VALUES = 1 << 20  # values read at a time, so that a header promising years of audio costs no memory
+UNKNOWN_LENGTH = 1 << 62  # libsndfile's number of samples where a stream does not say it
 
 
 class AudioError(ValueError):
     """A recording that cannot be used as asked; the message starts with its path."""
+
+    def __init__(self, message: str, *, kind: str = "unusable") -> None:
+        """`kind` sorts errors in a report: missing, unreadable, empty, format, truncated, damaged, samples, ..."""
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -69,16 +78,36 @@ def read_audio(
     Raises:
         AudioError: as `read_info`, and where the stretch or the channel does not exist, or samples are not finite.
     """
+    blocks = list(
+        stream_audio(path, sample_rate=sample_rate, offset=offset, duration=duration, channel=channel),
+    )
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def stream_audio(
+    path: str | Path,
+    *,
+    sample_rate: int | None = 16_000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    channel: int | Literal["mix"] = "mix",
+) -> Iterator[Float32[np.ndarray, " sample"]]:
+    """What `read_audio` reads, block by block, at least one; joined, the blocks are exactly what it gives.
+
+    Hours of audio cost no more memory than a block. Raises as `read_audio`, some of it only at the last block.
+    """
     path = Path(path)
     with _open(path) as file:
         info = _info(path, file)
-        start, num_samples = _stretch(info, offset, duration)
-        samples = _one_channel(info, _read_samples(info, file, start, num_samples), channel)
-    if not np.isfinite(samples.sum(dtype=np.float64)):
-        raise AudioError(f"{path}: samples that are NaN or infinite; expected finite ones; write the file again")
-    if sample_rate is None or sample_rate == info.sample_rate:
-        return samples
-    return resample(samples, from_rate=info.sample_rate, to_rate=sample_rate)
+        blocks = _finite(info, _channel_blocks(info, file, _stretch(info, offset, duration), channel))
+        if sample_rate is None or sample_rate == info.sample_rate:
+            yield from blocks
+            return
+        _check_rate(sample_rate)
+        stream = soxr.ResampleStream(info.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        for block in blocks:
+            yield stream.resample_chunk(block)
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resample(
@@ -86,8 +115,7 @@ def resample(
 ) -> Float32[np.ndarray, " resampled_sample"]:
     """Resample by soxr at high quality (linear phase, delay compensated); equal rates copy nothing."""
     for rate in (from_rate, to_rate):
-        if rate not in SAMPLE_RATES:
-            raise AudioError(f"resample: a sample rate of {rate} Hz; expected {_rates_in_words()}")
+        _check_rate(rate)
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if from_rate == to_rate:
         return samples
@@ -141,106 +169,153 @@ def _rates_in_words() -> str:
     return f"{SAMPLE_RATES.start:,} to {SAMPLE_RATES.stop - 1:,} Hz"
 
 
+def _check_rate(rate: int) -> None:
+    if rate not in SAMPLE_RATES:
+        raise AudioError(f"resample: a sample rate of {rate} Hz; expected {_rates_in_words()}")
+
+
+class _SequentialFile(soundfile.SoundFile):
+    """A file read from front to back: soundfile seeks after every block, which FLACs of unknown length do not allow."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _open(path: Path) -> soundfile.SoundFile:
-    if not path.is_file():
-        raise AudioError(f"{path}: {'not a file' if path.exists() else 'no such file'}; expected a recording")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: an empty file; expected a recording; fetch or write it again")
-    _check_wav_is_whole(path)
     try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
+        if not path.is_file():
+            raise AudioError(f"{path}: {_what_it_is(path)}; expected a recording", kind="missing")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path}: an empty file; expected a recording; fetch or write it again", kind="empty")
+        missing = shortfall(path)
+        mended = with_mp3_table(path)
+    except OSError as error:
         raise AudioError(
-            f"{path}: not readable as audio ({error.error_string.rstrip('.')}); expected wav, flac, ogg, opus or mp3; "
-            f"another format can be converted: ffmpeg -i IN OUT.wav"
+            f"{path}: cannot be read ({error.strerror}); expected a file that this user may read", kind="unreadable"
+        ) from error
+    if missing is not None:
+        raise AudioError(f"{path}: truncated: {missing}; fetch or write it again", kind="truncated")
+    try:
+        # A name need not be UTF-8.
+        return _SequentialFile(os.fsencode(path) if mended is None else io.BytesIO(mended))
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, samples without a header
+        raise AudioError(
+            f"{path}: not readable as audio ({_reason(error)}); expected wav, flac, ogg, opus or mp3; "
+            f"another format can be converted: ffmpeg -i IN OUT.wav",
+            kind="format",
         ) from error
 
 
-def _check_wav_is_whole(path: Path) -> None:
-    """Refuse a WAV whose `data` chunk is longer than the file: libsndfile reads what is there and says nothing."""
-    with path.open("rb") as file:
-        if file.read(4) != b"RIFF":
-            return
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            size = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                present = path.stat().st_size - file.tell()
-                # A stream of unknown length is written with a size of 0xFFFFFFFF, and is whole as it is.
-                if size > present and size < 0xFFFF_F000:
-                    raise AudioError(
-                        f"{path}: truncated: {present:,} bytes of samples; expected {size:,} by its header; "
-                        f"fetch or write it again"
-                    )
-                return
-            file.seek(size + size % 2, os.SEEK_CUR)
+def _what_it_is(path: Path) -> str:
+    if path.exists():
+        return "not a file"
+    return "a link to nothing" if path.is_symlink() else "no such file"
+
+
+def _reason(error: Exception) -> str:
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return text.rstrip(".")
 
 
 def _info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
     if file.samplerate not in SAMPLE_RATES:
-        raise AudioError(f"{path}: a sample rate of {file.samplerate} Hz; expected {_rates_in_words()}")
-    if file.frames <= 0:
-        raise AudioError(f"{path}: no samples; expected a recording with some")
+        raise AudioError(f"{path}: a sample rate of {file.samplerate} Hz; expected {_rates_in_words()}", kind="format")
+    num_samples = file.frames
+    if num_samples >= UNKNOWN_LENGTH:
+        num_samples = _count_samples(path)
+    if num_samples <= 0:
+        raise AudioError(f"{path}: no samples; expected a recording with some", kind="samples")
     return AudioInfo(
         path=path,
         sample_rate=file.samplerate,
         num_channels=file.channels,
-        num_samples=file.frames,
-        duration=file.frames / file.samplerate,
+        num_samples=num_samples,
+        duration=num_samples / file.samplerate,
         container=file.format,
     )
 
 
-def _stretch(info: AudioInfo, offset: float, duration: float | None) -> tuple[int, int]:
-    """First sample and number of samples of the stretch from `offset` that lasts `duration`, both in seconds."""
+def _count_samples(path: Path) -> int:
+    """Those of one channel, by decoding all of them: the header of a stream does not say."""
+    with _SequentialFile(os.fsencode(path)) as file:
+        return sum(map(len, _blocks(path, file, None)))
+
+
+def _stretch(info: AudioInfo, offset: float, duration: float | None) -> tuple[int, int | None]:
+    """First sample and number of samples of the stretch from `offset` that lasts `duration`, both in seconds.
+
+    The number is None up to the recording's end, wherever that is found to be.
+    """
     start = round(offset * info.sample_rate) if 0 <= offset < info.duration else info.num_samples
     if start >= info.num_samples:
         raise AudioError(
-            f"{info.path}: an offset of {offset} s; expected 0 or more, before its end at {info.duration:.3f} s"
+            f"{info.path}: an offset of {offset} s; expected 0 or more, before its end at {info.duration:.3f} s",
+            kind="stretch",
         )
     if duration is None:
-        return start, info.num_samples - start
+        return start, None
     if not 0 < duration <= info.duration - offset + LONGEST_OVERRUN:
         raise AudioError(
             f"{info.path}: a duration of {duration} s from {offset} s; "
-            f"expected above 0 and no further than its end at {info.duration:.3f} s"
+            f"expected above 0 and no further than its end at {info.duration:.3f} s",
+            kind="stretch",
         )
     return start, min(max(1, round(duration * info.sample_rate)), info.num_samples - start)
 
 
-def _read_samples(
-    info: AudioInfo, file: soundfile.SoundFile, start: int, num_samples: int
-) -> Float32[np.ndarray, "sample channel"]:
-    """Decode a stretch, block by block."""
-    blocks = []
-    missing = num_samples
-    try:
-        if start:
-            file.seek(start)
-        while missing > 0:
-            block = file.read(min(missing, BLOCK_VALUES // info.num_channels), dtype="float32", always_2d=True)
-            if not len(block):
-                break
-            blocks.append(block)
-            missing -= len(block)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{info.path}: damaged ({error.error_string.rstrip('.')}); fetch or write it again") from error
+def _channel_blocks(
+    info: AudioInfo, file: soundfile.SoundFile, stretch: tuple[int, int | None], channel: int | Literal["mix"]
+) -> Iterator[Float32[np.ndarray, " sample"]]:
+    """Decode one channel of a stretch, block by block."""
+    if channel != "mix" and not 0 <= channel < info.num_channels:
+        raise AudioError(
+            f"{info.path}: no channel {channel}; expected 0 to {info.num_channels - 1}, or 'mix' for the mean of all",
+            kind="channel",
+        )
+    start, wanted = stretch
+    expected = info.num_samples - start if wanted is None else wanted
+    found = 0
+    if start:
+        file.seek(start)
+    for block in _blocks(info.path, file, wanted):
+        found += len(block)
+        if channel == "mix":
+            yield block[:, 0] if info.num_channels == 1 else block.mean(axis=1)
+        else:
+            yield np.ascontiguousarray(block[:, channel])
     # What an MP3's header promises may be a frame off; half a file is not.
-    if not blocks or missing > LONGEST_OVERRUN * info.sample_rate:
+    if not found or expected - found > LONGEST_OVERRUN * info.sample_rate:
         raise AudioError(
-            f"{info.path}: truncated: {num_samples - missing:,} samples from sample {start:,}; "
-            f"expected {num_samples:,} by its header; fetch or write it again"
+            f"{info.path}: truncated: {found:,} samples from sample {start:,}; "
+            f"expected {expected:,} by its header; fetch or write it again",
+            kind="truncated",
         )
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def _one_channel(
-    info: AudioInfo, samples: Float32[np.ndarray, "sample channel"], channel: int | Literal["mix"]
-) -> Float32[np.ndarray, " sample"]:
-    if channel == "mix":
-        return samples[:, 0] if info.num_channels == 1 else samples.mean(axis=1)
-    if not 0 <= channel < info.num_channels:
-        raise AudioError(
-            f"{info.path}: no channel {channel}; expected 0 to {info.num_channels - 1}, or 'mix' for the mean of all"
-        )
-    return np.ascontiguousarray(samples[:, channel])
+def _blocks(
+    path: Path, file: soundfile.SoundFile, num_samples: int | None
+) -> Iterator[Float32[np.ndarray, "sample channel"]]:
+    """Samples from where the file stands, as many or up to its end."""
+    size = max(1, BLOCK_VALUES // file.channels)
+    missing = UNKNOWN_LENGTH if num_samples is None else num_samples
+    try:
+        while missing > 0:
+            block = file.read(min(missing, size), dtype="float32", always_2d=True)
+            if not len(block):
+                return
+            missing -= len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: damaged ({_reason(error)}); fetch or write it again", kind="damaged") from error
+
+
+def _finite(
+    info: AudioInfo, blocks: Iterator[Float32[np.ndarray, " sample"]]
+) -> Iterator[Float32[np.ndarray, " sample"]]:
+    for block in blocks:
+        if not np.isfinite(block.sum(dtype=np.float64)):
+            raise AudioError(
+                f"{info.path}: samples that are NaN or infinite; expected finite ones; write the file again",
+                kind="samples",
+            )
+        yield block

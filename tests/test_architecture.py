@@ -13,7 +13,7 @@ LAYERS = [
     {"section", "runtime", "files", "plots", "pronunciation"},
     {"text", "audio", "distributed", "media", "transcript"},
     {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
-    {"shards", "optim", "significance", "long_lag"},
+    {"shards", "optim", "significance", "long_lag", "alignment", "confidence"},
     {"encoders"},
     {"heads", "data"},
     {"decoding"},

@@ -155,7 +155,7 @@ def test_a_truncated_mp3_is_an_error(tmp_path):
     path = tmp_path / "cut.mp3"
     write_audio(path, sine(440), sample_rate=16_000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(AudioError, match=r"cut\.mp3: truncated: [\d,]+ samples from sample 0; expected 16,000"):
+    with pytest.raises(AudioError, match=r"cut\.mp3: truncated: \d+ bytes of its last frame; expected \d+"):
         read_audio(path)
 
 

@@ -169,8 +169,9 @@ def test_the_solved_size_is_the_nearest(slope: int, square: int, target: int, st
     assert all(abs(count(found) - target) <= abs(count(size) - target) for size in (found - step, found + step) if size)
 
 
-def test_every_member_of_the_shipped_comparison_is_valid() -> None:
-    comparison = load_section("conf/compare.yaml", ComparisonConfig)
+@pytest.mark.parametrize("path", sorted(Path("conf").glob("compare*.yaml")), ids=str)
+def test_every_member_of_the_shipped_comparisons_is_valid(path: Path) -> None:
+    comparison = load_section(path, ComparisonConfig)
     kinds = set()
     for member in comparison.members:
         config = load_config(comparison.base, [*comparison.overrides, *member.overrides])

@@ -24,8 +24,11 @@ def test_it_trains_two_steps_and_recognises(path: Path, tone_corpus: Path, tmp_p
         "train.max_steps=2",
         "tracking.trackers=[]",
     ]
-    if load_config(path).tokenizer.kind == "sentencepiece":
+    config = load_config(path)
+    if config.tokenizer.kind == "sentencepiece":
         overrides.append("tokenizer.vocabulary_size=14")  # the tones have few words
+    places = [number for number, augmentation in enumerate(config.augment) if hasattr(augmentation, "folder")]
+    overrides += [f"augment.{number}.folder={tone_corpus}/dev" for number in places]
     assert main([str(path), *overrides]) == 0
     recognizer = Recognizer.load(tmp_path / "run")
     assert isinstance(recognizer.transcribe(next((tone_corpus / "dev").iterdir())).text, str)

@@ -16,12 +16,12 @@ from asr.commands.rejection import (
     find_threshold,
     fit_confidence,
     recall_of,
-    reliability,
     save_rejection,
 )
 from asr.commands.scoring import Labelled
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch
+from asr.confidence import reliability
 from asr.manifest import Manifest, Utterance
 from asr.recognizer import Recognizer, Stretch
 from asr.run import RunFolder

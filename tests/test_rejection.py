@@ -20,10 +20,10 @@ from asr.commands.rejection import (
     load_rejection,
     poisson_upper,
     recall_of,
-    reliability,
     save_rejection,
     weigh_evidence,
 )
+from asr.confidence import reliability
 
 EVIDENCE = st.builds(Evidence, st.floats(-20, 0), st.floats(-5, 0))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from asr.checkpoint import write_text
+from asr.confidence import fit_logistic
 
 FILE_NAME = "rejection.json"
 DEFAULT_WEIGHT = 4.0
@@ -132,11 +133,11 @@ def fit_confidence(
     inputs = np.array([[each.ratio, each.certainty, 1.0] for each in evidence])
     targets = np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
     used = np.array([True, True, True])
-    weights = _fit_logistic(inputs, targets)
+    weights = fit_logistic(inputs, targets)
     while (weights[:2] < 0).any():
         used[:2] &= weights[:2] > 0
         weights = np.zeros(3)
-        weights[used] = _fit_logistic(inputs[:, used], targets)
+        weights[used] = fit_logistic(inputs[:, used], targets)
     return replace(
         rejection,
         ratio_weight=float(weights[0]),
@@ -146,39 +147,9 @@ def fit_confidence(
     )
 
 
-def _fit_logistic(
-    inputs: Float[np.ndarray, "recording input"], targets: Float[np.ndarray, " recording"]
-) -> Float[np.ndarray, " input"]:
-    """Newton's method, with a small ridge so that a split without fault does not run away."""
-    ridge = 1e-3 * np.eye(inputs.shape[1])
-    weights = np.zeros(inputs.shape[1])
-    for _ in range(100):
-        chances = 1 / (1 + np.exp(-np.clip(inputs @ weights, -40, 40)))
-        gradient = inputs.T @ (chances - targets) + ridge @ weights
-        curvature = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + ridge
-        step = np.linalg.solve(curvature, gradient)
-        step *= min(1.0, 5.0 / float(np.abs(step).max() + 1e-12))
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return weights
-
-
 def recall_of(rejection: Rejection, right: Sequence[Evidence]) -> Rejection:
     """With the share of these recordings, all heard right, that are understood."""
     return replace(rejection, recall=sum(map(rejection.accepts, right)) / max(len(right), 1))
-
-
-def reliability(
-    confidences: Float[np.ndarray, " recording"], is_right: Bool[np.ndarray, " recording"], *, num_bins: int = 10
-) -> list[tuple[float, float, int]]:
-    """Mean confidence, share that was right, and number of recordings, of each bin that has any."""
-    bins = np.minimum((confidences * num_bins).astype(int), num_bins - 1)
-    return [
-        (float(confidences[bins == each].mean()), float(is_right[bins == each].mean()), int((bins == each).sum()))
-        for each in range(num_bins)
-        if (bins == each).any()
-    ]
 
 
 def detection_curve(

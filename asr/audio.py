@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,8 +55,8 @@ def read_info(path: str | Path) -> AudioInfo:
         AudioError: the file is missing, empty, not audio libsndfile can read, truncated, without samples, or states
             an impossible sample rate.
     """
-    with _open(Path(path)) as file:
-        return _info(Path(path), file)
+    with open_audio(path) as recording:
+        return recording.info
 
 
 def read_audio(
@@ -96,18 +97,38 @@ def stream_audio(
 
     Hours of audio cost no more memory than a block. Raises as `read_audio`, some of it only at the last block.
     """
-    path = Path(path)
-    with _open(path) as file:
-        info = _info(path, file)
-        blocks = _finite(info, _channel_blocks(info, file, _stretch(info, offset, duration), channel))
-        if sample_rate is None or sample_rate == info.sample_rate:
+    with open_audio(path) as recording:
+        yield from recording.blocks(sample_rate=sample_rate, offset=offset, duration=duration, channel=channel)
+
+
+@dataclass(frozen=True)
+class OpenAudio:
+    """A recording being read from front to back, once."""
+
+    info: AudioInfo
+    file: soundfile.SoundFile
+
+    def blocks(
+        self, *, sample_rate: int | None, offset: float, duration: float | None, channel: int | Literal["mix"]
+    ) -> Iterator[Float32[np.ndarray, " sample"]]:
+        """As `stream_audio`."""
+        stretch = _stretch(self.info, offset, duration)
+        blocks = _finite(self.info, _channel_blocks(self.info, self.file, stretch, channel))
+        if sample_rate is None or sample_rate == self.info.sample_rate:
             yield from blocks
             return
         _check_rate(sample_rate)
-        stream = soxr.ResampleStream(info.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        stream = soxr.ResampleStream(self.info.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
         for block in blocks:
             yield stream.resample_chunk(block)
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+@contextmanager
+def open_audio(path: str | Path) -> Iterator[OpenAudio]:
+    """Open a recording, for both its header and its samples. Raises as `read_info`."""
+    with _open(Path(path)) as file:
+        yield OpenAudio(_info(Path(path), file), file)
 
 
 def resample(

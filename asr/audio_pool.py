@@ -1,0 +1,312 @@
+"""Recordings decoded ahead, in processes with limits: a decoder that crashes, hangs or swells costs one recording.
+
+    with AudioPool(sample_rate=16_000, num_processes=2, limits=AudioLimits()) as pool:
+        for decoded in pool.read(requests):          # in the order of the requests
+            decoded.samples, decoded.error, decoded.blocks()
+
+Short recordings come whole. Of a long one, the beginning comes, and the rest is decoded as fast as it is consumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import Field
+
+from asr.audio import AudioError
+from asr.audio_worker import DONE, ERROR, FRAME_HEAD
+from asr.section import Section
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_AHEAD = 256  # recordings decoded before they are asked for
+SAMPLES_AHEAD = 32 << 20  # of all of these together: 128 MiB
+
+
+class AudioLimits(Section):
+    """What reading one recording may take."""
+
+    memory_mb: int = Field(1024, ge=64, description="megabytes of a decoding process, beside its libraries")
+    seconds_per_block: float = Field(
+        20.0, gt=0, description="processor time for a block of about a million samples, then it is given up"
+    )
+    stall_seconds: float = Field(120.0, gt=0, description="time without any answer, as of a drive that hangs")
+    longest_hours: float = Field(24.0, gt=0, description="longer recordings are refused")
+
+
+@dataclass(frozen=True)
+class AudioRequest:
+    """One channel of one stretch of a recording."""
+
+    path: str
+    offset: float = 0.0  # seconds
+    duration: float | None = None  # seconds; None: to the end
+    channel: int | None = None  # counted from 0; None: the mean of all
+    tag: Any = None  # the caller's own
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What is known of a recording that was read to its end."""
+
+    sha256: str  # of the file's bytes, in hex
+    size: int  # bytes of the file
+    num_channels: int
+    num_samples: int  # of the channel that was asked for, at the rate that was asked for
+    seconds: float  # of time that decoding took
+
+
+@dataclass
+class Decoded:
+    """One request's answer: an error, all samples of a short recording, or the blocks of a long one."""
+
+    request: AudioRequest
+    error: AudioError | None = None
+    samples: Float32[np.ndarray, " sample"] | None = None
+    facts: AudioFacts | None = None  # of a long recording: once its blocks have been consumed
+    rest: Iterator[Float32[np.ndarray, " sample"]] | None = field(default=None, repr=False)
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, " sample"]]:
+        """The samples of a long recording, once. Raises AudioError where the rest of it cannot be read."""
+        assert self.samples is not None
+        yield self.samples
+        if self.rest is not None:
+            yield from self.rest
+
+
+class _Died(Exception):
+    """A decoding process that ended in the middle of an answer."""
+
+
+class AudioPool:
+    """Processes that decode, and the threads that listen to them."""
+
+    def __init__(
+        self, *, sample_rate: int, num_processes: int, whole_seconds: float = 40.0, limits: AudioLimits | None = None
+    ) -> None:
+        """Recordings longer than `whole_seconds` come in blocks."""
+        self.sample_rate, self.limits = sample_rate, limits or AudioLimits()
+        self.whole_samples = round(whole_seconds * sample_rate)
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        self._processes = [_Process(self.limits) for _ in range(num_processes)]
+        for process in self._processes:
+            self._idle.put(process)
+        self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="audio")
+        self._waiting, self._room = 0, threading.Condition()  # samples decoded and not asked for yet
+        self._is_closed = False
+
+    def __enter__(self) -> AudioPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._room:
+            self._is_closed = True
+            self._room.notify_all()
+        for process in self._processes:
+            process.kill_for_good()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.stop()
+
+    def read(self, requests: Iterable[AudioRequest], *, num_ahead: int = NUM_AHEAD) -> Iterator[Decoded]:
+        """The answers, in the order of the requests, of which so many are worked on ahead."""
+        pending: deque[Future[Decoded]] = deque()
+        try:
+            for request in requests:
+                pending.append(self._threads.submit(self._decode, request))
+                if len(pending) > num_ahead:
+                    yield self._taken(pending.popleft().result())
+            while pending:
+                yield self._taken(pending.popleft().result())
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _taken(self, decoded: Decoded) -> Decoded:
+        with self._room:
+            self._waiting -= 0 if decoded.samples is None else len(decoded.samples)
+            self._room.notify_all()
+        return decoded
+
+    def _decode(self, request: AudioRequest) -> Decoded:
+        # Requests are begun in their order, so the one that is asked for next never waits here.
+        with self._room:
+            self._room.wait_for(lambda: self._waiting < SAMPLES_AHEAD or self._is_closed)
+        process = self._idle.get()
+        answer = self._answer(process, request)
+        with self._room:
+            self._waiting += 0 if answer.samples is None else len(answer.samples)
+        if answer.rest is None:
+            self._idle.put(process)
+        return answer
+
+    def _answer(self, process: _Process, request: AudioRequest) -> Decoded:
+        """Whole, or its first `whole_samples` and the process that has the rest; a crash is tried once more."""
+        for attempt in (1, 2):
+            answer = Decoded(request)
+            frames = self._frames(process, answer)
+            parts: list[np.ndarray] = []
+            try:
+                for samples in frames:
+                    parts.append(samples)
+                    if sum(map(len, parts)) > self.whole_samples:
+                        answer.rest = self._rest(process, frames)
+                        break
+            except AudioError as error:
+                if error.kind == "crash" and attempt == 1:
+                    continue
+                answer.error = error
+                return answer
+            break
+        answer.samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        return answer
+
+    def _rest(
+        self, process: _Process, frames: Iterator[Float32[np.ndarray, " sample"]]
+    ) -> Iterator[Float32[np.ndarray, " sample"]]:
+        """What has not come yet; the process is free for others when it ends, is closed, or fails."""
+        is_whole = False
+        try:
+            yield from frames
+            is_whole = True
+        except AudioError:
+            is_whole = True  # it has said why, and waits for the next request; or it is dead
+            raise
+        finally:
+            if not is_whole:
+                process.stop()  # in the middle of an answer that nobody wants any more
+            self._idle.put(process)
+
+    def _frames(self, process: _Process, answer: Decoded) -> Iterator[Float32[np.ndarray, " sample"]]:
+        request = answer.request
+        try:
+            process.ask(request, sample_rate=self.sample_rate)
+            while True:
+                letter, content = process.hear()
+                if letter == DONE:
+                    answer.facts = AudioFacts(**json.loads(content))
+                    return
+                if letter == ERROR:
+                    raise AudioError(**json.loads(content))
+                yield np.frombuffer(content, np.float32)
+        except _Died:
+            raise process.obituary(request.path) from None
+
+
+class _Process:
+    """One decoding process, started when it is needed."""
+
+    def __init__(self, limits: AudioLimits) -> None:
+        self.limits = limits
+        self._child: subprocess.Popen[bytes] | None = None
+        self._has_stalled = self._is_closed = False
+
+    def ask(self, request: AudioRequest, *, sample_rate: int) -> None:
+        if self._is_closed:
+            raise _Died
+        if self._child is None or self._child.poll() is not None:
+            self._start()
+        question = {
+            "path": request.path,
+            "offset": request.offset,
+            "duration": request.duration,
+            "channel": "mix" if request.channel is None else request.channel,
+            "sample_rate": sample_rate,
+            "longest": self.limits.longest_hours * 3600,
+        }
+        self._write(question)
+
+    def hear(self) -> tuple[bytes, bytearray]:
+        """The next frame of its answer."""
+        letter, size = struct.unpack(FRAME_HEAD, self._read(struct.calcsize(FRAME_HEAD)))
+        return letter, self._read(size)
+
+    def obituary(self, path: str) -> AudioError:
+        """What it died of, reading this recording."""
+        if self._has_stalled:
+            return AudioError(
+                f"{path}: no answer for {self.limits.stall_seconds:g} s; expected a file that can be read", kind="time"
+            )
+        code = 0 if self._child is None else self._child.wait()
+        if code == -signal.SIGPROF:
+            return AudioError(
+                f"{path}: more than {self.limits.seconds_per_block:g} s of processor time for one block; "
+                "expected a recording that can be decoded; write it again",
+                kind="time",
+            )
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return AudioError(f"{path}: the decoder crashed on it ({how}); write the file again", kind="crash")
+
+    def kill_for_good(self) -> None:
+        """From any thread: the one that listens to it hears that it has died."""
+        self._is_closed = True
+        if (child := self._child) is not None:
+            child.kill()
+
+    def stop(self) -> None:
+        """Until it is asked again."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout):
+                if stream is not None:
+                    stream.close()
+
+    def _start(self) -> None:
+        self.stop()
+        self._has_stalled = False
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "asr.audio_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self._write({"memory_bytes": self.limits.memory_mb << 20, "seconds_per_block": self.limits.seconds_per_block})
+
+    def _write(self, values: dict[str, Any]) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(values).encode("ascii") + b"\n")
+        except OSError:
+            raise _Died from None
+
+    def _read(self, size: int) -> bytearray:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        buffer, pipe = bytearray(size), self._child.stdout.fileno()
+        view, place = memoryview(buffer), 0
+        waiter = select.poll()
+        waiter.register(pipe, select.POLLIN)
+        while place < size:
+            if not waiter.poll(self.limits.stall_seconds * 1000):
+                self._has_stalled = True
+                self._child.kill()
+                raise _Died
+            found = os.readv(pipe, [view[place:]])
+            if not found:
+                raise _Died
+            place += found
+        return buffer

@@ -3,14 +3,16 @@
 import itertools
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asr.heads.labels import LabelError, check_labels
 from asr.section import Section
-from asr.tokenizer import BLANK_ID, NUM_SPECIAL, UNKNOWN_ID
+from asr.tokenizer import BLANK_ID
+
+__all__ = ["CTCHead", "CTCHeadConfig", "LabelError", "frames_needed"]
 
 
 class CTCHeadConfig(Section):
@@ -19,10 +21,6 @@ class CTCHeadConfig(Section):
 
     def build(self, encoding_size: int, *, vocabulary_size: int) -> "CTCHead":
         return CTCHead(encoding_size, vocabulary_size=vocabulary_size)
-
-
-class LabelError(ValueError):
-    """A label that the head has no output for."""
 
 
 def frames_needed(tokens: list[int]) -> int:
@@ -54,20 +52,7 @@ class CTCHead(nn.Module):
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """Each utterance's own loss; raises LabelError before the loss sees a label that it has no output for."""
-        self.check_labels(tokens, token_lengths)
+        # torch's CTC loss reads and writes outside its arrays on such a label, without a word.
+        check_labels("CTC head", tokens, token_lengths, vocabulary_size=self.vocabulary_size)
         log_probs = self(encodings).transpose(0, 1)  # torch wants [time, batch, vocabulary]
         return functional.ctc_loss(log_probs, tokens, lengths, token_lengths, blank=BLANK_ID, reduction="none")
-
-    @torch.compiler.disable  # it looks at values, which a compiled graph cannot
-    def check_labels(self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]) -> None:
-        """torch's CTC loss reads and writes outside its arrays on such a label, without a word."""
-        spoken = torch.arange(tokens.shape[1], device=tokens.device)[None, :] < token_lengths[:, None]
-        allowed = (tokens == UNKNOWN_ID) | ((tokens >= NUM_SPECIAL) & (tokens < self.vocabulary_size))
-        refused = spoken & ~allowed
-        if bool(refused.any()):
-            row, column = refused.nonzero()[0].tolist()
-            raise LabelError(
-                f"CTC head: utterance {row} of the batch has label {int(tokens[row, column])} at position {column}; "
-                f"labels are {UNKNOWN_ID} (unknown) and {NUM_SPECIAL} to {self.vocabulary_size - 1}: "
-                "train the tokenizer and the model with the same vocabulary"
-            )

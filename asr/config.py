@@ -136,7 +136,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_section(path: str | Path, section: type[SectionType], overrides: Sequence[str] = ()) -> SectionType:
-    """As `load_config`, for any section that has a `run_dir`, which is named after the file where it is not set."""
+    """As `load_config`, for any section; a `run_dir` that is not set is named after the file."""
     path = Path(path)
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
@@ -148,12 +148,18 @@ def load_section(path: str | Path, section: type[SectionType], overrides: Sequen
         raise ConfigError(f"{path}: found {type(values).__name__}; expected sections, each a `key: value`")
     for override in overrides:
         _apply_override(values, override)
-    values.setdefault("run_dir", f"runs/{path.stem}")
+    if "run_dir" in section.model_fields:
+        values.setdefault("run_dir", f"runs/{path.stem}")
+    return check_section(values, section, where=str(path))
+
+
+def check_section(values: dict[str, Any], section: type[SectionType], *, where: str) -> SectionType:
+    """The section of these JSON values, or ConfigError with every fault, each after `where`."""
     try:
         # JSON mode takes YAML's lists for tuples and is as strict for the rest.
         return section.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in _faults(error, section))) from None
+        raise ConfigError("\n".join(f"{where}: {fault}" for fault in _faults(error, section))) from None
 
 
 def read_yaml(text: str) -> Any:

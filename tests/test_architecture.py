@@ -10,17 +10,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files", "plots", "pronunciation"},
+    {"section", "runtime", "files", "plots", "pronunciation", "containers"},
     {"text", "audio", "distributed", "media", "transcript"},
-    {"manifest", "features", "augment", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
-    {"shards", "optim", "significance", "long_lag", "alignment", "confidence"},
-    {"encoders"},
+    {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
+    {"augment", "shards", "optim", "significance", "long_lag", "alignment", "confidence"},
+    {"encoders", "language_models"},
     {"heads", "data"},
     {"decoding"},
     {"model"},
     {"commands", "config"},
     {"run"},
-    {"experiment"},
+    {"experiment", "loading"},
     {"memory", "model_card", "validation", "progress", "recognizer"},
     {"plan", "training", "comparison"},
     {"loop", "report", "trial", "long_lag_report", "calibration"},

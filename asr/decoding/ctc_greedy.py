@@ -8,15 +8,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.scorer import Scorer
 from asr.heads.ctc import CTCHead
 from asr.section import Section
-from asr.tokenizer import BLANK_ID
+from asr.tokenizer import BLANK_ID, Tokenizer
 
 
 class CTCGreedyConfig(Section):
     kind: Literal["ctc_greedy"] = "ctc_greedy"
 
-    def build(self) -> "CTCGreedy":
+    def build(self, tokenizer: Tokenizer | None = None, language_model: Scorer | None = None) -> "CTCGreedy":
+        """It asks neither."""
         return CTCGreedy()
 
 

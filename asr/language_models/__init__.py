@@ -1,0 +1,1 @@
+"""Language models: how likely the next token is, given all before it."""

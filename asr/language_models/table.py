@@ -1,0 +1,142 @@
+"""An n-gram model as a table, and the ARPA files that hold one.
+
+    \\data\\
+    ngram 1=42
+    \\1-grams:
+    -1.523	turn	-0.301        log10 of the probability, the words, log10 of the backoff weight
+"""
+
+import gzip
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from asr.files import replacing
+
+UNKNOWN_SYMBOL, START_SYMBOL, END_SYMBOL = "<unk>", "<s>", "</s>"
+LOG_OF_NEVER = -99.0  # how ARPA files write the probability of <s>, which is never predicted
+
+
+class ARPAError(ValueError):
+    """An ARPA file that cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The n-grams of one length: natural logarithms of p(last symbol | the others) and of the backoff weight."""
+
+    grams: Int64[np.ndarray, "gram symbol"]  # places in the table's symbols
+    log_probs: Float64[np.ndarray, " gram"]
+    backoffs: Float64[np.ndarray, " gram"]  # 0 where nothing longer begins with the n-gram
+
+
+@dataclass(frozen=True)
+class NGramTable:
+    symbols: tuple[str, ...]  # in the order of the unigrams
+    orders: tuple[Order, ...]  # of 1, 2, 3 ... symbols
+
+    @property
+    def num_grams(self) -> int:
+        return sum(len(order.grams) for order in self.orders)
+
+
+def write_arpa(path: Path, table: NGramTable) -> None:
+    """Write a table, whole or not at all. Raises ARPAError for a symbol that the format cannot hold."""
+    for symbol in table.symbols:
+        if not symbol or symbol.split() != [symbol]:
+            raise ARPAError(f"{path}: the symbol {symbol!r}; expected one without white space")
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\\data\\\n")
+        file.writelines(f"ngram {n}={len(order.grams)}\n" for n, order in enumerate(table.orders, 1))
+        for n, order in enumerate(table.orders, 1):
+            file.write(f"\n\\{n}-grams:\n")
+            file.writelines(_lines(table, order, has_backoffs=n < len(table.orders)))
+        file.write("\n\\end\\\n")
+
+
+def _lines(table: NGramTable, order: Order, *, has_backoffs: bool) -> Iterator[str]:
+    logs, backoffs = order.log_probs / math.log(10), order.backoffs / math.log(10)
+    for gram, log_prob, backoff in zip(order.grams.tolist(), logs.tolist(), backoffs.tolist(), strict=True):
+        text = " ".join(table.symbols[place] for place in gram)
+        yield f"{log_prob:.7g}\t{text}\t{backoff:.7g}\n" if has_backoffs else f"{log_prob:.7g}\t{text}\n"
+
+
+def read_arpa(path: Path) -> NGramTable:
+    """Read a file, `.gz` or not. Raises ARPAError that names the line."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            return _Reader(path, file).read()
+    except FileNotFoundError:
+        raise ARPAError(f"{path}: no such file; expected an ARPA file or a run folder of asr.train") from None
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise ARPAError(f"{path}: not an ARPA file ({error}); expected text, or text packed by gzip") from None
+
+
+class _Reader:
+    """One pass over the lines of a file."""
+
+    def __init__(self, path: Path, lines: IO[str]) -> None:
+        self.path, self.number = path, 0
+        self._lines = lines
+
+    def read(self) -> NGramTable:
+        sizes = self._sizes()
+        places: dict[str, int] = {}
+        orders = [self._order(n, size, places) for n, size in enumerate(sizes, 1)]
+        self._expect("\\end\\")
+        for symbol in (START_SYMBOL, END_SYMBOL):
+            if symbol not in places:
+                raise ARPAError(f"{self.path}: no {symbol} among its 1-grams; expected sentences with both ends")
+        return NGramTable(tuple(places), tuple(orders))
+
+    def _next(self) -> str:
+        """The next line that is not empty, without its end."""
+        for line in self._lines:
+            self.number += 1
+            if stripped := line.strip():
+                return stripped
+        self.number += 1
+        return "the end of the file"
+
+    def _fail(self, found: str, expected: str) -> ARPAError:
+        return ARPAError(f"{self.path}:{self.number}: found {found!r}; expected {expected}")
+
+    def _expect(self, wanted: str) -> None:
+        if (line := self._next()) != wanted:
+            raise self._fail(line, wanted)
+
+    def _sizes(self) -> Sequence[int]:
+        self._expect("\\data\\")
+        sizes: list[int] = []
+        while match := re.fullmatch(rf"ngram {len(sizes) + 1}\s*=\s*(\d+)", line := self._next()):
+            sizes.append(int(match[1]))
+        if not sizes or line != "\\1-grams:":
+            raise self._fail(line, f"'ngram {len(sizes) + 1}=NUMBER'" if not sizes else "'\\1-grams:'")
+        return sizes
+
+    def _order(self, n: int, size: int, places: dict[str, int]) -> Order:
+        if n > 1:
+            self._expect(f"\\{n}-grams:")
+        grams = np.zeros((size, n), np.int64)
+        values = np.zeros((2, size))
+        for row in range(size):
+            line = self._next()
+            fields = line.split()
+            try:
+                values[0, row] = float(fields[0])
+                values[1, row] = float(fields[n + 1]) if len(fields) == n + 2 else 0.0
+                if n == 1:
+                    places.setdefault(fields[1], row)
+                grams[row] = [places[symbol] for symbol in fields[1 : n + 1]]
+            except (ValueError, IndexError, KeyError):
+                raise self._fail(line, f"log10 probability, {n} of the 1-grams, log10 backoff weight") from None
+        if n == 1 and len(places) != size:
+            raise ARPAError(f"{self.path}: a 1-gram twice; expected each once")
+        log_probs, backoffs = values * math.log(10)
+        return Order(grams, log_probs, backoffs)

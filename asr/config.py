@@ -52,11 +52,34 @@ class TrainConfig(Section):
     max_bad_steps: int = Field(5, ge=1, description="stop after so many steps in a row without a finite gradient")
 
 
-class Config(Section):
-    """One experiment: what conf/*.yaml holds and what a run folder's config.yaml records in full."""
+class TrainingConfig(Section):
+    """What every training has, of a recogniser or of a language model; `kind` says which."""
 
     run_dir: str = Field(description="the folder that the run writes into")
     seed: int = Field(0, ge=0, description="of the weights, the batches, the augmentation and the dropout")
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    init_from: str | None = Field(None, description="a run whose weights to start from")
+
+    @model_validator(mode="after")
+    def check_precision(self) -> "TrainingConfig":
+        if self.train.precision == "fp16" and self.train.device == "cpu":
+            raise ValueError("train.precision: 'fp16' needs CUDA; on a CPU use 'bf16' or 'fp32'")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key with its value, as JSON types."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+class Config(TrainingConfig):
+    """One experiment: what conf/*.yaml holds and what a run folder's config.yaml records in full."""
+
+    kind: Literal["recognizer"] = "recognizer"
     data: DataConfig
     features: FeatureConfig = FeatureConfig()
     augment: tuple[AugmentationConfig, ...] = Field((), description="applied in this order, in training only")
@@ -64,10 +87,6 @@ class Config(Section):
     encoder: EncoderConfig = RecurrentEncoderConfig()
     heads: tuple[HeadConfig, ...] = Field((CTCHeadConfig(),), min_length=1)
     decoding: DecodingConfig = CTCGreedyConfig()
-    optim: OptimConfig = OptimConfig()
-    train: TrainConfig = TrainConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    init_from: str | None = Field(None, description="a run whose weights to start from")
 
     @model_validator(mode="after")
     def check_across_sections(self) -> "Config":
@@ -78,8 +97,6 @@ class Config(Section):
                 f"augment: {on_samples[0]!r} changes the samples, but {stored[0]} gives stored log-mels; "
                 "remove the shards to read the audio, or keep only augmentations of features"
             )
-        if self.train.precision == "fp16" and self.train.device == "cpu":
-            raise ValueError("train.precision: 'fp16' needs CUDA; on a CPU use 'bf16' or 'fp32'")
         return self
 
     @model_validator(mode="after")
@@ -96,13 +113,6 @@ class Config(Section):
         except ValueError as error:
             raise ValueError(f"encoder: {error}") from None
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every key with its value, as JSON types."""
-        return self.model_dump(mode="json")
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -138,6 +148,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def load_section(path: str | Path, section: type[SectionType], overrides: Sequence[str] = ()) -> SectionType:
     """As `load_config`, for any section; a `run_dir` that is not set is named after the file."""
     path = Path(path)
+    values = read_values(path, overrides)
+    if "run_dir" in section.model_fields:
+        values.setdefault("run_dir", f"runs/{path.stem}")
+    return check_section(values, section, where=str(path))
+
+
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys of a YAML file with these overrides, not checked yet. Raises ConfigError where it is no YAML mapping."""
+    path = Path(path)
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -147,10 +166,8 @@ def load_section(path: str | Path, section: type[SectionType], overrides: Sequen
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: found {type(values).__name__}; expected sections, each a `key: value`")
     for override in overrides:
-        _apply_override(values, override)
-    if "run_dir" in section.model_fields:
-        values.setdefault("run_dir", f"runs/{path.stem}")
-    return check_section(values, section, where=str(path))
+        apply_override(values, override)
+    return values
 
 
 def check_section(values: dict[str, Any], section: type[SectionType], *, where: str) -> SectionType:
@@ -171,7 +188,7 @@ def read_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
     """`data.train.0.weight=0.5` sets one leaf; lists are addressed by number."""
     key, separator, text = override.partition("=")
     if not separator or not key:

@@ -131,8 +131,8 @@ class Dataset:
         self.sources = [Source(source, features) for source in sources]
         self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
         self.log_mel = LogMel(features)
-        self.on_samples = [step.build(features.sample_rate) for step in augment if step.domain == "samples"]
-        self.on_features = [step.build(features.sample_rate) for step in augment if step.domain == "features"]
+        self.on_samples = [step.build(features) for step in augment if step.domain == "samples"]
+        self.on_features = [step.build(features) for step in augment if step.domain == "features"]
         self.ends = np.cumsum([len(source.manifest) for source in self.sources])
         self.durations = np.concatenate([source.manifest.durations for source in self.sources])
         self.weights = np.concatenate(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -124,11 +124,7 @@ def _mel_filters(config: FeatureConfig, fft_size: int) -> Float[Tensor, "bin mel
 
     In float32 the feet of the triangles move by 1e-5 of their height, which shows beside a loud tone.
     """
-    high_hz = config.sample_rate / 2 if config.high_hz is None else config.high_hz
-    mels = torch.linspace(_to_mel(config.low_hz), _to_mel(high_hz), config.num_mels + 2, dtype=torch.float64)
-    corners = mels * _HZ_PER_MEL  # hertz, [mel + 2]: filter i rises from corner i to i + 1 and falls to i + 2
-    logarithmic = mels > _BREAK_HZ / _HZ_PER_MEL
-    corners[logarithmic] = _BREAK_HZ * torch.exp((mels[logarithmic] - _BREAK_HZ / _HZ_PER_MEL) / _MELS_PER_LOG_HZ)
+    corners = _corners(config)
     bins = torch.linspace(0, config.sample_rate / 2, fft_size // 2 + 1, dtype=torch.float64)[:, None]
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     filters = torch.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clamp(min=0.0)
@@ -139,6 +135,21 @@ def _mel_filters(config: FeatureConfig, fft_size: int) -> Float[Tensor, "bin mel
             f"without a bin ({len(empty)} in all); use fewer filters or a longer window_ms"
         )
     return filters * 2 / (high - low)
+
+
+def mel_centers(config: FeatureConfig) -> Float64[Tensor, " mel"]:
+    """The frequency at which each mel filter is highest, in hertz."""
+    return _corners(config)[1:-1]
+
+
+def _corners(config: FeatureConfig) -> Float64[Tensor, " corner"]:
+    """In hertz: filter i rises from corner i to i + 1 and falls to i + 2."""
+    high_hz = config.sample_rate / 2 if config.high_hz is None else config.high_hz
+    mels = torch.linspace(_to_mel(config.low_hz), _to_mel(high_hz), config.num_mels + 2, dtype=torch.float64)
+    corners = mels * _HZ_PER_MEL
+    logarithmic = mels > _BREAK_HZ / _HZ_PER_MEL
+    corners[logarithmic] = _BREAK_HZ * torch.exp((mels[logarithmic] - _BREAK_HZ / _HZ_PER_MEL) / _MELS_PER_LOG_HZ)
+    return corners
 
 
 def _to_mel(hz: float) -> float:

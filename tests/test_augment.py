@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from asr import augment
 from asr.audio import AudioError, write_audio
 from asr.augment import (
     AugmentationConfig,
@@ -21,8 +20,11 @@ from asr.augment import (
     ReverbConfig,
     SpecAugmentConfig,
     SpeedConfig,
+    recorded,
 )
+from asr.features import FeatureConfig
 
+FEATURES = FeatureConfig()
 KINDS = [config.model_fields["kind"].default for config in get_args(get_args(AugmentationConfig)[0])]
 
 
@@ -58,7 +60,7 @@ def example_input(config: AugmentationConfig) -> torch.Tensor:
 
 
 def test_same_generator_state_same_result(config: AugmentationConfig) -> None:
-    changed = config.build(16000)
+    changed = config.build(FEATURES)
     first, second = generator(), generator()
     for _ in range(20):
         torch.testing.assert_close(
@@ -68,7 +70,7 @@ def test_same_generator_state_same_result(config: AugmentationConfig) -> None:
     # built anew (as in another worker, with nothing cached): still the same
     last = generator()
     for _ in range(20):
-        again = config.build(16000)(example_input(config), last)
+        again = config.build(FEATURES)(example_input(config), last)
     assert torch.equal(again, changed(example_input(config), _after(19, changed, config)))
 
 
@@ -80,7 +82,7 @@ def _after(num_calls: int, changed: Callable, config: AugmentationConfig) -> tor
 
 
 def test_draws_from_its_generator_only_and_changes_something(config: AugmentationConfig) -> None:
-    changed = config.build(16000)
+    changed = config.build(FEATURES)
     torch.manual_seed(1)
     before = torch.get_rng_state()
     results = [changed(example_input(config), generator(seed)) for seed in range(8)]
@@ -89,9 +91,9 @@ def test_draws_from_its_generator_only_and_changes_something(config: Augmentatio
 
 
 def test_input_stays_as_it_was_and_output_is_finite_float32(config: AugmentationConfig) -> None:
-    changed = config.build(16000)
+    changed = config.build(FEATURES)
     for size in (1, 80, 16000):
-        inputs = random_samples(size) if config.domain == "samples" else random_samples(size * 3).view(size, 3)
+        inputs = random_samples(size) if config.domain == "samples" else random_samples(size * 80).view(size, 80)
         for inputs_now in (inputs, torch.zeros_like(inputs)):
             copy = inputs_now.clone()
             for seed in range(4):
@@ -107,7 +109,7 @@ def test_input_stays_as_it_was_and_output_is_finite_float32(config: Augmentation
 def test_speed_moves_pitch_and_length_by_the_factor(factor: float) -> None:
     time = torch.arange(16000) / 16000
     tone = torch.sin(2 * math.pi * 1000 * time)
-    fast = SpeedConfig(factors=(factor,)).build(16000)(tone, generator())
+    fast = SpeedConfig(factors=(factor,)).build(FEATURES)(tone, generator())
     assert fast.shape[0] == pytest.approx(16000 / factor, abs=1)
     spectrum = torch.fft.rfft(fast * torch.hann_window(fast.shape[0])).abs()
     assert spectrum.argmax() * 16000 / fast.shape[0] == pytest.approx(1000 * factor, abs=2)
@@ -116,7 +118,7 @@ def test_speed_moves_pitch_and_length_by_the_factor(factor: float) -> None:
 
 
 def test_speed_draws_every_factor_and_leaves_the_share_it_should() -> None:
-    speed = SpeedConfig(factors=(0.9, 1.0, 1.1), probability=0.5).build(16000)
+    speed = SpeedConfig(factors=(0.9, 1.0, 1.1), probability=0.5).build(FEATURES)
     state = generator()
     lengths = [speed(torch.zeros(9900), state).shape[0] for _ in range(600)]
     assert set(lengths) == {11000, 9900, 9000}
@@ -126,7 +128,7 @@ def test_speed_draws_every_factor_and_leaves_the_share_it_should() -> None:
 @given(st.integers(0, 1000))
 def test_gain_is_in_decibels_and_does_not_clip(seed: int) -> None:
     samples = torch.tensor([0.5, -0.9])
-    louder = GainConfig(low_db=10.0, high_db=20.0).build(16000)(samples, generator(seed))
+    louder = GainConfig(low_db=10.0, high_db=20.0).build(FEATURES)(samples, generator(seed))
     gain_db = 20 * math.log10(float(louder[0]) / 0.5)
     assert 10 - 1e-4 <= gain_db <= 20 + 1e-4
     assert float(louder[1]) == pytest.approx(-0.9 * 10 ** (gain_db / 20), rel=1e-4)
@@ -136,7 +138,7 @@ def test_gain_is_in_decibels_and_does_not_clip(seed: int) -> None:
 @pytest.mark.parametrize("num_samples", [500, 3000, 50000])
 def test_noise_has_the_ratio_it_should(folder: Path, num_samples: int) -> None:
     """Whether the recording is cut or goes round: energy of speech over energy of what was added."""
-    noise = NoiseConfig(folder=str(folder), low_snr_db=6.0, high_snr_db=6.0, probability=1.0).build(16000)
+    noise = NoiseConfig(folder=str(folder), low_snr_db=6.0, high_snr_db=6.0, probability=1.0).build(FEATURES)
     samples = random_samples(num_samples)
     starts = set()
     for seed in range(10):
@@ -150,7 +152,7 @@ def test_noise_has_the_ratio_it_should(folder: Path, num_samples: int) -> None:
 def test_a_noise_recording_goes_round(tmp_path: Path) -> None:
     ramp = np.arange(1, 101, dtype=np.float32) / 128
     write_audio(tmp_path / "ramp.wav", ramp, sample_rate=16000)
-    noise = NoiseConfig(folder=str(tmp_path), low_snr_db=0.0, high_snr_db=0.0, probability=1.0).build(16000)
+    noise = NoiseConfig(folder=str(tmp_path), low_snr_db=0.0, high_snr_db=0.0, probability=1.0).build(FEATURES)
     samples = random_samples(1000)
     added = noise(samples, generator()) - samples
     steps = added.diff() / added.diff().median()  # a ramp rises by the same step but where it starts again
@@ -161,7 +163,9 @@ def test_a_noise_recording_goes_round(tmp_path: Path) -> None:
 def test_silent_noise_leaves_the_utterance(tmp_path: Path) -> None:
     write_audio(tmp_path / "silence.wav", np.zeros(2000, np.float32), sample_rate=16000)
     samples = random_samples(1000)
-    assert torch.equal(NoiseConfig(folder=str(tmp_path), probability=1.0).build(16000)(samples, generator()), samples)
+    assert torch.equal(
+        NoiseConfig(folder=str(tmp_path), probability=1.0).build(FEATURES)(samples, generator()), samples
+    )
 
 
 def test_reverb_keeps_length_place_and_level(tmp_path: Path) -> None:
@@ -170,7 +174,7 @@ def test_reverb_keeps_length_place_and_level(tmp_path: Path) -> None:
     response[50], response[150] = 0.8, -0.4
     write_audio(tmp_path / "response.wav", response, sample_rate=16000)
     samples = random_samples(5000)
-    wet = ReverbConfig(folder=str(tmp_path), probability=1.0).build(16000)(samples, generator())
+    wet = ReverbConfig(folder=str(tmp_path), probability=1.0).build(FEATURES)(samples, generator())
     assert wet.shape == samples.shape
     assert wet.square().mean() == pytest.approx(float(samples.square().mean()), rel=1e-5)
     expected = samples.clone()
@@ -182,7 +186,7 @@ def test_reverb_keeps_length_place_and_level(tmp_path: Path) -> None:
 def test_reverb_by_a_response_of_one_sample_changes_nothing(tmp_path: Path) -> None:
     write_audio(tmp_path / "response.wav", np.array([0.5], np.float32), sample_rate=16000)
     samples = random_samples(5000)
-    wet = ReverbConfig(folder=str(tmp_path), probability=1.0).build(16000)(samples, generator())
+    wet = ReverbConfig(folder=str(tmp_path), probability=1.0).build(FEATURES)(samples, generator())
     torch.testing.assert_close(wet, samples, atol=1e-6, rtol=0)
 
 
@@ -191,7 +195,7 @@ def test_spec_augment_masks_no_more_than_it_may(num_frames: int, seed: int) -> N
     config = SpecAugmentConfig(
         num_time_masks=1, max_time_frames=20, max_time_fraction=0.3, num_frequency_masks=1, max_frequency_bins=5
     )
-    masked = config.build(16000)(torch.ones(num_frames, 16), generator(seed)) == 0
+    masked = config.build(FEATURES)(torch.ones(num_frames, 16), generator(seed)) == 0
     frames, mels = masked.all(dim=1), masked.all(dim=0)
     full = mels.all() or frames.all()
     assert not full
@@ -206,7 +210,7 @@ def test_spec_augment_masks_no_more_than_it_may(num_frames: int, seed: int) -> N
 def test_spec_augment_reaches_the_ends_and_the_widest_mask() -> None:
     config = SpecAugmentConfig(num_time_masks=1, max_time_frames=5, max_time_fraction=1.0, num_frequency_masks=0)
     state = generator()
-    masks = [config.build(16000)(torch.ones(10, 4), state)[:, 0] == 0 for _ in range(500)]
+    masks = [config.build(FEATURES)(torch.ones(10, 4), state)[:, 0] == 0 for _ in range(500)]
     assert {int(mask.sum()) for mask in masks} == {0, 1, 2, 3, 4, 5}
     assert any(mask[0] for mask in masks)
     assert any(mask[-1] for mask in masks)
@@ -216,11 +220,11 @@ def test_spec_augment_reaches_the_ends_and_the_widest_mask() -> None:
 def test_a_folder_without_recordings_is_named(kind: str, tmp_path: Path) -> None:
     missing = TypeAdapter(AugmentationConfig).validate_python({"kind": kind, "folder": str(tmp_path / "nowhere")})
     with pytest.raises(AudioError, match=rf"augment: {kind}: folder: .*nowhere: not a folder"):
-        missing.build(16000)
+        missing.build(FEATURES)
     (tmp_path / "notes.txt").write_text("no recording")
     empty = TypeAdapter(AugmentationConfig).validate_python({"kind": kind, "folder": str(tmp_path)})
     with pytest.raises(AudioError, match=rf"augment: {kind}: folder: .*: no recordings in it; expected one or more"):
-        empty.build(16000)
+        empty.build(FEATURES)
 
 
 def test_recordings_are_read_when_drawn_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,15 +234,15 @@ def test_recordings_are_read_when_drawn_and_kept(folder: Path, monkeypatch: pyte
         reads.append(path)
         return read_audio(path, **settings)
 
-    read_audio = augment.read_audio
-    monkeypatch.setattr(augment, "read_audio", counting)
-    noise = NoiseConfig(folder=str(folder), probability=1.0).build(16000)
+    read_audio = recorded.read_audio
+    monkeypatch.setattr(recorded, "read_audio", counting)
+    noise = NoiseConfig(folder=str(folder), probability=1.0).build(FEATURES)
     assert reads == []
     for seed in range(30):
         noise(random_samples(100), generator(seed))
     assert len(reads) == len(set(reads)) == 2
-    monkeypatch.setattr(augment, "MAX_CACHED_SAMPLES", 0)
-    noise = NoiseConfig(folder=str(folder), probability=1.0).build(16000)
+    monkeypatch.setattr(recorded, "MAX_CACHED_SAMPLES", 0)
+    noise = NoiseConfig(folder=str(folder), probability=1.0).build(FEATURES)
     for seed in range(30):
         noise(random_samples(100), generator(seed))
     assert len(reads) == 32
@@ -255,7 +259,7 @@ def test_recordings_are_read_when_drawn_and_kept(folder: Path, monkeypatch: pyte
         ({"kind": "speed", "factors": ()}, "factors"),
         ({"kind": "speed", "factors": (0.0,)}, "factors"),
         ({"kind": "noise", "folder": "x", "probability": 1.5}, "probability"),
-        ({"kind": "echo"}, "'speed', 'gain', 'noise', 'reverb', 'spec_augment'"),
+        ({"kind": "echo"}, "'speed', 'pitch', 'silence', 'gain', 'noise', 'colored_noise', 'reverb'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
@@ -266,7 +270,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -
 def test_real_noise_and_rooms(shared_data: Path) -> None:
     for settings in ({"kind": "noise", "folder": "noise"}, {"kind": "reverb", "folder": "rir"}):
         settings = {**settings, "folder": str(shared_data / settings["folder"]), "probability": 1.0}
-        changed = TypeAdapter(AugmentationConfig).validate_python(settings).build(16000)
+        changed = TypeAdapter(AugmentationConfig).validate_python(settings).build(FEATURES)
         state, samples = generator(), random_samples(32000)
         for _ in range(10):
             result = changed(samples, state)

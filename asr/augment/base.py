@@ -1,0 +1,57 @@
+"""What augmentations are and what they draw from: a generator that is passed, never a global one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+FAST_TRANSFORM = 4096  # samples; Fourier transforms of its multiples are fast
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class SampleAugmentation(Protocol):
+    """Changes the waveform of one utterance."""
+
+    def __call__(
+        self, samples: Float[Tensor, " sample"], generator: torch.Generator
+    ) -> Float[Tensor, " augmented_sample"]: ...
+
+
+class FeatureAugmentation(Protocol):
+    """Changes the normalised features of one utterance; never how many frames there are."""
+
+    def __call__(
+        self, features: Float[Tensor, "frame mel"], generator: torch.Generator
+    ) -> Float[Tensor, "frame mel"]: ...
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """Draw evenly from `low` to `high`."""
+    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+def happens(generator: torch.Generator, probability: float) -> bool:
+    """Draw whether something of that probability is so."""
+    return uniform(generator, 0.0, 1.0) < probability
+
+
+def integer(generator: torch.Generator, end: int) -> int:
+    """Draw one of 0 ... end - 1."""
+    return int(torch.randint(end, (), generator=generator).item())
+
+
+def check_range(name: str, low: float, high: float) -> None:
+    """Raise ValueError where the config's low_<name> is above its high_<name>."""
+    if low > high:
+        raise ValueError(f"low_{name}: {low:g}; expected at most high_{name}, {high:g}")
+
+
+def as_loud(changed: Float[Tensor, " sample"], samples: Float[Tensor, " sample"]) -> Float[Tensor, " sample"]:
+    """Scaled to the same root mean square."""
+    level, changed_level = samples.square().mean(), changed.square().mean()
+    return changed * (level / changed_level).sqrt() if changed_level > 0 else changed

@@ -46,8 +46,7 @@ def align_tokens(log_probs: Float[Tensor, "time vocabulary"], tokens: Sequence[i
         return []
     num_frames, num_equal = len(log_probs), sum(left == right for left, right in itertools.pairwise(tokens))
     if num_frames < len(tokens) + num_equal:
-        edges = np.linspace(0, num_frames, len(tokens) + 1).round().astype(int).tolist()
-        return [TokenSpan(start, end, -np.inf) for start, end in itertools.pairwise(edges)]
+        return spread_tokens(len(tokens), num_frames)
     scores = log_probs.detach().float().cpu().contiguous()
     targets = torch.tensor([tokens], dtype=torch.int32)
     path = forced_align(scores[None], targets, blank=BLANK_ID)[0][0].numpy()
@@ -60,6 +59,12 @@ def align_tokens(log_probs: Float[Tensor, "time vocabulary"], tokens: Sequence[i
         TokenSpan(start, end, float(values[start:end, token].max()))
         for token, start, end in zip(tokens, starts[spoken].tolist(), ends[spoken].tolist(), strict=True)
     ]
+
+
+def spread_tokens(num_tokens: int, num_encodings: int) -> list[TokenSpan]:
+    """So many tokens, evenly over all encodings: where nothing says more of their place."""
+    edges = np.linspace(0, num_encodings, num_tokens + 1).round().astype(int).tolist()
+    return [TokenSpan(start, end, -np.inf) for start, end in itertools.pairwise(edges)]
 
 
 def word_places(tokens: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:

@@ -10,44 +10,33 @@
 This is what the programs use, and what a program of your own imports.
 """
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from asr.alignment import WordSpan, align_tokens, reach_out, spell_words, spread_tokens
 from asr.audio import AudioError, read_audio, resample
-from asr.checkpoint import file_digest
 from asr.commands.rejection import load_rejection
 from asr.commands.templates import load_grammar
-from asr.commands.understanding import CommandResult, CommandSearch
-from asr.config import Config, load_config
+from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
+from asr.confidence import WordCalibration, load_calibration
 from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
+from asr.loading import RecognizerError, RunParts, load_run
 from asr.model import Model
-from asr.run import STATISTICS_KEY, RunFolder, flatten
-from asr.tokenizer import Tokenizer, load_tokenizer
+from asr.tokenizer import Tokenizer
+from asr.transcript import Transcript, Word
 
 MAX_BATCH_SECONDS = 600.0
 """Padded audio in one batch, however many recordings were asked for; bounds memory at some hundred MB."""
-
-
-class RecognizerError(ValueError):
-    """A run that cannot be used, or a recording given in a form that is not understood."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a transcript."""
-
-    text: str
-    start: float  # seconds from the beginning of what was transcribed; where CTC first shows the word, often late
 
 
 @dataclass(frozen=True)
@@ -58,6 +47,7 @@ class Transcription:
     tokens: tuple[int, ...]
     score: float  # natural-log probability, as the decoding defines it
     words: tuple[Word, ...]
+    confidence: float  # 0 to 1, of the whole: a command's own, else the mean of the words'; 0 where nothing was heard
     command: CommandResult | None = None  # what it means, where the recogniser was given commands
 
 
@@ -94,18 +84,21 @@ class Recognizer:
         decoding: Any,
         statistics: FeatureStatistics | None = None,
         commands: CommandSearch | None = None,
+        calibration: WordCalibration | None = None,
     ) -> None:
         """`decoding` is a built decoding; `statistics` are needed for globally normalised features only.
 
-        With `commands`, only those are understood: a transcript is that of a command, or empty.
+        With `commands`, only those are understood: a transcript is that of a command, or empty. Without `calibration`
+        a word's confidence is its posterior.
 
         The model is used on the device where it is, and is put into evaluation mode for the time of each call.
         """
         self.model, self.tokenizer, self.decoding = model, tokenizer, decoding
         self.feature_config, self.statistics = features, statistics
         self.commands = commands
+        self.calibration = calibration or WordCalibration()
         self._log_mel = LogMel(features)
-        self._seconds_per_encoding = _frames_per_encoding(model) * features.hop_ms / 1000
+        self._frames_per_encoding = _frames_per_encoding(model)
 
     @classmethod
     def load(
@@ -113,25 +106,21 @@ class Recognizer:
     ) -> "Recognizer":
         """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
-        Raises RecognizerError with the difference where the parts of the folder do not belong together: other
-        weights, another tokenizer, other feature settings or statistics than run.json says, or weights of another
-        shape than config.yaml describes; and what reading its parts raises.
+        Raises what `asr.loading.load_run` raises; RejectionError and ConfidenceError where the folder has calibrations
+        of other weights.
         """
-        folder = RunFolder(Path(run))
-        if not folder.config_path.is_file():
-            raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
-        config, record = load_config(folder.config_path), folder.read_record()
-        tokenizer = load_tokenizer(folder.tokenizer_path)
-        _check_digest(folder.tokenizer_path, tokenizer.digest, record.get("tokenizer"))
-        _check_features(folder, config, record.get("features"))
-        is_global = config.features.normalization == "global"
+        parts = load_run(run)
+        search = _load_commands(parts, Path(commands)) if commands is not None else None
         return cls(
-            model=_load_model(folder, config, tokenizer, record).to(device),
-            tokenizer=tokenizer,
-            features=config.features,
-            decoding=config.decoding.build(),
-            statistics=_load_statistics(folder, record) if is_global else None,
-            commands=_load_commands(folder, Path(commands), tokenizer, record) if commands is not None else None,
+            model=parts.model.to(device),
+            tokenizer=parts.tokenizer,
+            features=parts.features,
+            decoding=parts.config.decoding.build(),
+            statistics=parts.statistics,
+            commands=search,
+            calibration=load_calibration(
+                parts.folder.path, decoding=decoding_key(parts, search), model=parts.model_digest
+            ),
         )
 
     def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
@@ -195,6 +184,15 @@ class Recognizer:
         samples = recording.astype(np.float32, copy=False)
         return self._normalized(resample(samples, from_rate=sample_rate, to_rate=self.feature_config.sample_rate))
 
+    def transcripts(self, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
+        """Transcribe arrays of samples at the model's own rate, as one batch."""
+        rate = self.feature_config.sample_rate
+        features = [self.features(samples, sample_rate=rate) for samples in recordings]
+        return [
+            as_transcript(transcription, len(samples) / rate)
+            for transcription, samples in zip(self.recognize(features), recordings, strict=True)
+        ]
+
     @torch.inference_mode()
     def recognize(self, features: Sequence[Float[Tensor, "_ mel"]]) -> list[Transcription]:
         """Transcribe normalised log-mels as one batch."""
@@ -205,35 +203,72 @@ class Recognizer:
             lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int64, device=device)
             padded = nn.utils.rnn.pad_sequence(list(features), batch_first=True).to(device)
             encodings, encoding_lengths = self.model.encode(padded, lengths)
+            scores = self._scores(encodings, encoding_lengths)
             if self.commands is not None:
-                return self._understand(encodings, encoding_lengths)
+                return [self._understand(each, frames) for each, frames in zip(scores, features, strict=True)]
             hypotheses = self.decoding(self.model.heads[0], encodings, encoding_lengths)
         finally:
             self.model.train(was_training)
-        return [self._transcription(hypothesis) for hypothesis in hypotheses]
+        return [
+            self._transcription(hypothesis, each, frames)
+            for hypothesis, each, frames in zip(hypotheses, scores, features, strict=True)
+        ]
+
+    def _scores(
+        self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
+    ) -> list[Float[Tensor, "_ vocabulary"]]:
+        """Log-probabilities of each utterance by the first CTC head; without one, none of no tokens."""
+        head = next((head for head in self.model.heads if isinstance(head, CTCHead)), None)
+        if head is None and self.commands is not None:
+            raise RecognizerError("commands: the model has no CTC head, which they are searched with; expected one")
+        log_probs = head(encodings).cpu() if head is not None else encodings.new_zeros(*encodings.shape[:2], 0).cpu()
+        return [log_probs[row, :length] for row, length in enumerate(lengths.tolist())]
 
     def _understand(
-        self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
-    ) -> list[Transcription]:
+        self, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"]
+    ) -> Transcription:
         assert self.commands is not None
-        head = next((head for head in self.model.heads if isinstance(head, CTCHead)), None)
-        if head is None:
-            raise RecognizerError("commands: the model has no CTC head, which they are searched with; expected one")
-        scores = head(encodings).cpu().numpy()
-        results = [
-            self.commands.understand(scores[row, :length], seconds_per_encoding=self._seconds_per_encoding)
-            for row, length in enumerate(lengths.tolist())
-        ]
-        return [
-            Transcription(
-                text=result.text,
-                tokens=tuple(self.tokenizer.encode(result.text)),
-                score=result.score,
-                words=tuple(Word(word.text, word.start) for word in result.words),
-                command=result,
+        hop = self.feature_config.hop_ms / 1000
+        result = self.commands.understand(scores.numpy(), seconds_per_encoding=self._frames_per_encoding * hop)
+        spans = [WordSpan(word.text, word.start / hop, word.end / hop, word.confidence) for word in result.words]
+        words = self._words(spans, features)
+        heard = tuple(CommandWord(word.word, word.start, word.end, word.confidence) for word in words)
+        return Transcription(
+            text=result.text,
+            tokens=tuple(self.tokenizer.encode(result.text)),
+            score=result.score,
+            words=words,
+            confidence=result.confidence if result.understood else 0.0,
+            command=replace(result, words=heard),
+        )
+
+    def _transcription(
+        self, hypothesis: Hypothesis, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"]
+    ) -> Transcription:
+        tokens = hypothesis.tokens
+        # Without a CTC head nothing says where they are.
+        spans = align_tokens(scores, tokens) if scores.shape[1] else spread_tokens(len(tokens), len(scores))
+        spelled = spell_words(tokens, spans, self.tokenizer, frames_per_encoding=self._frames_per_encoding)
+        words = self._words(spelled, features)
+        return Transcription(
+            text=" ".join(self.tokenizer.decode(tokens).split()),
+            tokens=tokens,
+            score=hypothesis.score,
+            words=words,
+            confidence=sum(word.confidence for word in words) / max(len(words), 1),
+        )
+
+    def _words(self, spans: Sequence[WordSpan], features: Float[Tensor, "frame mel"]) -> tuple[Word, ...]:
+        hop = self.feature_config.hop_ms / 1000
+        return tuple(
+            Word(
+                word=span.text,
+                start=round(span.start_frame * hop, 3),
+                end=round(span.end_frame * hop, 3),
+                confidence=round(self.calibration.confidence(span.posterior), 4),
             )
-            for result in results
-        ]
+            for span in reach_out(spans, features)
+        )
 
     def _stretch_features(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
         return self._normalized(
@@ -249,86 +284,27 @@ class Recognizer:
         log_mel = self._log_mel(torch.from_numpy(samples))
         return normalize(log_mel, config=self.feature_config, statistics=self.statistics)
 
-    def _transcription(self, hypothesis: Hypothesis) -> Transcription:
-        words = " ".join(self.tokenizer.decode(hypothesis.tokens).split())
-        return Transcription(
-            text=words,
-            tokens=hypothesis.tokens,
-            score=hypothesis.score,
-            words=tuple(self._words(hypothesis)),
-        )
 
-    def _words(self, hypothesis: Hypothesis) -> Iterator[Word]:
-        """A word starts with the token that makes the text so far one word longer: t o _ g|o: 1 1 1 2 2."""
-        text = self.tokenizer.decode(hypothesis.tokens).split()
-        num_words = 0
-        for position, frame in enumerate(hypothesis.frames):
-            num_so_far = len(self.tokenizer.decode(hypothesis.tokens[: position + 1]).split())
-            if num_so_far > num_words:
-                yield Word(text[num_words], round(frame * self._seconds_per_encoding, 3))
-                num_words = num_so_far
-
-
-def _load_commands(folder: RunFolder, path: Path, tokenizer: Tokenizer, record: dict[str, Any]) -> CommandSearch:
-    grammar = load_grammar(path)
-    rejection = load_rejection(folder.path, grammar=grammar.digest, model=str(record.get("model")))
-    return CommandSearch(grammar, tokenizer, rejection=rejection)
-
-
-def _load_statistics(folder: RunFolder, record: dict[str, Any]) -> FeatureStatistics:
-    statistics = FeatureStatistics.load(folder.statistics_path)
-    if STATISTICS_KEY in record:  # the first runs were trained before it was written down
-        _check_digest(folder.statistics_path, file_digest(folder.statistics_path), record[STATISTICS_KEY])
-    return statistics
-
-
-def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record: dict[str, Any]) -> Model:
-    path = folder.model_path
-    if not path.is_file():
-        raise RecognizerError(f"{path}: no such file; the training has not finished its first epoch yet")
-    _check_digest(path, file_digest(path), record.get("model"))
-    with torch.random.fork_rng(devices=[]):  # the weights it draws are replaced: leave the caller's generator alone
-        model = Model(
-            num_mels=config.features.num_mels,
-            encoder=config.encoder,
-            heads=config.heads,
-            vocabulary_size=tokenizer.vocabulary_size,
-        )
-    weights = load_file(path)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if differences := _differences(found, expected):
-        raise RecognizerError(f"{path}: not the weights of the model in config.yaml:\n{differences}")
-    model.load_state_dict(weights)
-    return model.eval()
-
-
-def _check_features(folder: RunFolder, config: Config, recorded: dict[str, Any] | None) -> None:
-    """The weights fit only the features that they were trained on."""
-    differences = _differences(flatten(config.features.model_dump(mode="json")), flatten(recorded or {}))
-    if differences:
-        raise RecognizerError(
-            f"{folder.config_path}: its features are not those of the training, as {folder.record_path.name} says:\n"
-            f"{differences}\nput the old settings back, or train again"
-        )
-
-
-def _check_digest(path: Path, found: str, recorded: Any) -> None:
-    if found != recorded:
-        raise RecognizerError(
-            f"{path}: its SHA-256 is {found}; expected {recorded} as run.json says. "
-            "It is damaged or of another run: copy the whole run folder again"
-        )
-
-
-def _differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """One line for each key whose value is another, or is on one side only; empty where all agree."""
-    missing = "nothing"
-    return "\n".join(
-        f"  {key}: found {found.get(key, missing)}; expected {expected.get(key, missing)}"
-        for key in sorted(found.keys() | expected.keys())
-        if found.get(key, missing) != expected.get(key, missing)
+def as_transcript(transcription: Transcription, duration: float) -> Transcript:
+    """What output formats write of a transcription of so many seconds."""
+    words = tuple(
+        replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in transcription.words
     )
+    command = transcription.command.to_dict() if transcription.command is not None else None
+    return Transcript(transcription.text, round(transcription.confidence, 4), words, duration, command=command)
+
+
+def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:
+    """A name for the way in which words are found, by which their calibration is kept."""
+    if commands is not None:
+        return f"commands {commands.grammar.digest}"
+    return json.dumps(parts.config.decoding.model_dump(mode="json"), sort_keys=True)
+
+
+def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
+    grammar = load_grammar(path)
+    rejection = load_rejection(parts.folder.path, grammar=grammar.digest, model=parts.model_digest)
+    return CommandSearch(grammar, parts.tokenizer, rejection=rejection)
 
 
 def _check_array(samples: np.ndarray, sample_rate: int | None) -> None:

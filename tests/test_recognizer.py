@@ -10,11 +10,14 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from asr.audio import AudioError, read_audio
+from asr.confidence import WordCalibration, save_calibration
 from asr.decoding.ctc_greedy import CTCGreedyConfig
+from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics
 from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
 from asr.run import RunFolder
-from asr.tokenizer import CharTokenizerConfig
+from asr.tokenizer import BLANK_ID, CharTokenizerConfig
+from asr.transcript import Transcript, Word
 from tests.small_run import SENTENCEPIECE, small_config, small_model, some_speech, write_recordings, write_small_run
 
 DURATIONS = [0.7, 2.9, 0.01, 1.3, 0.31, 1.9, 1.3]
@@ -106,25 +109,56 @@ def test_live_objects_make_a_recognizer_and_the_model_keeps_its_mode() -> None:
 
 
 @pytest.mark.parametrize("config", [CharTokenizerConfig(), SENTENCEPIECE], ids=["char", "sentencepiece"])
-def test_words_are_those_of_the_text_and_start_in_order(config, tmp_path: Path) -> None:
+def test_words_are_those_of_the_text_in_order(config, tmp_path: Path) -> None:
     recognizer = Recognizer.load(write_small_run(tmp_path / "run", tokenizer=config).path)
-    transcription = recognizer.transcribe(some_speech(4, 3.0), sample_rate=16_000)
-    assert " ".join(word.text for word in transcription.words) == transcription.text
-    assert len(transcription.words) > 1
-    starts = [word.start for word in transcription.words]
-    assert starts == sorted(starts)
-    assert starts[0] >= 0
-    assert starts[-1] < 3.0
+    (transcript,) = recognizer.transcripts([some_speech(4, 3.0)])
+    assert transcript.pred_text == recognizer.transcribe(some_speech(4, 3.0), sample_rate=16_000).text
+    assert " ".join(word.word for word in transcript.words) == transcript.pred_text
+    assert len(transcript.words) > 1
+    edges = [edge for word in transcript.words for edge in (word.start, word.end)]
+    assert edges == sorted(edges)
+    assert edges[0] >= 0
+    assert edges[-1] <= transcript.duration == 3.0
+    assert all(0 < word.confidence <= 1 for word in transcript.words)
+    mean = sum(word.confidence for word in transcript.words) / len(transcript.words)
+    assert transcript.confidence == pytest.approx(mean, abs=1e-4)
+    assert Transcript.from_dict(json.loads(json.dumps(transcript.to_dict()))) == transcript
 
 
-def test_a_word_starts_where_its_first_token_does(recognizer: Recognizer) -> None:
-    from asr.decoding.hypothesis import Hypothesis
-
+def test_a_word_lasts_as_long_as_its_tokens_are_shown_and_what_is_loud(recognizer: Recognizer) -> None:
     tokens = tuple(recognizer.tokenizer.encode(" to  go"))
-    hypothesis = Hypothesis(tokens=tokens, frames=(0, 5, 6, 7, 8, 20, 21), score=-1.0)
-    words = recognizer._transcription(hypothesis).words
-    # 4 log-mel frames of 10 ms to an encoding
-    assert [(word.text, word.start) for word in words] == [("to", 0.2), ("go", 0.8)]
+    size = recognizer.tokenizer.vocabulary_size
+    scores = torch.full((40, size), -20.0)
+    scores[:, BLANK_ID] = -1.0
+    for token, frame in zip(tokens, (0, 5, 6, 7, 9, 20, 21), strict=True):
+        scores[frame, token] = -0.2
+    features = torch.zeros(160, 20)
+    features[72:110] = 1.0
+    transcription = recognizer._transcription(Hypothesis(tokens, (), score=-1.0), scores, features)
+    # 4 log-mel frames of 10 ms to an encoding; "to" is shown where it is quiet, "go" reaches over what is loud
+    assert transcription.words == (Word("to", 0.2, 0.28, 0.8187), Word("go", 0.72, 1.1, 0.8187))
+    calibrated = WordCalibration(0.5, -1.0, num_words=7)
+    recognizer.calibration, before = calibrated, recognizer.calibration
+    again = recognizer._transcription(Hypothesis(tokens, (), score=-1.0), scores, features)
+    recognizer.calibration = before
+    assert [word.confidence for word in again.words] == [round(calibrated.confidence(np.exp(-0.2)), 4)] * 2
+
+
+def test_words_of_a_model_without_a_ctc_head_lie_evenly(run: RunFolder) -> None:
+    recognizer = Recognizer.load(run.path)
+    tokens = tuple(recognizer.tokenizer.encode("stop"))
+    recognizer.model.heads = torch.nn.ModuleList([torch.nn.Linear(1, 1)])
+    recognizer.decoding = lambda head, encodings, lengths: [Hypothesis(tokens, (), -1.0)]
+    (transcription,) = recognizer.recognize([torch.zeros(160, 20)])
+    assert transcription.words == (Word("stop", 0.0, 1.6, 0.0),)
+
+
+def test_a_calibration_in_the_run_folder_is_used(copy: RunFolder) -> None:
+    model = copy.read_record()["model"]
+    assert Recognizer.load(copy.path).calibration == WordCalibration()
+    calibration = WordCalibration(0.5, -1.0, num_words=7)
+    save_calibration(copy.path, calibration, decoding='{"kind": "ctc_greedy"}', model=model)
+    assert Recognizer.load(copy.path).calibration == calibration
 
 
 def test_nothing_to_transcribe_is_nothing(recognizer: Recognizer) -> None:

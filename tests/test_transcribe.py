@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_folder_becomes_a_manifest_in_the_order_of_its_paths(
     for line in written:
         alone = recognizer.transcribe(audio / line["id"])
         assert line["pred_text"] == alone.text != ""
-        assert line["words"] == [{"text": word.text, "start": word.start} for word in alone.words]
+        assert line["words"] == [asdict(word) for word in alone.words]
         assert line["score"] == pytest.approx(alone.score, rel=1e-4)
     # What was written reads back as a manifest, in whose folder the recordings lie.
     assert [Path(item.audio_filepath) for item in Manifest.read(output)] == [audio / line["id"] for line in written]

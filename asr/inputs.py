@@ -7,10 +7,12 @@
 Of a hundred thousand recordings only the names are kept.
 """
 
-# ruff: noqa: PTH - paths stay strings here: a hundred thousand Path objects would weigh more than the model
+# Paths stay strings here: a hundred thousand Path objects would weigh more than a model.
+# ruff: noqa: PTH100, PTH109, PTH112, PTH114, PTH116, PTH118, PTH120, PTH122, PTH207
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -87,8 +89,14 @@ class Inputs:
                 "its beginning; change the id, or use --output",
                 kind="name",
             )
-        stem = _without_suffix(name)
+        stem = self.plain_stem(name)
         return _shortened(name if stem in self.ambiguous or stem in NOT_OURS else stem)
+
+    @staticmethod
+    def plain_stem(name: str) -> str:
+        """A name without the suffix of a recording."""
+        stem, suffix = os.path.splitext(name)
+        return stem if suffix.lower() in AUDIO_EXTENSIONS else name
 
 
 def find_inputs(paths: Sequence[str], *, listed: bytes | None = None, may_be_none: bool = False) -> Inputs:
@@ -104,8 +112,8 @@ def find_inputs(paths: Sequence[str], *, listed: bytes | None = None, may_be_non
     """
     if len(paths) == 1 and paths[0].endswith(".jsonl"):
         manifest = Manifest.read(paths[0])
-        stems = Counter(_without_suffix(utterance.id) for utterance in manifest)
-        return Inputs(str(manifest.path.parent), (), manifest, ambiguous=_shared(stems))
+        ids = [utterance.id for utterance in manifest]
+        return Inputs(str(manifest.path.parent), (), manifest, ambiguous=_ambiguous(ids))
     search = _Search()
     for path in paths:
         if path == "-":
@@ -184,13 +192,20 @@ class _Search:
         root = os.path.commonpath(self.roots) if self.roots else os.getcwd()
         prefix = root.rstrip("/") + "/"
         names = sorted(sys.intern(path.removeprefix(prefix)) for path in self.found)
-        stems = Counter(map(_without_suffix, names))
         passed_over = Counter({kind: number for kind, number in self.passed_over.items() if number})
-        return Inputs(root, names, passed_over=passed_over, ambiguous=_shared(stems))
+        return Inputs(root, names, passed_over=passed_over, ambiguous=_ambiguous(names))
 
 
-def _shared(stems: Counter[str]) -> frozenset[str]:
-    return frozenset(stem for stem, number in stems.items() if number > 1)
+def _ambiguous(names: Sequence[str]) -> frozenset[str]:
+    """Stems that are no place for one recording alone: a.wav, a.flac; then also a.wav.ogg, beside the place a.wav."""
+    found: frozenset[str] = frozenset()
+    while True:
+        stems = {name: Inputs.plain_stem(name) for name in names}
+        places = Counter(name if stem in found else stem for name, stem in stems.items())
+        shared = {stem for name, stem in stems.items() if places[name if stem in found else stem] > 1}
+        if shared <= found:
+            return found
+        found |= shared
 
 
 def _listed(content: bytes) -> Iterable[str]:
@@ -204,11 +219,6 @@ def _has_audio_suffix(path: str) -> bool:
 
 def _kind_of_file(path: str) -> str:
     return os.path.splitext(path)[1].lower() or "without a suffix"
-
-
-def _without_suffix(name: str) -> str:
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in AUDIO_EXTENSIONS else name
 
 
 def _is_below(name: str) -> bool:
@@ -228,17 +238,10 @@ def _shortened(stem: str) -> str:
     return "/".join(parts)
 
 
-def describe_passed_over(passed_over: Counter[str]) -> str:
-    """`3 .txt, 1 linked folder`, or nothing."""
-    return ", ".join(f"{number} {kind}" for kind, number in sorted(passed_over.items()))
-
-
-def total_bytes(inputs: Inputs) -> int:
-    """Of all files together, as far as they are there; what progress is measured against."""
+def total_bytes(inputs: Inputs, numbers: Iterable[int]) -> int:
+    """Of these files together, as far as they are there; what progress is measured against."""
     total = 0
-    for recording in inputs:
-        try:
-            total += os.stat(recording.path).st_size
-        except OSError:
-            continue
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            total += os.stat(inputs[number].path).st_size
     return total

@@ -10,20 +10,32 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files", "plots", "pronunciation", "containers"},
+    {"section", "runtime", "files", "plots", "pronunciation", "containers", "journal", "job_report", "job_progress"},
     {"text", "audio", "distributed", "media", "transcript"},
+    {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
-    {"augment", "shards", "optim", "significance", "long_lag", "alignment", "confidence"},
+    {
+        "augment",
+        "shards",
+        "optim",
+        "significance",
+        "long_lag",
+        "alignment",
+        "confidence",
+        "audio_pool",
+        "inputs",
+        "engines",
+    },
     {"encoders", "language_models"},
     {"heads", "data"},
     {"decoding"},
     {"model"},
     {"commands", "config"},
     {"run"},
-    {"experiment", "loading"},
-    {"memory", "model_card", "validation", "progress", "recognizer"},
-    {"plan", "training", "comparison"},
-    {"loop", "report", "trial", "long_lag_report", "calibration"},
+    {"experiment", "loading", "job_config"},
+    {"memory", "model_card", "validation", "progress", "recognizer", "job_output"},
+    {"plan", "training", "comparison", "transcriber"},
+    {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
     {"comparison_report", "calibration_report"},
     {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
 ]

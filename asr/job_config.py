@@ -1,0 +1,81 @@
+"""What a job of transcribing is told: the options of `python -m asr.transcribe`, all of which a YAML file may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from asr.audio_pool import AudioLimits
+from asr.config import apply_override, check_section, read_values
+from asr.decoding import DecodingConfig
+from asr.section import Section
+
+FormatName = Literal["txt", "jsonl", "json", "srt", "vtt", "ctm", "TextGrid", "tsv"]
+
+
+class WatchConfig(Section):
+    """Transcribing what arrives."""
+
+    every_seconds: float = Field(2.0, gt=0, description="between two looks at the folders")
+    settle_seconds: float = Field(2.0, ge=0, description="a file that changed later than this is not finished yet")
+
+
+class RayConfig(Section):
+    """Where `engine: ray` computes."""
+
+    address: str | None = Field(None, description="of a cluster, such as auto or ray://head:10001; null: this machine")
+    cpus_per_worker: float = Field(1.0, gt=0, description="processor cores that each worker is given")
+
+
+class JobConfig(Section):
+    """One job."""
+
+    run: str = Field(description="a run folder of asr.train")
+    paths: tuple[str, ...] = Field(min_length=1, description="folders, files, patterns, a manifest, or - for a list")
+    output_dir: str | None = Field(None, description="folder that mirrors the tree of the recordings")
+    output: str | None = Field(None, description="one file instead, of jsonl or txt")
+    format: tuple[FormatName, ...] = Field(("jsonl",), min_length=1, description="what is written of each recording")
+    overwrite: bool = Field(False, description="replace files in output_dir that no job has written")
+    rtf: bool = Field(False, description="time needed for a second of audio in jsonl: never twice the same")
+
+    channel: int | Literal["mix", "each"] = Field("mix", description="counted from 0; the mean of all; each by itself")
+    commands: str | None = Field(None, description="a grammar, if only its sentences are to be heard")
+    decoding: DecodingConfig | None = Field(None, description="null: that of the run")
+    precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the model's arithmetic")
+
+    engine: Literal["local", "ray"] = Field("local", description="what the workers run under")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: all GPUs, or else all cores")
+    num_workers: int = Field(0, ge=0, description="processes with a model; 0: one a GPU, or one a core")
+    num_decoders: int = Field(0, ge=0, description="processes that decode audio, a worker; 0: as many as it has cores")
+    batch_size: int = Field(16, ge=1, description="recordings that the model hears at a time, at most")
+    batch_seconds: float = Field(120.0, gt=0, description="of their padded audio, at most: the memory of a batch")
+    limits: AudioLimits = AudioLimits()
+    watch: bool = Field(False, description="go on with what arrives, until interrupted")
+    watching: WatchConfig = WatchConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> JobConfig:
+        if (self.output is None) == (self.output_dir is None):
+            raise ValueError("output_dir: expected it or output, and one of them only: where the transcripts go")
+        if self.output is not None and (len(self.format) > 1 or self.format[0] not in ("jsonl", "txt")):
+            raise ValueError(
+                f"output: one file holds jsonl or txt, but the format is {', '.join(self.format)}; use output_dir"
+            )
+        if isinstance(self.channel, int) and self.channel < 0:
+            raise ValueError(f"channel: {self.channel}; expected 0 or more, mix or each")
+        if self.watch and "-" in self.paths:
+            raise ValueError("watch: a list on stdin does not grow; expected folders")
+        return self
+
+
+def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> JobConfig:
+    """The job of a YAML file, with these options in the place of its own. Raises ConfigError with every fault."""
+    values = {} if path is None else read_values(path)
+    values |= options
+    for override in overrides:
+        apply_override(values, override)
+    return check_section(values, JobConfig, where=str(path or "options"))

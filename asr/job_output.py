@@ -1,0 +1,217 @@
+"""Where a job's transcripts go: files that are there whole or not at all, and are a pure function of the journal."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from asr.journal import FOLDER, JournalFullError
+from asr.transcript import Transcript
+
+if TYPE_CHECKING:
+    from asr.inputs import Inputs, Recording
+    from asr.job_config import JobConfig
+
+DIGITS = 4  # of a confidence
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides about a transcript: two jobs with the same settings give the same of the same bytes."""
+
+    model: str  # SHA-256 of the weights, its first 12 digits
+    values: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """12 digits of the SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(self.values, sort_keys=True).encode()).hexdigest()[:12]
+
+    @classmethod
+    def of(cls, config: JobConfig) -> Settings:
+        """Of a job: the files of its run and its grammar, and the options that change a transcript."""
+        from asr import __version__
+
+        run = Path(config.run)
+        files = [run / "config.yaml", *sorted((run / "tokenizer").glob("*")), *sorted(run.glob("*.json"))]
+        files += sorted(run.glob("feature_statistics.safetensors"))
+        try:
+            model = json.loads((run / "run.json").read_text(encoding="utf-8")).get("model", "")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{run}: not a run folder ({error}); expected one written by asr.train") from None
+        options = config.model_dump(mode="json", include={"channel", "decoding", "precision"})
+        values = {
+            "version": __version__,
+            "run": {path.name: _digest(path) for path in files if path.is_file()},
+            "commands": None if config.commands is None else _digest(Path(config.commands)),
+            **options,
+        }
+        return cls(model[:12], values)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files of one job."""
+
+    config: JobConfig
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """That the transcripts are in."""
+        path = Path(self.config.output_dir) if self.config.output_dir is not None else self._single.parent
+        return path.absolute()
+
+    @property
+    def _single(self) -> Path:
+        assert self.config.output is not None
+        return Path(self.config.output)
+
+    @property
+    def state_folder(self) -> Path:
+        """Of the journal."""
+        if self.config.output_dir is not None:
+            return self.folder / FOLDER
+        return self.folder / f".{self._single.name}{FOLDER}"
+
+    @property
+    def collection_path(self) -> Path:
+        """Of the file that holds all transcripts."""
+        return self.folder / (self._single.name if self.config.output is not None else "transcripts.jsonl")
+
+    @property
+    def report_path(self) -> Path | None:
+        return self.folder / "report.json" if self.config.output_dir is not None else None
+
+    def paths(self, record: dict[str, Any]) -> set[Path]:
+        """Of the files that were written of a record."""
+        return {self.folder / path for path in record.get("files", [])}
+
+    def files(self, inputs: Inputs, name: str, record: dict[str, Any]) -> Iterator[tuple[Path, bytes]]:
+        """Path and content of the files of one recording, beside the one of all transcripts."""
+        formats = [each for each in self.config.format if each != "jsonl"]
+        if self.config.output_dir is None or not formats or "error" in record:
+            return
+        from asr.formats import FORMATS
+
+        stem = inputs.stem(name)
+        for values in record["transcripts"]:
+            transcript = Transcript.from_dict(values)
+            channel = f".channel{transcript.channel}" if self.config.channel == "each" else ""
+            for each in formats:
+                text = FORMATS[each].render(transcript, name=readable(name))
+                yield Path(f"{self.folder}/{stem}{channel}{FORMATS[each].suffix}"), text.encode("utf-8")
+
+    def may_write(self, path: Path) -> bool:
+        """Whether nothing is there that no job has written."""
+        return self.config.overwrite or not os.path.lexists(path)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Bring one file up to date."""
+        try:
+            if path.read_bytes() == content:
+                return
+        except OSError:
+            pass
+        with self.replacing(path) as file:
+            file.write(content)
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
+        """A file that takes the place of `path` when it is whole.
+
+        It is written in the state folder: no name is too long for it there, and a kill leaves nothing among the
+        transcripts. Raises JournalFullError where there is no room.
+        """
+        beside = self.state_folder / f"writing-{os.getpid()}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                yield file
+            beside.replace(path)
+        except OSError as error:
+            free = shutil.disk_usage(self.state_folder).free
+            raise JournalFullError(
+                f"{path}: cannot be written ({error.strerror}); {free / 2**20:.1f} MiB are free there. What is done is "
+                "kept: make room and run the same command to go on from it"
+            ) from None
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def lines(self, recording: Recording, record: dict[str, Any]) -> Iterator[str]:
+        """Those of one recording in the file of all transcripts."""
+        transcripts = [Transcript.from_dict(values) for values in record.get("transcripts", [])]
+        if self.config.format[0] == "txt" and self.config.output is not None:
+            for transcript in transcripts:
+                yield f"{readable(recording.name)}{self._channel_mark(transcript)}\t{_plain(transcript)}"
+            return
+        for transcript in transcripts:
+            yield json.dumps(self._line(recording, record, transcript), ensure_ascii=False)
+        if "error" in record:
+            line = self._head(recording) | {"error": record["error"], "error_kind": record["error_kind"]}
+            yield json.dumps(line | self._tail(), ensure_ascii=False)
+
+    def _line(self, recording: Recording, record: dict[str, Any], transcript: Transcript) -> dict[str, Any]:
+        line = self._head(recording)
+        line["id"] += self._channel_mark(transcript)
+        line |= {
+            "duration": round(transcript.duration, 6),
+            "pred_text": transcript.pred_text,
+            "confidence": round(transcript.confidence, DIGITS),
+            "words": [
+                {
+                    "word": word.word,
+                    "start": round(word.start, 3),
+                    "end": round(word.end, 3),
+                    "confidence": round(word.confidence, DIGITS),
+                }
+                for word in transcript.words
+            ],
+        }
+        if transcript.channel is not None:
+            line["channel"] = transcript.channel
+        if transcript.command is not None:
+            line["command"] = transcript.command
+        if self.config.rtf:
+            line["rtf"] = round(record["seconds"] / max(transcript.duration, 1e-3), 6)
+        return line | {"error": None} | self._tail()
+
+    def _head(self, recording: Recording) -> dict[str, Any]:
+        audio, folder = Path(recording.path), self.folder
+        # As in every manifest: relative to its folder for what lies below it.
+        path = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
+        head = {"id": readable(recording.name), "audio_filepath": readable(path), **(recording.fields or {})}
+        if readable(path) != path:  # what JSON cannot hold
+            head["audio_filepath_base64"] = base64.b64encode(os.fsencode(path)).decode("ascii")
+        return head
+
+    def _tail(self) -> dict[str, str]:
+        return {"model": self.settings.model, "settings": self.settings.digest}
+
+    def _channel_mark(self, transcript: Transcript) -> str:
+        return f"#{transcript.channel}" if self.config.channel == "each" else ""
+
+
+def readable(name: str) -> str:
+    """The name, with `\\xe9` for a byte that is no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _plain(transcript: Transcript) -> str:
+    """The transcript; of a command, with its intent and slots after tabs."""
+    command = transcript.command
+    if command is None or not command["understood"]:
+        return transcript.pred_text
+    return f"{command['text']}\t{command['intent']}\t{json.dumps(command['slots'], ensure_ascii=False)}"

@@ -1,0 +1,110 @@
+"""What a job did, at its end: counts, errors by kind, what was slow, what is empty, what is doubtful."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+NUM_SHOWN = 10  # of the slowest, the empty and the least sure
+LOW_CONFIDENCE = 0.5
+
+
+@dataclass
+class JobReport:
+    """Filled one record of the journal after the other; of a hundred thousand, it keeps some dozen."""
+
+    num_recordings: int = 0
+    num_transcribed: int = 0
+    num_resumed: int = 0  # transcribed by an earlier run of the job
+    audio_seconds: float = 0.0
+    worker_seconds: float = 0.0  # of all workers together, for all recordings
+    elapsed_seconds: float = 0.0  # of this run
+    elapsed_audio_seconds: float = 0.0  # of audio transcribed in this run
+    errors: dict[str, Counter[str]] = field(default_factory=dict)  # kind -> message -> number
+    num_empty: int = 0
+    empty: list[str] = field(default_factory=list)
+    num_doubtful: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    is_complete: bool = False  # every recording has been tried
+    _slowest: list[tuple[float, str]] = field(default_factory=list)
+    _doubtful: list[tuple[float, str]] = field(default_factory=list)
+
+    def add(self, name: str, record: dict[str, Any]) -> None:
+        """A recording's last record."""
+        self.num_recordings += 1
+        if "error" in record:
+            self.errors.setdefault(record["error_kind"], Counter())[record["error"]] += 1
+            return
+        self.num_transcribed += 1
+        duration = sum(transcript["duration"] for transcript in record["transcripts"])
+        self.audio_seconds += duration
+        self.worker_seconds += record["seconds"]
+        _keep(self._slowest, (record["seconds"] / max(duration, 1e-3), name))
+        if not any(transcript["pred_text"] for transcript in record["transcripts"]):
+            self.num_empty += 1
+            self.empty += [name] if len(self.empty) < NUM_SHOWN else []
+        elif (confidence := min(each["confidence"] for each in record["transcripts"])) < LOW_CONFIDENCE:
+            self.num_doubtful += 1
+            _keep(self._doubtful, (-confidence, name))
+
+    @property
+    def num_errors(self) -> int:
+        return sum(sum(messages.values()) for messages in self.errors.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "recordings": self.num_recordings,
+            "transcribed": self.num_transcribed,
+            "resumed": self.num_resumed,
+            "failed": self.num_errors,
+            "is_complete": self.is_complete,
+            "audio_hours": round(self.audio_seconds / 3600, 4),
+            "worker_rtf": round(self.worker_seconds / max(self.audio_seconds, 1e-9), 6),
+            "elapsed_seconds": round(self.elapsed_seconds, 3),
+            "elapsed_audio_hours": round(self.elapsed_audio_seconds / 3600, 4),
+            "errors": {kind: sorted(messages) for kind, messages in sorted(self.errors.items())},
+            "empty": {"number": self.num_empty, "some": self.empty},
+            "low_confidence": {
+                "below": LOW_CONFIDENCE,
+                "number": self.num_doubtful,
+                "lowest": [{"id": name, "confidence": -value} for value, name in sorted(self._doubtful, reverse=True)],
+            },
+            "slowest": [{"id": name, "rtf": round(value, 6)} for value, name in sorted(self._slowest, reverse=True)],
+            "passed_over": dict(sorted(self.passed_over.items())),
+        }
+
+    def summary(self) -> list[str]:
+        """Lines for the console."""
+        speed = self.elapsed_audio_seconds / max(self.elapsed_seconds, 1e-9)
+        resumed = f", {self.num_resumed:,} of them by an earlier run" if self.num_resumed else ""
+        lines = [
+            f"{self.num_transcribed:,} of {self.num_recordings:,} recordings transcribed{resumed}",
+            f"{self.audio_seconds / 3600:.2f} hours of audio; this run took {self.elapsed_seconds:.1f} s for "
+            f"{self.elapsed_audio_seconds / 3600:.2f} of them ({speed:.0f} times real time)",
+        ]
+        if self.num_empty:
+            lines.append(f"{self.num_empty:,} without a word: {_some(self.empty, self.num_empty)}")
+        if self.num_doubtful:
+            names = [name for _, name in sorted(self._doubtful, reverse=True)]
+            lines.append(
+                f"{self.num_doubtful:,} with a confidence below {LOW_CONFIDENCE:g}: {_some(names, self.num_doubtful)}"
+            )
+        if self.passed_over:
+            kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(self.passed_over.items()))
+            lines.append(f"passed over: {kinds}")
+        for kind, messages in sorted(self.errors.items()):
+            lines.append(f"{sum(messages.values()):,} not transcribed, {kind}:")
+            lines += [f"  {message}" for message in sorted(messages)]
+        return lines
+
+
+def _keep(heap: list[tuple[float, str]], item: tuple[float, str]) -> None:
+    """The largest few."""
+    (heapq.heappush if len(heap) < NUM_SHOWN else heapq.heappushpop)(heap, item)
+
+
+def _some(names: list[str], number: int) -> str:
+    return ", ".join(names[:3]) + (f" and {number - 3:,} more" if number > 3 else "")

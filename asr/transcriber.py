@@ -1,0 +1,237 @@
+"""The worker of a job: a recogniser and the processes that decode audio ahead of it.
+
+Whatever engine runs it, it takes shares (some hundred recordings that follow each other in the job) and gives what
+became of each. A recording's batch is chosen within its share, so that it does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from asr.audio import AudioError
+from asr.audio_pool import AudioPool, AudioRequest, Decoded
+from asr.shares import Item, Outcome, Share
+from asr.transcript import Transcript
+
+if TYPE_CHECKING:
+    from asr.job_config import JobConfig
+    from asr.recognizer import Recognizer
+
+WHOLE_SECONDS = 40.0  # longer recordings are cut into utterances while they are read
+BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
+SILENCE = 2.0**-16  # digital silence: less than half a step of 16 bits, in every sample
+
+
+@dataclass
+class _Progress:
+    """A recording whose channels are being transcribed."""
+
+    item: Item
+    num_channels: int = 1
+    sha256: str = ""
+    size: int = 0
+    seconds: float = 0.0
+    transcripts: dict[int | None, Transcript] = field(default_factory=dict)
+    error: AudioError | None = None
+
+    def hear(self, decoded: Decoded) -> None:
+        if decoded.error is not None:
+            self.error = self.error or decoded.error
+        elif (facts := decoded.facts) is not None:
+            self.sha256, self.size = facts.sha256, facts.size
+            self.seconds += facts.seconds
+
+    def add(self, channel: int | None, transcript: Transcript, seconds: float) -> None:
+        self.transcripts[channel] = transcript.with_channel(channel)
+        self.seconds += seconds
+
+    @property
+    def is_complete(self) -> bool:
+        return self.error is not None or len(self.transcripts) == self.num_channels
+
+    def outcome(self) -> Outcome:
+        if self.error is not None:
+            return Outcome(self.item.number, error=str(self.error), error_kind=self.error.kind)
+        channels = sorted(self.transcripts, key=lambda channel: -1 if channel is None else channel)
+        transcripts = tuple(self.transcripts[channel] for channel in channels)
+        return Outcome(self.item.number, self.sha256, self.size, self.seconds, transcripts)
+
+
+@dataclass(frozen=True)
+class _Utterance:
+    """A channel that is short enough to be one row of a batch."""
+
+    recording: _Progress
+    channel: int | None
+    samples: Float32[np.ndarray, " sample"]
+
+
+class Transcriber:
+    """Loads the run and starts the decoding processes; both end with `close`."""
+
+    def __init__(self, config: JobConfig, *, device: str, num_decoders: int) -> None:
+        self.config = config
+        self._pools: list[AudioPool] = []
+        sample_rate = _sample_rate(config.run)
+        self.pool = self._open_pool(sample_rate, num_decoders)  # it starts while the model loads
+        self.recognizer = _load(config, device)
+        self.sample_rate = self.recognizer.feature_config.sample_rate
+
+    def _open_pool(self, sample_rate: int, num_processes: int) -> AudioPool:
+        self._pools.append(
+            AudioPool(
+                sample_rate=sample_rate,
+                num_processes=num_processes,
+                whole_seconds=WHOLE_SECONDS,
+                limits=self.config.limits,
+            )
+        )
+        return self._pools[-1]
+
+    def close(self) -> None:
+        for pool in self._pools:
+            pool.close()
+
+    def __call__(self, share: Share) -> list[Outcome]:
+        """One share alone."""
+        return list(self.run([share]))
+
+    def run(self, shares: Iterable[Share]) -> Iterator[Outcome]:
+        """What became of each recording, in no certain order; audio is decoded ahead, across shares too."""
+        waiting: list[_Utterance] = []
+        for decoded in self.pool.read(self._requests(shares)):
+            item, is_last = decoded.request.tag
+            recording = _Progress(item)
+            for utterance in self._channels(recording, decoded):
+                waiting.append(utterance)
+            if recording.is_complete:
+                yield recording.outcome()
+            if is_last or sum(len(each.samples) for each in waiting) > BUFFER_SECONDS * self.sample_rate:
+                yield from self._transcribe(waiting)
+                waiting = []
+
+    def _requests(self, shares: Iterable[Share]) -> Iterator[AudioRequest]:
+        channel = self.config.channel
+        first = None if channel == "mix" else 0 if channel == "each" else channel
+        for share in shares:
+            for item in share.items:
+                tag = (item, item is share.items[-1])
+                yield AudioRequest(item.path, item.offset, item.duration, first, tag)
+
+    def _channels(self, recording: _Progress, first: Decoded) -> Iterator[_Utterance]:
+        """The short ones, to be put into batches; long ones are transcribed at once."""
+        yield from self._channel(recording, first)
+        if self.config.channel != "each" or recording.error is not None or first.facts is None:
+            return
+        recording.num_channels = first.facts.num_channels
+        if recording.num_channels == 1:
+            return
+        if len(self._pools) == 1:  # one of its own: the other is busy with what comes later
+            self._open_pool(self.sample_rate, 1)
+        item = recording.item
+        others = (
+            AudioRequest(item.path, item.offset, item.duration, channel) for channel in range(1, recording.num_channels)
+        )
+        for decoded in self._pools[1].read(others, num_ahead=1):
+            yield from self._channel(recording, decoded)
+
+    def _channel(self, recording: _Progress, decoded: Decoded) -> Iterator[_Utterance]:
+        channel, samples = decoded.request.channel, decoded.samples
+        if samples is not None and decoded.rest is not None:
+            start = time.perf_counter()
+            try:
+                recording.add(channel, self._transcribe_long(decoded), time.perf_counter() - start)
+            except AudioError as error:
+                recording.error = error
+        elif samples is not None:
+            if len(samples) and np.abs(samples).max() >= SILENCE:
+                yield _Utterance(recording, channel, samples)
+            else:
+                recording.add(channel, Transcript("", 0.0, (), len(samples) / self.sample_rate), 0.0)
+        recording.hear(decoded)
+
+    def _transcribe_long(self, decoded: Decoded) -> Transcript:
+        from asr.segmentation import transcribe_long
+
+        return transcribe_long(self.recognizer, decoded.blocks())
+
+    def _transcribe(self, waiting: list[_Utterance]) -> Iterator[Outcome]:
+        """In batches of like length, longest first."""
+        order = sorted(waiting, key=lambda utterance: (-len(utterance.samples), utterance.recording.item.number))
+        while order:
+            longest = len(order[0].samples) / self.sample_rate
+            size = max(1, min(self.config.batch_size, int(self.config.batch_seconds / longest)))
+            batch, order = order[:size], order[size:]
+            self._transcribe_batch(batch)
+            for utterance in batch:
+                if utterance.recording.is_complete:
+                    yield utterance.recording.outcome()
+
+    def _transcribe_batch(self, batch: Sequence[_Utterance]) -> None:
+        """Half of it at a time where the memory does not suffice."""
+        start = time.perf_counter()
+        try:
+            transcripts = self._transcripts([utterance.samples for utterance in batch])
+        except MemoryError as error:
+            if len(batch) == 1:
+                recording = batch[0].recording
+                recording.error = AudioError(f"{recording.item.path}: too long for the memory ({error})", kind="memory")
+                return
+            self._transcribe_batch(batch[: len(batch) // 2])
+            self._transcribe_batch(batch[len(batch) // 2 :])
+            return
+        share = (time.perf_counter() - start) / sum(len(utterance.samples) for utterance in batch)
+        for utterance, transcript in zip(batch, transcripts, strict=True):
+            utterance.recording.add(utterance.channel, transcript, share * len(utterance.samples))
+
+    def _transcripts(self, samples: list[Float32[np.ndarray, " sample"]]) -> list[Transcript]:
+        """With two or more rows, a row's numbers are the same to the last bit whatever the others are; with one, the
+        matrix product is another one. Raises MemoryError for every kind of it."""
+        import torch
+
+        alone = len(samples) == 1
+        try:
+            found = self.recognizer.transcripts([*samples, samples[0][:400]] if alone else samples)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error).splitlines()[0]) from None
+        return found[:1] if alone else found
+
+
+def _load(config: JobConfig, device: str) -> Recognizer:
+    import torch
+
+    from asr.recognizer import Recognizer
+
+    torch.set_num_threads(1)
+    return Recognizer.load(config.run, device=device, commands=config.commands)
+
+
+def _sample_rate(run: str) -> int:
+    """Of the model's features, read without the model."""
+    import json
+    from pathlib import Path
+
+    record = Path(run) / "run.json"
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["features"]["sample_rate"]
+    except (OSError, ValueError, KeyError):
+        return 16_000  # loading the run will say what is wrong with it
+
+
+def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Transcriber:
+    """The worker of this number, with its share of the machine: one GPU, or one core."""
+    import torch
+
+    num_gpus = torch.cuda.device_count() if config.device != "cpu" else 0
+    if config.device == "cuda" and not num_gpus:
+        raise ValueError("device: 'cuda', but there is no CUDA device here; expected one, or device cpu")
+    device = f"cuda:{number % num_gpus}" if num_gpus else "cpu"
+    num_cores = max(1, len(os.sched_getaffinity(0)) // num_workers)
+    return Transcriber(config, device=device, num_decoders=config.num_decoders or num_cores)

@@ -9,8 +9,6 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-FAST_TRANSFORM = 4096  # samples; Fourier transforms of its multiples are fast
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -10,15 +10,17 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
+from scipy.fft import irfft, next_fast_len, rfft
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchaudio.functional import add_noise
 
-from asr.augment.base import FAST_TRANSFORM, Probability, as_loud, check_range, happens, uniform
+from asr.augment.base import Probability, as_loud, check_range, happens, uniform
 from asr.features import FeatureConfig
 from asr.section import Section
 
 RINGING = 1024  # samples of zeros after the utterance, into which filters ring before they come round to its start
+LOWEST_HZ = 20.0  # below it noise does not grow
 CURVE_POINTS = 257  # frequencies at which an equaliser's curve is made, from 0 to half the rate
 
 Gains = Callable[[Float[Tensor, " bin"]], Float[Tensor, " bin"]]
@@ -26,10 +28,14 @@ Gains = Callable[[Float[Tensor, " bin"]], Float[Tensor, " bin"]]
 
 def filtered(samples: Float[Tensor, " sample"], sample_rate: int, gains: Gains) -> Float[Tensor, " sample"]:
     """Filter without moving anything in time, by a gain for each frequency in hertz."""
-    size = samples.shape[0] + RINGING
-    size += -size % FAST_TRANSFORM
-    frequencies = torch.linspace(0, sample_rate / 2, size // 2 + 1)
-    return torch.fft.irfft(torch.fft.rfft(samples, size) * gains(frequencies), size)[: samples.shape[0]]
+    size = next_fast_len(samples.shape[0] + RINGING, real=True)
+    spectrum = rfft(samples.numpy(), size) * gains(_frequencies(size, sample_rate)).numpy()
+    return torch.from_numpy(irfft(spectrum, size)[: samples.shape[0]])
+
+
+def _frequencies(size: int, sample_rate: int) -> Float[Tensor, " bin"]:
+    """In hertz, of a transform of `size` samples."""
+    return torch.arange(size // 2 + 1) * (sample_rate / size)
 
 
 class EqualizerConfig(Section):
@@ -143,7 +149,7 @@ class ColoredNoiseConfig(Section):
 
 @dataclass(frozen=True)
 class ColoredNoise:
-    """Draws a spectrum of that slope, flat below 20 Hz; the ratio is of whole energies. 0.5 ms a second of noise."""
+    """Draws a spectrum of that slope, flat at the lowest; the ratio is of whole energies. 0.4 ms a second of noise."""
 
     config: ColoredNoiseConfig
     sample_rate: int
@@ -155,8 +161,8 @@ class ColoredNoise:
             return samples
         snr_db = uniform(generator, self.config.low_snr_db, self.config.high_snr_db)
         exponent = uniform(generator, self.config.low_exponent, self.config.high_exponent)
-        size = samples.shape[0] + -samples.shape[0] % FAST_TRANSFORM
+        size = next_fast_len(samples.shape[0], real=True)
         spectrum = torch.view_as_complex(torch.randn(size // 2 + 1, 2, generator=generator))
-        hertz = torch.linspace(0, self.sample_rate / 2, size // 2 + 1).clamp(min=20.0)
-        noise = torch.fft.irfft(spectrum * hertz ** (-exponent / 2), size)[: samples.shape[0]]
+        spectrum *= _frequencies(size, self.sample_rate).clamp(min=LOWEST_HZ) ** (-exponent / 2)
+        noise = torch.from_numpy(irfft(spectrum.numpy(), size)[: samples.shape[0]])
         return add_noise(samples, noise, torch.tensor(snr_db, dtype=samples.dtype))

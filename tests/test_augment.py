@@ -1,6 +1,7 @@
 """Augmentations: the family's contract for every kind, and what each of them promises."""
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -15,14 +16,23 @@ from pydantic import TypeAdapter, ValidationError
 from asr.audio import AudioError, write_audio
 from asr.augment import (
     AugmentationConfig,
+    ClippingConfig,
+    CodecConfig,
+    ColoredNoiseConfig,
+    EqualizerConfig,
     GainConfig,
+    LowPassConfig,
     NoiseConfig,
+    PitchConfig,
     ReverbConfig,
+    SilenceConfig,
     SpecAugmentConfig,
     SpeedConfig,
+    TelephoneConfig,
+    VocalTractConfig,
     recorded,
 )
-from asr.features import FeatureConfig
+from asr.features import FeatureConfig, mel_centers
 
 FEATURES = FeatureConfig()
 KINDS = [config.model_fields["kind"].default for config in get_args(get_args(AugmentationConfig)[0])]
@@ -216,6 +226,153 @@ def test_spec_augment_reaches_the_ends_and_the_widest_mask() -> None:
     assert any(mask[-1] for mask in masks)
 
 
+def tone(hertz: float, num_samples: int = 16000) -> torch.Tensor:
+    return 0.5 * torch.sin(2 * math.pi * hertz * torch.arange(num_samples) / 16000)
+
+
+def level_db(samples: torch.Tensor, hertz: float) -> float:
+    """How strong a frequency is, decibels."""
+    spectrum = torch.fft.rfft(samples.double() * torch.hann_window(samples.shape[0], dtype=torch.float64)).abs()
+    place = round(hertz * samples.shape[0] / 16000)
+    return 20 * math.log10(float(spectrum[max(0, place - 2) : place + 3].max()) + 1e-9)
+
+
+@pytest.mark.parametrize("semitones", [-3.0, 4.0])
+def test_pitch_moves_the_pitch_and_nothing_in_time(semitones: float) -> None:
+    config = PitchConfig(low_semitones=semitones, high_semitones=semitones, probability=1.0)
+    shifted = config.build(FEATURES)(tone(500.0), generator())
+    assert shifted.shape[0] == 16000
+    spectrum = torch.fft.rfft(shifted * torch.hann_window(16000)).abs()
+    assert spectrum.argmax() == pytest.approx(500 * 2 ** (semitones / 12), abs=4)
+    click = torch.zeros(16000)
+    click[8000:8020] = 1.0
+    assert config.build(FEATURES)(click, generator()).abs().argmax() == pytest.approx(8010, abs=160)
+    short = random_samples(1500)
+    assert torch.equal(config.build(FEATURES)(short, generator()), short)
+
+
+def test_pitch_names_the_package_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_stretch", None)
+    with pytest.raises(ValueError, match=r"pitch: the package python-stretch is not installed; pip install 'earshot"):
+        PitchConfig().build(FEATURES)
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.15])
+def test_vocal_tract_moves_a_formant_by_the_factor(factor: float) -> None:
+    """A ridge at one frequency comes out at `factor` times it; what lies at half the rate stays."""
+    centers = mel_centers(FEATURES)
+    ridge = torch.exp(-(((centers - 2000.0) / 150.0) ** 2)).float().expand(7, 80)
+    warp = VocalTractConfig(low_factor=factor, high_factor=factor, probability=1.0).build(FEATURES)
+    moved = warp(ridge, generator())
+    assert float(centers[moved[0].argmax()]) == pytest.approx(2000 * factor, rel=0.03)
+    assert torch.equal(moved, moved[:1].expand(7, 80))
+    assert warp(torch.linspace(0, 1, 80).expand(2, 80), generator())[0, -1] == pytest.approx(1.0, abs=0.03)
+
+
+def test_vocal_tract_of_factor_one_changes_nothing() -> None:
+    features = random_samples(20 * 80).view(20, 80)
+    warp = VocalTractConfig(low_factor=1.0, high_factor=1.0, probability=1.0).build(FEATURES)
+    torch.testing.assert_close(warp(features, generator()), features)
+
+
+def test_silence_keeps_the_utterance_whole_and_reaches_its_longest() -> None:
+    silence = SilenceConfig(max_before_ms=1.0, max_after_ms=0.5, probability=1.0).build(FEATURES)
+    samples, state = torch.ones(50), generator()
+    befores, afters = set(), set()
+    for _ in range(400):
+        result = silence(samples, state)
+        start = int(result.argmax())
+        assert torch.equal(result[start : start + 50], samples)
+        assert result.sum() == 50
+        befores.add(start)
+        afters.add(result.shape[0] - start - 50)
+    assert befores == set(range(17))
+    assert afters == set(range(9))
+
+
+def test_clipping_cuts_at_the_share_of_the_peak() -> None:
+    samples = tone(300.0)
+    clipped = ClippingConfig(low_level=0.4, high_level=0.4, probability=1.0).build(FEATURES)(samples, generator())
+    torch.testing.assert_close(clipped, samples.clamp(-0.2, 0.2), atol=1e-4, rtol=0)
+
+
+def test_low_pass_leaves_what_is_below_and_cuts_what_is_above() -> None:
+    samples = tone(2500.0) + tone(3500.0)
+    low = LowPassConfig(low_hz=3000.0, high_hz=3000.0, probability=1.0).build(FEATURES)(samples, generator())
+    assert level_db(low, 2500) == pytest.approx(level_db(samples, 2500), abs=0.1)
+    assert level_db(low, 3500) < level_db(samples, 3500) - 60
+    wide = LowPassConfig(low_hz=9000.0, high_hz=9000.0, probability=1.0).build(FEATURES)(samples, generator())
+    torch.testing.assert_close(wide, samples, atol=1e-5, rtol=0)
+
+
+def test_equalizer_tilts_by_its_decibels_and_stays_as_loud() -> None:
+    config = EqualizerConfig(max_db=0.0, max_tilt_db=12.0, probability=1.0).build(FEATURES)
+    samples, state = random_samples(16000), generator()
+    differences = []
+    for _ in range(60):
+        result = config(samples, state)
+        assert result.square().mean() == pytest.approx(float(samples.square().mean()), rel=1e-4)
+        gain = torch.fft.rfft(result).abs() / torch.fft.rfft(samples).abs()
+        differences.append(20 * math.log10(float(gain[7900:].median() / gain[60:70].median())))
+    assert -12.5 < min(differences) < -10
+    assert 10 < max(differences) < 12.5
+
+
+def test_equalizer_draws_each_point() -> None:
+    config = EqualizerConfig(max_db=6.0, max_tilt_db=0.0, num_points=2, probability=1.0).build(FEATURES)
+    samples = random_samples(16000)
+    gains = [torch.fft.rfft(config(samples, generator(seed))).abs() / torch.fft.rfft(samples).abs() for seed in (1, 2)]
+    slopes_db = [20 * math.log10(float(gain[7000:].median() / gain[60:120].median())) for gain in gains]
+    assert abs(slopes_db[0] - slopes_db[1]) > 0.5
+    assert max(map(abs, slopes_db)) < 12
+
+
+@pytest.mark.parametrize("codec", ["mu_law", "gsm"])
+def test_telephone_keeps_its_band_length_level_and_place(codec: str) -> None:
+    samples = tone(1000.0, 20001) + tone(5000.0, 20001) + tone(120.0, 20001)
+    call = TelephoneConfig(codecs=(codec,), probability=1.0).build(FEATURES)(samples, generator())
+    assert call.shape == samples.shape
+    assert call.square().mean() == pytest.approx(float(samples.square().mean()), rel=1e-4)
+    assert level_db(call, 5000) < level_db(call, 1000) - 40
+    assert level_db(call, 120) < level_db(call, 1000) - 20
+    burst = torch.zeros(16000)
+    burst[8000:8800] = tone(1000.0, 800)
+    energy = TelephoneConfig(codecs=(codec,), probability=1.0).build(FEATURES)(burst, generator()).square()
+    center = float((energy * torch.arange(16000)).sum() / energy.sum())
+    assert center == pytest.approx(8400, abs=160)
+
+
+@pytest.mark.parametrize("name", ["mp3", "vorbis", "opus"])
+def test_codec_keeps_the_utterance_recognisable(name: str) -> None:
+    samples = 3 * tone(700.0)  # louder than full scale: it is not clipped
+    decoded = CodecConfig(formats=(name,), probability=1.0).build(FEATURES)(samples, generator())
+    assert decoded.shape == samples.shape
+    assert not torch.equal(decoded, samples)
+    assert level_db(decoded, 700) == pytest.approx(level_db(samples, 700), abs=1.0)
+    lag = torch.fft.irfft(torch.fft.rfft(decoded, 32768) * torch.fft.rfft(samples, 32768).conj()).argmax()
+    assert min(int(lag), 32768 - int(lag)) < 160
+
+
+def test_a_codec_that_does_not_know_the_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"codec: formats: opus at 22050 Hz; expected one of \(8000, .* or vorbis"):
+        CodecConfig(formats=("vorbis", "opus")).build(FeatureConfig(sample_rate=22050))
+    CodecConfig(formats=("vorbis",)).build(FeatureConfig(sample_rate=22050))
+
+
+@pytest.mark.parametrize("exponent", [0.0, 2.0])
+def test_colored_noise_has_its_ratio_and_slope(exponent: float) -> None:
+    config = ColoredNoiseConfig(
+        low_snr_db=10.0, high_snr_db=10.0, low_exponent=exponent, high_exponent=exponent, probability=1.0
+    )
+    samples = random_samples(48000)
+    added = (config.build(FEATURES)(samples, generator()) - samples).double()
+    ratio_db = 10 * torch.log10(samples.double().square().sum() / added.square().sum())
+    assert ratio_db == pytest.approx(10.0, abs=0.01)
+    power = torch.fft.rfft(added).abs().square()
+    octaves = [float(power[3 * low : 6 * low].mean()) for low in (500, 4000)]
+    assert 10 * math.log10(octaves[0] / octaves[1]) == pytest.approx(exponent * 10 * math.log10(8), abs=0.7)
+
+
 @pytest.mark.parametrize("kind", ["noise", "reverb"])
 def test_a_folder_without_recordings_is_named(kind: str, tmp_path: Path) -> None:
     missing = TypeAdapter(AugmentationConfig).validate_python({"kind": kind, "folder": str(tmp_path / "nowhere")})
@@ -256,6 +413,13 @@ def test_recordings_are_read_when_drawn_and_kept(folder: Path, monkeypatch: pyte
             {"kind": "noise", "folder": "x", "low_snr_db": 9.0, "high_snr_db": 3.0},
             "low_snr_db: 9; expected at most high_snr_db, 3",
         ),
+        ({"kind": "pitch", "low_semitones": 2.0, "high_semitones": 1.0}, "low_semitones: 2; expected at most high_sem"),
+        ({"kind": "vocal_tract", "low_factor": 1.5}, "low_factor: 1.5; expected at most high_factor, 1.12"),
+        ({"kind": "clipping", "low_level": 0.9}, "low_level: 0.9; expected at most high_level, 0.7"),
+        ({"kind": "low_pass", "low_hz": 9000.0}, "low_hz: 9000; expected at most high_hz, 8000"),
+        ({"kind": "codec", "high_compression": 0.1}, "low_compression: 0.3; expected at most high_compression, 0.1"),
+        ({"kind": "colored_noise", "low_snr_db": 50.0}, "low_snr_db: 50; expected at most high_snr_db, 40"),
+        ({"kind": "colored_noise", "low_exponent": 3.0}, "low_exponent: 3; expected at most high_exponent, 2"),
         ({"kind": "speed", "factors": ()}, "factors"),
         ({"kind": "speed", "factors": (0.0,)}, "factors"),
         ({"kind": "noise", "folder": "x", "probability": 1.5}, "probability"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -114,19 +115,19 @@ def compute_step(training: Training, step: StepBatches) -> None:
     learner.scaler.unscale_(learner.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), config.optim.clip_norm).double()
 
-    total = 0.0 if step.is_idle else float(torch.cat(losses).sum())
-    (total,) = training.processes.sum([total])
-    if bool(norm.isfinite()) and abs(total) < float("inf"):
+    totals = torch.cat(losses, dim=1).sum(dim=1)  # of each head
+    totals = training.processes.sum([0.0] * len(totals) if step.is_idle else totals.tolist())
+    if bool(norm.isfinite()) and all(abs(total) < float("inf") for total in totals):
         learner.scaler.step(learner.optimizer)
         if learner.average is not None:
             learner.average.update(learner.model, progress.step)
-        progress.count_step(loss=total, num_tokens=step.num_tokens, norm=float(norm))
+        progress.count_step(losses=totals, num_tokens=step.num_tokens, norm=float(norm))
     else:
         _skip_step(training, step, losses)
     learner.scaler.update()
 
 
-def _losses(training: Training, batch: Batch) -> Tensor:
+def _losses(training: Training, batch: Batch) -> Float[Tensor, "head batch"]:
     moved = batch.to(training.processes.device)
     with training.autocast():
         return training.stepper(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
@@ -135,7 +136,7 @@ def _losses(training: Training, batch: Batch) -> Tensor:
 def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> None:
     """Name the utterances of a step without a finite gradient; raise after too many in a row."""
     ids = [identity for batch in step.batches for identity in batch.ids]
-    finite = [flag for part in losses for flag in part.isfinite().tolist()]
+    finite = [flag for part in losses for flag in part.isfinite().all(dim=0).tolist()]
     guilty = [identity for identity, is_finite in zip(ids, finite, strict=True) if not is_finite]
     everybodys = [part for part in training.processes.gather(guilty) if part] or training.processes.gather(ids)
     named = sorted({identity for part in everybodys for identity in part})
@@ -153,7 +154,7 @@ def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> N
 
 def log_interval(training: Training, watch: Stopwatch) -> None:
     """One line of the log: means since the last one."""
-    means = training.progress.take_interval()
+    means = training.progress.take_interval(training.config.heads)
     if training.processes.is_first:
         rate = training.learner.optimizer.param_groups[0]["lr"]
         where = {"train/epoch": training.progress.epoch, "train/learning_rate": rate}

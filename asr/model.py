@@ -1,5 +1,6 @@
 """The acoustic model: one encoder, and one or more heads on its encodings."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -8,7 +9,11 @@ from asr.heads import HeadConfig
 
 
 class Model(nn.Module):
-    """Features to encodings to each head's loss; the weights of the heads' losses come from their configs."""
+    """Features to encodings to each head's loss.
+
+    Several heads on one encoder are multi-task training (Kim et al. 2017, arXiv:1609.06773, equation 12): what is
+    trained on is the sum of their losses, each times the weight in its config.
+    """
 
     def __init__(
         self, *, num_mels: int, encoder: EncoderConfig, heads: tuple[HeadConfig, ...], vocabulary_size: int
@@ -32,14 +37,14 @@ class Model(nn.Module):
         feature_lengths: Int[Tensor, " batch"],
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Each utterance's loss, summed over the heads by their weights."""
+    ) -> Float[Tensor, "head batch"]:
+        """Each head's loss of each utterance, times its weight."""
         encodings, lengths = self.encode(features, feature_lengths)
         losses = [
             weight * head.loss(encodings, lengths, tokens, token_lengths)  # type: ignore[operator]
             for weight, head in zip(self.head_weights, self.heads, strict=True)
         ]
-        return sum(losses[1:], start=losses[0])
+        return torch.stack(losses)
 
     @property
     def num_parameters(self) -> int:

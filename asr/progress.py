@@ -1,7 +1,7 @@
 """How far a training is: what a checkpoint holds beside the weights, and writing and reading one."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from asr.checkpoint import (
     without_prefix,
 )
 from asr.data import StepBatches
+from asr.heads import HeadConfig
 from asr.model import Model
 from asr.optim import ExponentialAverage
 from asr.run import RunFolder
@@ -30,6 +31,7 @@ class Progress:
     position: int = 0  # of the next batch in its epoch
     bad_steps: int = 0  # skipped in a row
     loss_sum: float = 0.0  # since the last line of the log
+    head_loss_sums: list[float] = field(default_factory=list)  # of each head, weighted
     num_tokens: int = 0
     norm_sum: float = 0.0
     num_steps: int = 0
@@ -46,21 +48,25 @@ class Progress:
             return 0
         return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: score["wer"])["epoch"]
 
-    def count_step(self, *, loss: float, num_tokens: int, norm: float) -> None:
-        """A step that was taken: its summed loss over so many tokens, and the norm of its gradient."""
+    def count_step(self, *, losses: Sequence[float], num_tokens: int, norm: float) -> None:
+        """A step that was taken: each head's weighted loss, summed over so many tokens, and its gradient's norm."""
         self.bad_steps = 0
-        self.loss_sum += loss
+        self.loss_sum += sum(losses)
+        before = self.head_loss_sums or [0.0] * len(losses)
+        self.head_loss_sums = [total + loss for total, loss in zip(before, losses)]
         self.num_tokens += num_tokens
         self.norm_sum += norm
         self.num_steps += 1
 
-    def take_interval(self) -> dict[str, float]:
-        """Means since the last call, for the log."""
-        means = {
-            "train/loss": self.loss_sum / max(1, self.num_tokens),
-            "train/gradient_norm": self.norm_sum / max(1, self.num_steps),
-        }
-        self.loss_sum, self.num_tokens, self.norm_sum, self.num_steps = 0.0, 0, 0.0, 0
+    def take_interval(self, heads: Sequence[HeadConfig]) -> dict[str, float]:
+        """Means since the last call, for the log; of several heads each one's own loss too, without its weight."""
+        num_tokens = max(1, self.num_tokens)
+        means = {"train/loss": self.loss_sum / num_tokens}
+        if len(heads) > 1:
+            each = zip(heads, self.head_loss_sums)
+            means |= {f"train/loss_{head.kind}": total / head.weight / num_tokens for head, total in each}
+        means["train/gradient_norm"] = self.norm_sum / max(1, self.num_steps)
+        self.loss_sum, self.head_loss_sums, self.num_tokens, self.norm_sum, self.num_steps = 0.0, [], 0, 0.0, 0
         return means
 
 

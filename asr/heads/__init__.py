@@ -1,5 +1,10 @@
 """Heads: encodings to a loss and to scores. A new one is a file of its own and a name in this union."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from asr.heads.attention import AttentionHeadConfig
 from asr.heads.ctc import CTCHeadConfig
 
-HeadConfig = CTCHeadConfig
+HeadConfig = Annotated[CTCHeadConfig | AttentionHeadConfig, Field(discriminator="kind")]

@@ -223,7 +223,8 @@ class AttentionHead(nn.Module):
                 contexts.append(context)
                 maps.append(weights)
             return torch.cat((values, torch.stack(contexts, dim=1)), dim=-1), torch.stack(maps, dim=2)
-        context, weights = self.attention(values.flatten(0, 1), state.weights, memory)
+        before = state.weights.repeat_interleave(values.shape[1], dim=0)
+        context, weights = self.attention(values.flatten(0, 1), before, memory)
         decoded = torch.cat((values, context.unflatten(0, values.shape[:2])), dim=-1)
         return decoded, weights.unflatten(0, values.shape[:2]).transpose(1, 2)
 

@@ -13,7 +13,8 @@ LAYERS = [
     {"section", "runtime", "files", "plots", "pronunciation", "containers", "journal", "job_report", "job_progress"},
     {"text", "audio", "distributed", "media", "transcript"},
     {"audio_worker", "shares"},
-    {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"},
+    {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
+    | {"formats", "voice_activity"},
     {
         "augment",
         "shards",
@@ -22,6 +23,7 @@ LAYERS = [
         "long_lag",
         "alignment",
         "confidence",
+        "segmentation",
         "audio_pool",
         "inputs",
         "engines",

@@ -1,0 +1,29 @@
+"""Output formats: a transcript to the text of a file. A new one is a file of its own and a name here.
+
+Each has `render(transcript, *, name)`, a pure function; `name` is that of the recording. JSON lines, one for each
+recording of a job and with the fields of its manifest, are the job's own (asr/job_output.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asr.formats import ctm, document, srt, textgrid, tsv, txt, vtt
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one transcript is written."""
+
+    suffix: str  # of the file
+    render: Callable[..., str]  # (transcript, *, name) -> the text of the file
+
+
+FORMATS = {
+    "txt": Format(".txt", txt.render),
+    "json": Format(".json", document.render),
+    "srt": Format(".srt", srt.render),
+    "vtt": Format(".vtt", vtt.render),
+    "ctm": Format(".ctm", ctm.render),
+    "TextGrid": Format(".TextGrid", textgrid.render),
+    "tsv": Format(".tsv", tsv.render),
+}

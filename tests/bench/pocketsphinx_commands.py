@@ -3,7 +3,7 @@
     python -m tests.bench.pocketsphinx_commands conf/commands/barista.yaml data/barista/*.jsonl
 
 Needs `pip install pocketsphinx==5.1.1`, whose English model it uses, with the grammar as JSGF. What it hears is kept in
---output-dir, a line a recording; run again, it goes on where it was. Its mean of cepstra starts anew with each recording
+--output-dir, a line a recording; run again, it goes on where it was. Its mean of cepstra starts anew for each recording
 (carried on from one to the next, or over the whole recording, which is mostly silence, it hears less).
 """
 

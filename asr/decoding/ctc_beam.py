@@ -17,11 +17,12 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer
 from asr.heads.ctc import CTCHead
 from asr.section import Section
-from asr.tokenizer import BLANK_ID, BOS_ID, EOS_ID, Tokenizer
+from asr.tokenizer import BLANK_ID, BOS_ID, EOS_ID, PAD_ID, Tokenizer
 
 _NOTHING = -math.inf
 _NO_PREFIX, _NO_PARENT = -1, -2  # hashes at an empty place of the beam; they never meet
 _HASH_FACTOR, _HASH_TERM = 6364136223846793005, 1442695040888963407  # Knuth's MMIX; they wrap at 64 bits
+_UNSPOKEN = (BLANK_ID, PAD_ID, BOS_ID, EOS_ID)  # no prefix grows by these
 _STAYED = -1  # in the place of a token: the prefix is that of the frame before
 
 
@@ -119,8 +120,8 @@ class _Search:
         self._log_probs, self._size = log_probs, log_probs.shape[2]
         self._width = config.beam
         spoken = log_probs.clone()
-        spoken[:, :, BLANK_ID] = _NOTHING
-        number = min(config.num_candidates, self._size - 1)
+        spoken[:, :, _UNSPOKEN] = _NOTHING
+        number = min(config.num_candidates, self._size - len(_UNSPOKEN))
         self._candidate_scores, self._candidates = spoken.topk(number, dim=-1)
         self._continuations = _Continuations(scorer, len(log_probs), beam=config.beam, device=log_probs.device)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from asr.decoding.scorer import ScorerState
 from asr.decoding.token_graph import unspellable
 from asr.text import normalize_transcript
-from asr.tokenizer import BOS_ID, EOS_ID, NUM_SPECIAL, WORD_START, Tokenizer
+from asr.tokenizer import BOS_ID, EOS_ID, NUM_SPECIAL, UNKNOWN_ID, UNKNOWN_TEXT, WORD_START, Tokenizer
 
 _INSIDE, _BETWEEN = 0, 1  # states outside of any hotword: in the middle of a word, and where one may begin
 
@@ -29,8 +29,9 @@ class WordEdges:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "WordEdges":
-        texts = ["" if token < NUM_SPECIAL else piece for token, piece in enumerate(tokenizer.pieces)]
-        texts = [text.replace(WORD_START, " ") for text in texts]
+        special = ["" for _ in range(NUM_SPECIAL)]
+        special[UNKNOWN_ID] = UNKNOWN_TEXT
+        texts = [*special, *(piece.replace(WORD_START, " ") for piece in tokenizer.pieces[NUM_SPECIAL:])]
         return cls(
             opens=[text.startswith(" ") for text in texts],
             closes=[text.endswith(" ") for text in texts],

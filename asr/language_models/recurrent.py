@@ -42,10 +42,10 @@ class RecurrentLanguageModel(nn.Module):
         for _ in range(config.num_layers):
             self.layers.append(config.cell.build(size))
             size = self.layers[-1].output_size  # type: ignore[assignment]
-        self.narrowing = nn.Linear(size, config.embedding_size, bias=False) if config.tied else nn.Identity()
-        self.projection = nn.Linear(config.embedding_size if config.tied else size, vocabulary_size)
-        if config.tied:
-            self.projection.weight = self.embedding.weight
+        # Tied, the output's weights are the embeddings; a file of weights must not hold them twice.
+        self.narrowing = nn.Linear(size, config.embedding_size, bias=False) if config.tied else None
+        self.projection = None if config.tied else nn.Linear(size, vocabulary_size)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if config.tied else None
         self.dropout = nn.Dropout(config.dropout)
 
     @property
@@ -53,11 +53,16 @@ class RecurrentLanguageModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(
-        self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Minus the natural-log probability of each sentence; `tokens` end with EOS_ID, which counts as a token.
+        self,
+        features: Float[Tensor, "batch time mel"],
+        feature_lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "1 batch"]:
+        """Minus the natural-log probability of each sentence; `tokens` end with EOS_ID, which counts as one.
 
-        The layers read from left to right, so that padding behind a sentence cannot change what comes before it:
+        It is called as a recogniser is, so that both are trained by one loop: as one head, and a sentence is an
+        utterance without a sound. The layers read from left to right, so that padding cannot change what is before it:
 
             read        <bos> t  u  r  n
             predicted   t     u  r  n  <eos>
@@ -66,7 +71,7 @@ class RecurrentLanguageModel(nn.Module):
         log_probs, _ = self._run(read, None)
         losses = -log_probs.gather(2, tokens[:, :, None])[:, :, 0]
         spoken = torch.arange(tokens.shape[1], device=tokens.device)[None, :] < token_lengths[:, None]
-        return losses.masked_fill(~spoken, 0.0).sum(dim=1)
+        return losses.masked_fill(~spoken, 0.0).sum(dim=1)[None]
 
     def start(self, num_rows: int, device: torch.device) -> tuple[Tensor, ...]:
         """The state before any token: of each layer in turn, all that its cell carries from step to step."""
@@ -90,8 +95,13 @@ class RecurrentLanguageModel(nn.Module):
             values, new = self._layer(layer, values, None if state is None else state[first : first + number])
             values, first = self.dropout(values), first + number
             after += new
-        logits = self.projection(self.narrowing(values))
-        return functional.log_softmax(logits.float(), dim=-1), tuple(after)
+        return functional.log_softmax(self._logits(values).float(), dim=-1), tuple(after)
+
+    def _logits(self, values: Float[Tensor, "batch token hidden"]) -> Float[Tensor, "batch token vocabulary"]:
+        if self.projection is not None:
+            return self.projection(values)
+        assert self.narrowing is not None
+        return functional.linear(self.narrowing(values), self.embedding.weight, self.output_bias)
 
     # As in the encoders: torch.compile would unroll the recurrence; the cells have kernels of their own.
     @torch.compiler.disable

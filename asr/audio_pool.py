@@ -214,6 +214,8 @@ class AudioPool:
 class _Process:
     """One decoding process, started when it is needed."""
 
+    COMMAND = (sys.executable, "-m", "asr.audio_worker")
+
     def __init__(self, limits: AudioLimits) -> None:
         self.limits = limits
         self._child: subprocess.Popen[bytes] | None = None
@@ -276,7 +278,7 @@ class _Process:
         self._has_stalled = False
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "asr.audio_worker"],
+            self.COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -304,6 +306,7 @@ class _Process:
             if not waiter.poll(self.limits.stall_seconds * 1000):
                 self._has_stalled = True
                 self._child.kill()
+                self._child.wait()
                 raise _Died
             found = os.readv(pipe, [view[place:]])
             if not found:

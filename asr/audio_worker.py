@@ -12,7 +12,9 @@ Memory is limited for the process. Time is limited for each block of samples, an
 a reader that does not keep up costs a recording nothing.
 """
 
+import functools
 import hashlib
+import io
 import json
 import os
 import resource
@@ -22,7 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def limit_memory(num_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def answer(request: dict[str, Any], answers: IO[bytes], *, seconds_per_block: float) -> None:
+def answer(request: dict[str, Any], answers: io.BufferedIOBase, *, seconds_per_block: float) -> None:
     """Decode one recording; whatever is wrong with it is said, and the process goes on."""
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds_per_block)
@@ -71,7 +73,7 @@ def answer(request: dict[str, Any], answers: IO[bytes], *, seconds_per_block: fl
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _decode(request: dict[str, Any], answers: IO[bytes], seconds_per_block: float) -> None:
+def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_block: float) -> None:
     path, start = Path(request["path"]), time.perf_counter()
     before = _state(path)
     digest = _digest(path, seconds_per_block)
@@ -126,10 +128,16 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def _digest(path: Path, seconds_per_block: float) -> str:
-    """SHA-256 of a file's bytes, in hex; empty for what cannot be opened, which reading it will name."""
-    hasher = hashlib.sha256()
+    """SHA-256 of a file's bytes, in hex; empty for what is no file, which reading it will name."""
     if not path.is_file():  # a pipe would wait for its writer for ever
         return ""
+    state = path.stat()
+    return _digest_of(path, state.st_size, state.st_mtime_ns, seconds_per_block)
+
+
+@functools.lru_cache(maxsize=4)  # a manifest names a recording again and again
+def _digest_of(path: Path, _size: int, _changed: int, seconds_per_block: float) -> str:
+    hasher = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             hasher.update(block)
@@ -137,11 +145,11 @@ def _digest(path: Path, seconds_per_block: float) -> str:
     return hasher.hexdigest()
 
 
-def _say(answers: IO[bytes], letter: bytes, values: dict[str, Any]) -> None:
+def _say(answers: io.BufferedIOBase, letter: bytes, values: dict[str, Any]) -> None:
     _write(answers, letter, json.dumps(values).encode("ascii"))
 
 
-def _write(answers: IO[bytes], letter: bytes, content: bytes | memoryview) -> None:
+def _write(answers: io.BufferedIOBase, letter: bytes, content: bytes | memoryview) -> None:
     answers.write(struct.pack(FRAME_HEAD, letter, len(content)))
     answers.write(content)
 

@@ -29,7 +29,7 @@ from asr.job_progress import JobProgress
 from asr.job_report import JobReport
 from asr.journal import Journal
 from asr.shares import Item, Outcome, Share
-from asr.transcriber import WHOLE_SECONDS, make_transcriber
+from asr.transcriber import make_transcriber
 
 SHARE_SIZE = 256  # recordings
 SHARES_A_WORKER = 4  # at least, where there are so many recordings: the last to finish is not waited for long
@@ -192,7 +192,7 @@ class Job:
         items = []
         for number, state in states.items():
             recording, record = self.inputs[number], self.journal[number]
-            if state == State.DONE and record is not None and (not is_begun or _is_long(record)):
+            if state == State.DONE and record is not None and (not is_begun or self._is_long(record)):
                 self._put(number, record, previous=record)
                 self._num_resumed += 1
                 self.progress.add(num_bytes=record["size"], audio_seconds=0.0)
@@ -201,6 +201,10 @@ class Job:
             else:
                 items.append(Item(number, recording.path, recording.offset, recording.duration))
         return items
+
+    def _is_long(self, record: dict[str, Any]) -> bool:
+        """Transcribed by itself, not in a batch with others."""
+        return max(each["duration"] for each in record["transcripts"]) > self.config.segmentation.longest
 
     def _fault_of_name(self, recording: Recording) -> AudioError | None:
         try:
@@ -294,11 +298,6 @@ class State(enum.Enum):
     DONE = "transcribed, and the same bytes"
     CHANGED = "transcribed, and other bytes now"
     FAILED = "tried, with an error"
-
-
-def _is_long(record: dict[str, Any]) -> bool:
-    """Transcribed by itself, not in a batch with others."""
-    return max(transcript["duration"] for transcript in record["transcripts"]) > WHOLE_SECONDS
 
 
 def _settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: float) -> Iterator[str]:

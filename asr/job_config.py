@@ -12,6 +12,7 @@ from asr.audio_pool import AudioLimits
 from asr.config import apply_override, check_section, read_values
 from asr.decoding import DecodingConfig
 from asr.section import Section
+from asr.segmentation import SegmentationConfig
 
 FormatName = Literal["txt", "jsonl", "json", "srt", "vtt", "ctm", "TextGrid", "tsv"]
 
@@ -44,6 +45,7 @@ class JobConfig(Section):
     channel: int | Literal["mix", "each"] = Field("mix", description="counted from 0; the mean of all; each by itself")
     commands: str | None = Field(None, description="a grammar, if only its sentences are to be heard")
     decoding: DecodingConfig | None = Field(None, description="null: that of the run")
+    segmentation: SegmentationConfig = SegmentationConfig()
     precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the model's arithmetic")
 
     engine: Literal["local", "ray"] = Field("local", description="what the workers run under")

@@ -47,7 +47,7 @@ class Settings:
             model = json.loads((run / "run.json").read_text(encoding="utf-8")).get("model", "")
         except (OSError, ValueError) as error:
             raise ValueError(f"{run}: not a run folder ({error}); expected one written by asr.train") from None
-        options = config.model_dump(mode="json", include={"channel", "decoding", "precision"})
+        options = config.model_dump(mode="json", include={"channel", "decoding", "segmentation", "precision"})
         values = {
             "version": __version__,
             "run": {path.name: _digest(path) for path in files if path.is_file()},

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from asr.audio import AudioError
 from asr.audio_pool import AudioPool, AudioRequest, Decoded
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from asr.job_config import JobConfig
     from asr.recognizer import Recognizer
 
-WHOLE_SECONDS = 40.0  # longer recordings are cut into utterances while they are read
 BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
 SILENCE = 2.0**-16  # digital silence: less than half a step of 16 bits, in every sample
 
@@ -89,7 +88,7 @@ class Transcriber:
             AudioPool(
                 sample_rate=sample_rate,
                 num_processes=num_processes,
-                whole_seconds=WHOLE_SECONDS,
+                whole_seconds=self.config.segmentation.longest,
                 limits=self.config.limits,
             )
         )
@@ -160,7 +159,13 @@ class Transcriber:
     def _transcribe_long(self, decoded: Decoded) -> Transcript:
         from asr.segmentation import transcribe_long
 
-        return transcribe_long(self.recognizer, decoded.blocks())
+        return transcribe_long(
+            self,
+            decoded.blocks(),
+            sample_rate=self.sample_rate,
+            config=self.config.segmentation,
+            batch_size=self.config.batch_size,
+        )
 
     def _transcribe(self, waiting: list[_Utterance]) -> Iterator[Outcome]:
         """In batches of like length, longest first."""
@@ -178,7 +183,7 @@ class Transcriber:
         """Half of it at a time where the memory does not suffice."""
         start = time.perf_counter()
         try:
-            transcripts = self._transcripts([utterance.samples for utterance in batch])
+            transcripts = self.transcripts([utterance.samples for utterance in batch])
         except MemoryError as error:
             if len(batch) == 1:
                 recording = batch[0].recording
@@ -191,14 +196,17 @@ class Transcriber:
         for utterance, transcript in zip(batch, transcripts, strict=True):
             utterance.recording.add(utterance.channel, transcript, share * len(utterance.samples))
 
-    def _transcripts(self, samples: list[Float32[np.ndarray, " sample"]]) -> list[Transcript]:
-        """With two or more rows, a row's numbers are the same to the last bit whatever the others are; with one, the
-        matrix product is another one. Raises MemoryError for every kind of it."""
+    def transcripts(self, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
+        """One batch. Raises MemoryError where it is too much for the device.
+
+        With two or more rows, a row's numbers are the same to the last bit whatever the others are; one alone takes
+        another matrix product.
+        """
         import torch
 
-        alone = len(samples) == 1
+        alone = len(recordings) == 1
         try:
-            found = self.recognizer.transcripts([*samples, samples[0][:400]] if alone else samples)
+            found = self.recognizer.transcripts([*recordings, recordings[0][:400]] if alone else recordings)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error).splitlines()[0]) from None
         return found[:1] if alone else found

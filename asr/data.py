@@ -160,7 +160,9 @@ class Dataset:
         return self.log_mel.num_frames(round(float(self.durations[index]) * self.features.sample_rate))
 
     def samples(self, index: int) -> Float[Tensor, " sample"]:
-        utterance = self.utterance(index)
+        return self._read(self.utterance(index))
+
+    def _read(self, utterance: Utterance) -> Float[Tensor, " sample"]:
         return torch.from_numpy(
             read_audio(
                 Path(utterance.audio_filepath),
@@ -173,9 +175,14 @@ class Dataset:
     def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
         """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""
         source, position = self._locate(index)
+        return self._log_mels(source, source.manifest[position], generator)
+
+    def _log_mels(
+        self, source: Source, utterance: Utterance, generator: torch.Generator | None
+    ) -> Float[Tensor, "time mel"]:
         if source.shards is not None:
-            return source.shards.features(source.manifest[position].id)
-        samples = self.samples(index)
+            return source.shards.features(utterance.id)
+        samples = self._read(utterance)
         if generator is not None:
             for augment in self.on_samples:
                 samples = augment(samples, generator)
@@ -186,11 +193,12 @@ class Dataset:
 
         A fast copy that has fewer than `min_frames` frames could not hold its tokens; the plain one is used.
         """
-        utterance = self.utterance(index)
+        source, position = self._locate(index)
+        utterance = source.manifest[position]
         generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        log_mels = self.log_mels(index, generator)
+        log_mels = self._log_mels(source, utterance, generator)
         if len(log_mels) < min_frames:
-            log_mels = self.log_mels(index, None)
+            log_mels = self._log_mels(source, utterance, None)
         values = normalize(log_mels, config=self.features, statistics=self.statistics)
         if generator is not None:
             for augment in self.on_features:
@@ -289,13 +297,12 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         mine = indices[self.rank :: self.world_size]
         computed = mine if len(mine) else indices[:1]
         rounds = [part for start in range(self.accumulation) if len(part := computed[start :: self.accumulation])]
-        return StepBatches(
-            epoch=epoch,
-            position=position,
-            batches=[collate([self._example(int(index), epoch) for index in part]) for part in rounds],
-            num_tokens=sum(len(self.dataset.tokenizer.encode(self.dataset.utterance(int(i)).text)) for i in indices),
-            is_idle=not len(mine),
-        )
+        batches = [collate([self._example(int(index), epoch) for index in part]) for part in rounds]
+        is_idle = not len(mine)
+        others = np.delete(indices, slice(self.rank, None, self.world_size))
+        num_tokens = sum(len(self.dataset.tokenizer.encode(self.dataset.utterance(int(i)).text)) for i in others)
+        num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
+        return StepBatches(epoch, position, batches, num_tokens=num_tokens, is_idle=is_idle)
 
     def _example(self, index: int, epoch: int) -> Example:
         return self.dataset.example(index, epoch, 0 if self.min_frames is None else int(self.min_frames[index]))

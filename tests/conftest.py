@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.tones import write_config, write_tone_corpus
+
+# A busy machine makes any example slow now and then; how long an example takes is no property of the code.
+settings.register_profile("earshot", deadline=None)
+settings.load_profile("earshot")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from asr.audio import AudioError
 from asr.engines.local import LocalEngine
@@ -37,6 +37,7 @@ BYTES_A_WORKER = 20 << 20  # of recordings that make it worth to start one more
 MEMORY_A_WORKER = 1 << 30  # bytes
 
 
+@runtime_checkable
 class Engine(Protocol):
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]: ...
 
@@ -70,9 +71,10 @@ def run_job(config: JobConfig, *, progress: JobProgress, listed: bytes | None = 
                 job.watch()
         finally:
             job.close()
+        if config.output is not None:
+            journal.remove()  # nothing is left to go on from
         return JobResult(job.report, output)
     finally:
-        journal.sync()
         journal.close()
 
 
@@ -80,8 +82,6 @@ def _check_watchable(config: JobConfig) -> None:
     for path in config.paths:
         if not Path(path).is_dir():
             raise InputError(f"{path}: not a folder; expected folders, which --watch looks into again and again")
-    if config.output_dir is None:
-        raise InputError("output: one file cannot grow; expected --output-dir with --watch")
 
 
 class Job:

@@ -71,6 +71,10 @@ class JobConfig(Section):
             raise ValueError(f"channel: {self.channel}; expected 0 or more, mix or each")
         if self.watch and "-" in self.paths:
             raise ValueError("watch: a list on stdin does not grow; expected folders")
+        if self.watch and self.output_dir is None:
+            raise ValueError("watch: expected output_dir; one file for all is written when all is known")
+        if self.watch and self.engine == "ray":
+            raise ValueError("watch: engine ray starts its workers for each job; expected engine local")
         return self
 
 

@@ -6,6 +6,7 @@ One record a line, after the CRC-32 of its bytes. A line that was being written 
 journal is opened again; one that a disk has damaged is left out. The last record of a name counts.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -56,8 +57,14 @@ class Journal:
         self.num_damaged = 0
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk has been said
+            self.sync()
         os.close(self._file)
         self._lock.close()
+
+    def remove(self) -> None:
+        """The whole folder, while it is still locked."""
+        shutil.rmtree(self.path.parent)
 
     def load(self, names: Iterable[str]) -> None:
         """Find the records of these names; a name's place among them is its number from now on."""

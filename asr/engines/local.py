@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from asr.shares import Item, Outcome, Share
 
@@ -26,6 +26,7 @@ class EngineError(RuntimeError):
     """A worker that cannot do its work at all."""
 
 
+@runtime_checkable
 class Worker(Protocol):
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]: ...
 

@@ -1,35 +1,28 @@
-"""Score a trained run on a manifest: python -m asr.evaluate RUN MANIFEST
+"""Score a trained run on manifests: python -m asr.evaluate RUN MANIFEST ...
 
 Writes into RUN/evaluations/MANIFEST (or --output-dir): report.html (open it in a browser), results.json (the
-figures) and utterances.jsonl (a manifest with `pred_text` and the errors of each utterance).
+figures) and utterances.jsonl (a manifest with `pred_text` and the errors of each utterance). With --commands, the
+share of commands that is accepted in each manifest, such as one for each level of noise, is shown side by side.
 """
 
 import argparse
-import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asr.commands.acceptance import Condition
     from asr.commands.scoring import CommandScore
-    from asr.commands.understanding import CommandSearch
-    from asr.manifest import Manifest, Utterance
-    from asr.metrics import ErrorCounts, GroupScore, Interval
-    from asr.recognizer import Recognizer, Transcription
-    from asr.report import Evaluation, Failure, ScoredUtterance
+    from asr.manifest import Manifest
+    from asr.metrics import GroupScore
+    from asr.recognizer import Recognizer
+    from asr.report import Evaluation
 
 NUM_SHOWN = 10  # rows of each table on the console
-NUM_CONFUSIONS = 100
-
-
-class EvaluationError(ValueError):
-    """A manifest that gives nothing to score."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,26 +33,105 @@ def main(arguments: list[str] | None = None) -> int:
 
     from asr.manifest import Manifest
     from asr.recognizer import Recognizer
-    from asr.report import write_report
 
     torch.set_num_threads(options.num_threads)
     recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands)
-    manifest = Manifest.read(options.manifest)
+    manifests = {path: Manifest.read(path) for path in options.manifest}
+    folders = _folders(options)
+    console = Console()
+    conditions, is_whole = [], True
+    for path, manifest in manifests.items():
+        evaluation, seconds = evaluate(recognizer, manifest, path=path, options=options)
+        _write(folders[path], evaluation, options)
+        show(console, evaluation, folders[path], in_full=len(manifests) == 1)
+        is_whole = is_whole and not evaluation.failures
+        if evaluation.understanding is not None:
+            conditions.append(_condition(evaluation, manifest, seconds))
+    if conditions:
+        _compare(console, conditions, options)
+    return EXIT_OK if is_whole else EXIT_BAD_FILES
+
+
+def evaluate(
+    recognizer: "Recognizer", manifest: "Manifest", *, path: Path, options: argparse.Namespace
+) -> "tuple[Evaluation, float]":
+    """The figures of one manifest, and what recognising it cost: seconds of the processor, or of a GPU by the clock."""
+    from asr.evaluation import recognize_manifest, summarize
+
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
+    start = clock()
     scored, failures = recognize_manifest(recognizer, manifest, batch_size=options.batch_size)
-    evaluation = summarize(scored, failures, recognizer=recognizer, options=options)
-    folder = options.output_dir or options.run / "evaluations" / f"{manifest.path.parent.name}-{manifest.path.stem}"
+    seconds = clock() - start
+    evaluation = summarize(
+        scored,
+        failures,
+        recognizer=recognizer,
+        run=options.run,
+        manifest=path,
+        min_repeats=options.min_repeats,
+        seed=options.seed,
+    )
+    return evaluation, seconds
+
+
+def _folders(options: argparse.Namespace) -> dict[Path, Path]:
+    """Where the files of each manifest go. Raises EvaluationError where two would go to the same place."""
+    from asr.evaluation import EvaluationError
+
+    if options.output_dir is not None and len(options.manifest) == 1:
+        return {options.manifest[0]: options.output_dir}
+    parent = options.output_dir or options.run / "evaluations"
+    folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}" for path in options.manifest}
+    if len(set(folders.values())) < len(options.manifest):
+        raise EvaluationError(
+            f"{len(options.manifest)} manifests: two of the same name in folders of the same name, or one twice; "
+            f"expected different ones; evaluate them one after another, each with its own --output-dir"
+        )
+    return folders
+
+
+def _write(folder: Path, evaluation: "Evaluation", options: argparse.Namespace) -> None:
+    from asr.evaluation import write_results, write_utterances
+    from asr.report import write_report
+
     write_utterances(folder / "utterances.jsonl", evaluation)
     write_results(folder / "results.json", evaluation)
     write_report(folder / "report.html", evaluation, audio=options.audio, max_utterances=options.max_in_report)
-    show(Console(), evaluation, folder)
-    return EXIT_BAD_FILES if failures else EXIT_OK
+
+
+def _compare(console: "Console", conditions: "list[Condition]", options: argparse.Namespace) -> None:
+    """The commands of all manifests side by side, on the console and in a file that can be pooled with others."""
+    from asr.commands.acceptance import show_conditions, write_conditions
+
+    show_conditions(console, conditions)
+    folder = options.output_dir or options.run / "evaluations"
+    path = folder / f"{options.manifest[0].absolute().parent.name}-acceptance.json"
+    write_conditions(path, conditions)
+    console.print(f"acceptance: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _condition(evaluation: "Evaluation", manifest: "Manifest", seconds: float) -> "Condition":
+    from asr.commands.acceptance import Condition, noise_of
+
+    assert evaluation.understanding is not None
+    return Condition(
+        manifest.path.stem,
+        evaluation.understanding,
+        snr_db=noise_of(manifest),
+        audio_seconds=evaluation.duration,
+        seconds=seconds,
+    )
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m asr.evaluate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path, help="a run folder of asr.train")
-    parser.add_argument("manifest", type=Path, help="JSON lines of utterances with their text")
-    parser.add_argument("--output-dir", type=Path, help="default: RUN/evaluations/MANIFEST")
+    parser.add_argument("manifest", type=Path, nargs="+", help="JSON lines of utterances with their text")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        help="default: RUN/evaluations/MANIFEST; of several manifests, a folder in it for each",
+    )
     parser.add_argument(
         "--commands",
         type=Path,
@@ -87,196 +159,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def recognize_manifest(
-    recognizer: "Recognizer", manifest: "Manifest", *, batch_size: int
-) -> "tuple[list[ScoredUtterance], list[Failure]]":
-    """Recognise every utterance; what cannot be read is a failure, in the order of the manifest."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from asr.recognizer import Stretch
-    from asr.report import Failure
-
-    utterances = list(manifest)
-    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in utterances]
-    outcomes = track(
-        recognizer.transcribe_stretches(stretches, manifest.durations.tolist(), batch_size=batch_size),
-        description="recognising",
-        total=len(utterances),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    heard, errors = {}, {}
-    for outcome in outcomes:
-        if outcome.transcription is None:
-            errors[outcome.index] = Failure(utterances[outcome.index].id, str(outcome.error))
-        else:
-            heard[outcome.index] = outcome.transcription
-    order = sorted(heard)
-    scored = score([utterances[index] for index in order], [heard[index] for index in order])
-    return scored, [errors[index] for index in sorted(errors)]
-
-
-def score(utterances: "Sequence[Utterance]", transcriptions: "Sequence[Transcription]") -> "list[ScoredUtterance]":
-    """Align each transcription with its reference."""
-    from asr.metrics import align_words, count_character_errors, count_operations
-    from asr.report import ScoredUtterance
-
-    references = [utterance.text for utterance in utterances]
-    hypotheses = [transcription.text for transcription in transcriptions]
-    alignments = align_words(references, hypotheses)
-    characters = count_character_errors(references, hypotheses)
-    return [
-        ScoredUtterance(utterance, transcription, alignment, words=count_operations(alignment), characters=letters)
-        for utterance, transcription, alignment, letters in zip(
-            utterances, transcriptions, alignments, characters, strict=True
-        )
-    ]
-
-
-def summarize(
-    scored: "list[ScoredUtterance]",
-    failures: "list[Failure]",
-    *,
-    recognizer: "Recognizer",
-    options: argparse.Namespace,
-) -> "Evaluation":
-    """All totals. Raises EvaluationError where no utterance could be read."""
-    import numpy as np
-
-    from asr.metrics import bootstrap_interval, most_confused, score_group, score_groups
-    from asr.report import Evaluation
-
-    if not scored:
-        raise EvaluationError(
-            f"{options.manifest}: none of its {len(failures)} utterances could be read; expected at least one. "
-            f"The first: {failures[0].error}"
-        )
-    words, characters = [item.words for item in scored], [item.characters for item in scored]
-    spoken = [item for item in scored if item.utterance.speaker is not None]
-    repeats = Counter(item.utterance.text for item in scored)
-    commands = [item for item in scored if repeats[item.utterance.text] >= options.min_repeats]
-    return Evaluation(
-        run=str(options.run),
-        manifest=str(options.manifest),
-        utterances=scored,
-        failures=failures,
-        words=score_group(words),
-        characters=score_group(characters),
-        word_interval=bootstrap_interval(words, generator=np.random.default_rng(options.seed)),
-        character_interval=bootstrap_interval(characters, generator=np.random.default_rng(options.seed)),
-        speakers=score_groups([item.utterance.speaker or "" for item in spoken], [item.words for item in spoken]),
-        commands=score_groups([item.utterance.text for item in commands], [item.words for item in commands]),
-        confusions=most_confused((item.alignment for item in scored), limit=NUM_CONFUSIONS),
-        unknown_characters=_count_unknown(recognizer, (item.utterance.text for item in scored)),
-        understanding=_score_commands(scored, recognizer.commands) if recognizer.commands is not None else None,
-    )
-
-
-def _score_commands(scored: "list[ScoredUtterance]", commands: "CommandSearch") -> "CommandScore":
-    """By the manifest's `intent` and `slots`, or where it has none by what its text means in the grammar.
-
-    An utterance whose intent is null, or whose text is no command, is one that should not be understood.
-    """
-    from asr.commands.scoring import Labelled, score_commands
-
-    labelled = []
-    for item in scored:
-        label, result = item.utterance.extra, item.transcription.command
-        assert result is not None
-        if "intent" in label:
-            intent, slots = label["intent"], label.get("slots") or {}
-        else:
-            meanings = commands.meanings(item.utterance.text)
-            intent, slots = (meanings[0].intent, meanings[0].slots) if meanings else (None, {})
-        if not isinstance(slots, dict) or not isinstance(intent, str | None):
-            raise EvaluationError(
-                f"utterance {item.utterance.id}: intent {intent!r} with slots {slots!r}; expected a name, and slots as "
-                f'{{"name": "value"}}'
-            )
-        labelled.append(Labelled(intent, slots, result, item.utterance.duration))
-    return score_commands(labelled)
-
-
-def _count_unknown(recognizer: "Recognizer", texts: Iterable[str]) -> dict[str, int]:
-    """Characters that no transcript of this recogniser can hold, most frequent first."""
-    characters = Counter(character for text in texts for character in text)
-    unknown = recognizer.tokenizer.unknown_characters("".join(characters))
-    return {character: number for character, number in characters.most_common() if character in unknown}
-
-
-def write_utterances(path: Path, evaluation: "Evaluation") -> None:
-    """A manifest of what was scored: each line of the input with `pred_text`, score and counts added."""
-    from dataclasses import asdict, replace
-
-    from asr.manifest import write_manifest
-
-    write_manifest(
-        path,
-        (
-            replace(
-                item.utterance,
-                extra={
-                    **item.utterance.extra,
-                    "pred_text": item.transcription.text,
-                    "score": round(item.transcription.score, 6),
-                    "word_errors": asdict(item.words),
-                    "character_errors": asdict(item.characters),
-                    **({"command": item.transcription.command.to_dict()} if item.transcription.command else {}),
-                },
-            )
-            for item in evaluation.utterances
-        ),
-    )
-
-
-def write_results(path: Path, evaluation: "Evaluation") -> None:
-    """Every figure, for other programs; a rate over no words is null."""
-    from dataclasses import asdict
-
-    from asr.checkpoint import write_text
-
-    results = {
-        "run": evaluation.run,
-        "manifest": evaluation.manifest,
-        "num_utterances": evaluation.words.num_utterances,
-        "num_failed": len(evaluation.failures),
-        "num_exact": evaluation.words.num_exact,
-        "duration": round(evaluation.duration, 3),
-        "wer": _rate(evaluation.words.counts, evaluation.word_interval),
-        "cer": _rate(evaluation.characters.counts, evaluation.character_interval),
-        "speakers": {name: _group(group) for name, group in evaluation.speakers.items()},
-        "commands": {name: _group(group) for name, group in evaluation.commands.items()},
-        "confusions": [asdict(confusion) for confusion in evaluation.confusions],
-        "unknown_characters": evaluation.unknown_characters,
-        "failures": [asdict(failure) for failure in evaluation.failures],
-    }
-    if evaluation.understanding is not None:
-        results["understanding"] = asdict(evaluation.understanding)
-    write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-
-
-def _rate(counts: "ErrorCounts", interval: "Interval") -> dict[str, Any]:
-    low, high = (value if math.isfinite(value) else None for value in (interval.low, interval.high))
-    return {**_counts(counts), "low": low, "high": high}
-
-
-def _group(group: "GroupScore") -> dict[str, Any]:
-    return {"num_utterances": group.num_utterances, "num_exact": group.num_exact, **_counts(group.counts)}
-
-
-def _counts(counts: "ErrorCounts") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"rate": counts.rate if math.isfinite(counts.rate) else None, **asdict(counts)}
-
-
-def show(console: "Console", evaluation: "Evaluation", folder: Path) -> None:
-    """The figures on the console; the failures last, where they are seen."""
+def show(console: "Console", evaluation: "Evaluation", folder: Path, *, in_full: bool) -> None:
+    """The figures on the console; the failures last, where they are seen. Commands only `in_full`."""
     # Labels of commands often come without transcripts.
     if evaluation.understanding is None or evaluation.words.counts.reference_length:
         _show_rates(console, evaluation)
-    if evaluation.understanding is not None:
+    if evaluation.understanding is not None and in_full:
         _show_understanding(console, evaluation.understanding)
     for confusion in evaluation.confusions[:NUM_SHOWN]:
         console.print(
@@ -332,9 +220,6 @@ def _show_understanding(console: "Console", understanding: "CommandScore") -> No
         if share.total:
             table.add_row(escape(name), f"{share.number:,}", f"{share.total:,}", f"{share.rate:.1%}")
     console.print(table)
-    for slot, expected, found, number in understanding.confused[:NUM_SHOWN]:
-        taken = f"taken for {found}" if found else "missed"
-        console.print(f"  {number:4d} x {slot}: {expected} {taken}", highlight=False, markup=False)
 
 
 def _show_groups(console: "Console", title: str, groups: "dict[str, GroupScore]") -> None:

@@ -14,7 +14,7 @@ LAYERS = [
     {"text", "audio", "distributed", "media", "transcript"},
     {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
-    | {"formats", "voice_activity"},
+    | {"formats", "voice_activity", "stitching"},
     {
         "augment",
         "shards",
@@ -30,15 +30,17 @@ LAYERS = [
     },
     {"encoders", "language_models"},
     {"heads", "data"},
-    {"decoding"},
+    {"decoding", "text_data"},
     {"model"},
     {"commands", "config"},
+    {"language_config"},
     {"run"},
+    {"language_loading"},
     {"experiment", "loading", "job_config"},
-    {"memory", "model_card", "validation", "progress", "recognizer", "job_output"},
+    {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
     {"plan", "training", "comparison", "transcriber"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
-    {"comparison_report", "calibration_report"},
+    {"comparison_report", "calibration_report", "evaluation"},
     {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}

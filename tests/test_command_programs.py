@@ -14,6 +14,7 @@ from asr.commands.rejection import Rejection, RejectionError, save_rejection
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandSearch
 from asr.decoding.token_graph import SpellingError
+from asr.evaluation import EvaluationError
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.recognizer import Recognizer, RecognizerError
 from asr.run import RunFolder
@@ -185,9 +186,7 @@ def test_labels_without_transcripts_have_no_word_errors_to_show(
 def test_a_label_that_is_none_is_refused(run: Path, grammar: Path, recordings: list[Path], tmp_path: Path) -> None:
     labels: list[dict] = [{"intent": "Light", "slots": ["light"]}, *[{"text": ""}] * 3]
     manifest = manifest_of(tmp_path / "test.jsonl", recordings, labels)
-    with pytest.raises(
-        evaluate.EvaluationError, match=r"utterance 00: intent 'Light' with slots \['light'\]; expected"
-    ):
+    with pytest.raises(EvaluationError, match=r"utterance 00: intent 'Light' with slots \['light'\]; expected"):
         evaluate.main([str(run), str(manifest), "--commands", str(grammar), "--output-dir", str(tmp_path)])
 
 

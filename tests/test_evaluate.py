@@ -15,7 +15,8 @@ import soundfile
 from torchaudio.functional import edit_distance
 
 import asr.report
-from asr.evaluate import EvaluationError, main
+from asr.evaluate import main
+from asr.evaluation import EvaluationError
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.recognizer import Recognizer
 from tests.small_run import write_recordings, write_small_run

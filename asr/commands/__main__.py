@@ -1,10 +1,11 @@
-"""Grammars of commands: python -m asr.commands check|import|export|calibrate
+"""Grammars of commands: python -m asr.commands check|import|export|calibrate|acceptance
 
 check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
 import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
 export x.yaml --format jsgf                  its sentences for other engines
 calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
                                              from which score on a command counts as understood
+acceptance FILE ...                          what asr.evaluate --commands found, pooled over folds
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    programs = parser.add_subparsers(required=True, metavar="check|import|export|calibrate")
+    programs = parser.add_subparsers(required=True, metavar="check|import|export|calibrate|acceptance")
     check = programs.add_parser("check", help="what to know of a grammar before training")
     check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
     check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
     calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     calibrate.set_defaults(program=_calibrate)
+    pooling = programs.add_parser("acceptance", help="the figures of several evaluations together")
+    pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
+    pooling.set_defaults(program=_acceptance)
     return parser
 
 
@@ -169,6 +173,15 @@ def _calibrate(options: argparse.Namespace) -> int:
     for error in found.errors:
         print(f"not read: {error}", file=sys.stderr)
     return EXIT_BAD_FILES if found.errors else EXIT_OK
+
+
+def _acceptance(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from asr.commands.acceptance import pool_conditions, read_conditions, show_conditions
+
+    show_conditions(Console(), pool_conditions([read_conditions(path) for path in options.files]))
+    return EXIT_OK
 
 
 if __name__ == "__main__":

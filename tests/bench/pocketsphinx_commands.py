@@ -123,7 +123,7 @@ def main() -> None:
                 score_commands(label_all(manifest, heard, parser)),
                 snr_db=noise_of(manifest),
                 audio_seconds=float(manifest.durations.sum(dtype=np.float64)),
-                cpu_seconds=sum(each["cpu_seconds"] for each in heard.values()),
+                seconds=sum(each["cpu_seconds"] for each in heard.values()),
             )
         )
         show_conditions(Console(), conditions)

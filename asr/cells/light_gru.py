@@ -48,4 +48,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return (candidate + update * (state[0] - candidate),)
 
 
-FORM = StepForm(step, num_gates=2, num_states=1)
+FORM = StepForm(step, num_gates=2, num_states=1, gates=("update",))

@@ -67,4 +67,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return let_out * cell.tanh(), cell
 
 
-FORM = StepForm(step, num_gates=4, num_states=2)
+FORM = StepForm(step, num_gates=4, num_states=2, gates=("input", "forget", "output"))

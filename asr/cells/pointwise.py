@@ -146,6 +146,7 @@ class StepForm:
     num_weights: int = 0
     # The output is projected to another width before it recurs, so the step cannot see the last output.
     projected: bool = False
+    gates: tuple[str, ...] = ()  # the names of the step's sigmoids, in the order in which it takes them
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,4 +59,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return let_out * cell.tanh(), cell
 
 
-FORM = StepForm(step, num_gates=4, num_states=2, projected=True)
+FORM = StepForm(step, num_gates=4, num_states=2, projected=True, gates=("input", "forget", "output"))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from asr.augment import AugmentationConfig
 from asr.data import DataConfig
-from asr.decoding import DecodingConfig
+from asr.decoding import SEARCHED_HEADS, DecodingConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.encoders import EncoderConfig
 from asr.encoders.recurrent import RecurrentEncoderConfig
@@ -23,7 +23,7 @@ from asr.heads import HeadConfig
 from asr.heads.ctc import CTCHeadConfig
 from asr.optim import OptimConfig
 from asr.section import Section
-from asr.tokenizer import CharTokenizerConfig, TokenizerConfig
+from asr.tokenizer import NUM_SPECIAL, CharTokenizerConfig, TokenizerConfig
 from asr.tracking import TrackingConfig
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -109,9 +109,29 @@ class Config(TrainingConfig):
         try:
             # Without memory or numbers: only to see whether the widths of all layers fit together.
             with torch.device("meta"):
-                self.encoder.build(self.features.num_mels)
+                encoder = self.encoder.build(self.features.num_mels)
         except ValueError as error:
             raise ValueError(f"encoder: {error}") from None
+        for number, head in enumerate(self.heads):
+            try:
+                with torch.device("meta"):
+                    head.build(encoder.output_size, vocabulary_size=NUM_SPECIAL)
+            except ValueError as error:
+                raise ValueError(f"heads.{number}.{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def check_heads(self) -> "Config":
+        kinds = [head.kind for head in self.heads]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"heads: found {', '.join(kinds)}; expected each kind once at most")
+        searched = SEARCHED_HEADS[self.decoding.kind]
+        if not set(searched) <= set(kinds):
+            fitting = [name for name, needed in SEARCHED_HEADS.items() if set(needed) <= set(kinds)]
+            raise ValueError(
+                f"decoding.kind: {self.decoding.kind!r} searches the scores of {' and '.join(searched)} heads, and heads "
+                f"has {', '.join(kinds)}; choose {' or '.join(map(repr, fitting))}"
+            )
         return self
 
 
@@ -142,6 +162,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError that lists every fault by its path, with a suggestion for each unknown key.
     """
+    kind = read_values(path, overrides).get("kind", "recognizer")
+    if kind != "recognizer":
+        raise ConfigError(f"{path}: kind: found {kind!r}; expected the configuration of a recogniser")
     return load_section(path, Config, overrides)
 
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,6 +33,17 @@ class SourceConfig(Section):
     manifest: str = Field(description="JSON lines of utterances")
     shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
     weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
+
+    def files(self) -> dict[str, Path]:
+        """What must be there, by its key."""
+        return {"manifest": Path(self.manifest)} | ({"shards": Path(self.shards)} if self.shards else {})
+
+    def digest(self) -> str:
+        """SHA-256 of the manifest, in hex."""
+        return open_manifest(self.manifest).digest
+
+    def texts(self) -> Iterator[str]:
+        return open_manifest(self.manifest).texts()
 
 
 class DataConfig(Section):
@@ -115,6 +126,19 @@ class Source:
         self.weight = config.weight
 
 
+@runtime_checkable
+class Examples(Protocol):
+    """What batches are made of: the utterances of a corpus, or the sentences of a text."""
+
+    durations: np.ndarray  # by which they are sorted into batches and cut: seconds of each, or tokens
+
+    def __len__(self) -> int: ...
+
+    def tokens(self, index: int) -> list[int]: ...
+
+    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example: ...
+
+
 class Dataset:
     """The utterances of several sources under one index, as features and tokens; `augment` only in training."""
 
@@ -154,6 +178,9 @@ class Dataset:
     def utterance(self, index: int) -> Utterance:
         source, position = self._locate(index)
         return source.manifest[position]
+
+    def tokens(self, index: int) -> list[int]:
+        return self.tokenizer.encode(self.utterance(index).text)
 
     def num_frames(self, index: int) -> int:
         """Frames of log-mel of an utterance, from its duration."""
@@ -279,7 +306,7 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Examples,
         plan: BatchPlan,
         *,
         accumulation: int = 1,
@@ -300,7 +327,7 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         batches = [collate([self._example(int(index), epoch) for index in part]) for part in rounds]
         is_idle = not len(mine)
         others = np.delete(indices, slice(self.rank, None, self.world_size))
-        num_tokens = sum(len(self.dataset.tokenizer.encode(self.dataset.utterance(int(i)).text)) for i in others)
+        num_tokens = sum(len(self.dataset.tokens(int(i))) for i in others)
         num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
         return StepBatches(epoch, position, batches, num_tokens=num_tokens, is_idle=is_idle)
 
@@ -325,7 +352,7 @@ class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):
 class DevDataset(torch.utils.data.Dataset[Batch]):
     """This process's share of a split, in batches of like duration, without augmentation."""
 
-    def __init__(self, dataset: Dataset, *, batch_seconds: float, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, dataset: Examples, *, batch_seconds: float, rank: int = 0, world_size: int = 1) -> None:
         self.dataset = dataset
         order = np.argsort(dataset.durations, kind="stable")
         self.batches = cut_batches(order, dataset.durations, batch_seconds)[rank::world_size]

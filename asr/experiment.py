@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from asr.checkpoint import file_digest, write_text
 from asr.config import Config
-from asr.data import BatchPlan, Dataset, SourceConfig, open_manifest
+from asr.data import BatchPlan, Dataset, SourceConfig
 from asr.distributed import Processes
 from asr.features import FeatureStatistics
 from asr.heads.ctc import frames_needed
+from asr.language_config import AnyConfig
 from asr.model import Model
 from asr.run import STATISTICS_KEY, RunFolder
 from asr.tokenizer import Tokenizer, load_tokenizer
@@ -37,66 +39,78 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Experiment:
-    config: Config
+    """What is trained, on what: a recogniser, or a language model (asr/language_experiment.py)."""
+
+    config: Any  # Config, or LanguageModelConfig
     tokenizer: Tokenizer
     statistics: FeatureStatistics | None
-    train: Dataset
-    dev: Dataset
-    model: Model
+    train: Any  # Dataset, or TextDataset
+    dev: Any
+    model: Any  # Model, or RecurrentLanguageModel
     plan: BatchPlan
     min_frames: np.ndarray  # [utterance] frames of log-mel below which an utterance's tokens do not fit
     dropped: list[Dropped]
 
 
-def check_prepared(config: Config) -> None:
-    """Raise DataError with the command that prepares the data, when a manifest or a shard folder is not there."""
+def check_prepared(config: AnyConfig) -> None:
+    """Raise DataError with the command that prepares the data, when a file or a folder of it is not there."""
     named = [(f"data.train.{number}", source) for number, source in enumerate(config.data.train)]
     for key, source in [*named, ("data.dev", config.data.dev)]:
-        for name, path in (("manifest", source.manifest), ("shards", source.shards)):
-            if path is not None and not Path(path).exists():
+        for name, path in source.files().items():
+            if not path.exists():
                 remedy = f"prepare it with\n  {config.data.prepare}" if config.data.prepare else "prepare it first"
                 raise DataError(f"{key}.{name}: {path}: no such file; {remedy}")
 
 
-def data_digests(config: Config) -> dict[str, str]:
-    """SHA-256 of every manifest, by its key; what a resumed run must find unchanged."""
+def data_digests(config: AnyConfig) -> dict[str, str]:
+    """SHA-256 of every manifest or text, by its key; what a resumed run must find unchanged."""
     sources = {f"data.train.{number}": source for number, source in enumerate(config.data.train)}
-    return {
-        key: open_manifest(source.manifest).digest for key, source in {**sources, "data.dev": config.data.dev}.items()
-    }
+    return {key: source.digest() for key, source in {**sources, "data.dev": config.data.dev}.items()}
 
 
-def train_tokenizer(config: Config) -> Tokenizer:
+def train_tokenizer(config: AnyConfig) -> Tokenizer:
     """The tokenizer of the training transcripts."""
-    return config.tokenizer.train(
-        text for source in config.data.train for text in open_manifest(source.manifest).texts()
-    )
+    assert config.tokenizer is not None
+    return config.tokenizer.train(text for source in config.data.train for text in source.texts())
 
 
-def prepare_inputs(config: Config, run: RunFolder, processes: Processes) -> tuple[Tokenizer, FeatureStatistics | None]:
-    """The run's tokenizer and feature statistics: made once by the first process, read by all, checked on resume."""
-    if processes.is_first:
-        _make_inputs(config, run)
+def prepare_tokenizer(config: AnyConfig, run: RunFolder, processes: Processes) -> Tokenizer:
+    """The run's tokenizer: made once by the first process, read by all, checked on resume."""
+    if processes.is_first and not (run.tokenizer_path.exists() and "tokenizer" in run.read_record()):
+        train_tokenizer(config).save(run.tokenizer_path)
+        run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
     processes.wait()
     tokenizer, record = load_tokenizer(run.tokenizer_path), run.read_record()
     _check_unchanged("the tokenizer is", run.tokenizer_path, tokenizer.digest, record["tokenizer"])
+    return tokenizer
+
+
+def prepare_statistics(
+    config: Config, tokenizer: Tokenizer, run: RunFolder, processes: Processes
+) -> FeatureStatistics | None:
+    """The run's feature statistics, where its normalisation needs them: made, read and checked as its tokenizer."""
     if config.features.normalization != "global":
-        return tokenizer, None
-    digest = file_digest(run.statistics_path)
-    _check_unchanged("the feature statistics are", run.statistics_path, digest, record[STATISTICS_KEY])
-    return tokenizer, FeatureStatistics.load(run.statistics_path)
-
-
-def _make_inputs(config: Config, run: RunFolder) -> None:
-    """Whatever of them is not there yet, and its digest in run.json."""
-    record = run.read_record()
-    if not run.tokenizer_path.exists() or "tokenizer" not in record:
-        train_tokenizer(config).save(run.tokenizer_path)
-        run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
-    is_missing = not run.statistics_path.exists() or STATISTICS_KEY not in record
-    if config.features.normalization == "global" and is_missing:
-        measure_statistics(config, load_tokenizer(run.tokenizer_path)).save(run.statistics_path)
+        return None
+    if processes.is_first and not (run.statistics_path.exists() and STATISTICS_KEY in run.read_record()):
+        measure_statistics(config, tokenizer).save(run.statistics_path)
         run.write_record({STATISTICS_KEY: file_digest(run.statistics_path)})
+    processes.wait()
+    digest, record = file_digest(run.statistics_path), run.read_record()
+    _check_unchanged("the feature statistics are", run.statistics_path, digest, record[STATISTICS_KEY])
+    return FeatureStatistics.load(run.statistics_path)
+
+
+def open_experiment(config: Config, run: RunFolder, processes: Processes) -> Experiment:
+    """Everything a training needs, with the run's tokenizer and statistics."""
+    tokenizer = prepare_tokenizer(config, run, processes)
+    return build_experiment(config, tokenizer, prepare_statistics(config, tokenizer, run, processes))
+
+
+def try_experiment(config: Config) -> Experiment:
+    """The same without a run folder, for a dry run."""
+    tokenizer = train_tokenizer(config)
+    statistics = measure_statistics(config, tokenizer) if config.features.normalization == "global" else None
+    return build_experiment(config, tokenizer, statistics)
 
 
 def _check_unchanged(what: str, path: Path, found: str, recorded: str) -> None:

@@ -16,33 +16,32 @@ from asr.checkpoint import load_newest_checkpoint, write_tensors
 from asr.config import Config
 from asr.data import Batch, DevDataset, StepBatches, StepDataset, StepOrder, mix_seed, open_loader
 from asr.distributed import Processes
-from asr.experiment import build_experiment, data_digests, prepare_inputs, write_dropped
-from asr.model_card import write_model_card
+from asr.experiment import data_digests, write_dropped
+from asr.language_config import LanguageModelConfig
 from asr.optim import average_weights, set_learning_rate
-from asr.plan import describe
-from asr.progress import Stopwatch, drop_weights_of_other_epochs
+from asr.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.run import RunFolder
 from asr.runtime import EXIT_OK
+from asr.task import TASKS, Score
 from asr.training import Training, start_lines, start_training
-from asr.validation import DevScore, shown_utterances, validate
 
 
 class TrainingError(ValueError):
     """A training that cannot go on."""
 
 
-def train(config: Config, processes: Processes) -> int:
+def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
     """Train from the start or from the newest checkpoint, to the end or until a signal; give the exit code."""
     torch.set_num_threads(config.train.num_threads)
     run = RunFolder(Path(config.run_dir))
     with run.claim(config, data_digests(config)) if processes.is_first else contextlib.nullcontext():
-        tokenizer, statistics = prepare_inputs(config, run, processes)
-        experiment = build_experiment(config, tokenizer, statistics)
+        task = TASKS[config.kind]
+        experiment = task.open(config, run, processes)
         checkpoint, notes = load_newest_checkpoint(run.checkpoints_path) if processes.is_first else (None, [])
-        training = start_training(experiment, run, processes, processes.gather(checkpoint)[0])
+        training = start_training(task, experiment, run, processes, checkpoint=processes.gather(checkpoint)[0])
         if processes.is_first:
             write_dropped(run, experiment.dropped)
-            print(*notes, *describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
+            print(*notes, *task.describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
         with _answering_signals(training):
             run_epochs(training)
         code = finish(training) if training.stop_signal is None else 128 + training.stop_signal
@@ -171,13 +170,13 @@ def finish_epoch(training: Training) -> None:
     if progress.epoch % config.evaluate_every_epochs and not is_last:
         return
     score = score_dev(training)
-    progress.scores.append({"epoch": epoch, "wer": score.words.rate, "cer": score.characters.rate, "loss": score.loss})
+    progress.scores.append({"epoch": epoch, **score.figures})
     if training.processes.is_first:
         _keep_if_among_best(training, epoch)
-        best_wer = progress.best_scores(1)[0]["wer"]
-        logged = {"train/epoch": progress.epoch, **score.logged(), "dev/best_wer": best_wer}
-        training.tracker.log(logged, step=progress.step)
-        rows = shown_utterances(training.experiment, score, training.config.tracking.num_utterances)
+        first = next(iter(score.figures))
+        best = {f"dev/best_{first}": progress.best_scores(1)[0][first]}
+        training.tracker.log({"train/epoch": progress.epoch, **score.logged(), **best}, step=progress.step)
+        rows = training.task.shown(training.experiment, score, training.config.tracking.num_utterances)
         training.tracker.log_utterances(rows, step=progress.step)
 
 
@@ -192,20 +191,20 @@ def _keep_if_among_best(training: Training, epoch: int) -> None:
             run.write_model(weights)
 
 
-def score_dev(training: Training) -> DevScore:
+def score_dev(training: Training) -> Score:
     """The dev score of the weights as they are now, or of their moving average."""
     processes = training.processes
     if training.learner.average is not None:
         training.scoring_model.load_state_dict(training.learner.average.weights)
     share = DevDataset(
         training.experiment.dev,
-        batch_seconds=training.config.data.batch_seconds,
+        batch_seconds=training.experiment.plan.batch_seconds,
         rank=processes.rank,
         world_size=processes.world_size,
     )
     loader = open_loader(share, num_workers=min(training.config.data.num_workers, len(share)))
     with training.autocast():
-        return validate(training.scoring_model, loader, experiment=training.experiment, processes=processes)
+        return training.task.score(training.scoring_model, loader, experiment=training.experiment, processes=processes)
 
 
 def finish(training: Training) -> int:
@@ -217,17 +216,17 @@ def finish(training: Training) -> int:
         training.learner.average.weights = averaged
     training.scoring_model.load_state_dict(averaged)
     score = score_dev(training)
-    figures = {"wer": score.words.rate, "cer": score.characters.rate, "loss": score.loss}
-    chosen = f"the mean of the {len(best)} best epochs"
-    if score.rank > (best[0]["wer"], best[0]["cer"], best[0]["loss"]):
+    figures, chosen = score.figures, f"the mean of the {len(best)} best epochs"
+    if rank(figures) > rank(best[0]):
         averaged = load_file(run.best_path(best[0]["epoch"]))
         figures, chosen = best[0], f"those of epoch {best[0]['epoch'] + 1}"
     if training.processes.is_first:
         run.write_model(averaged)
         run.write_record({"steps": progress.step, "dev": figures, "weights": chosen})
-        write_model_card(run, training.experiment, figures=figures, weights=chosen)
-        training.tracker.log({f"final/dev_{name}": figures[name] for name in ("wer", "cer")}, step=progress.step)
-        print(f"done: {progress.step} steps; dev WER {figures['wer']:.2%}, CER {figures['cer']:.2%} with {chosen}")
+        training.task.write_card(run, training.experiment, figures=figures, weights=chosen)
+        final = {f"final/dev_{name}": figures[name] for name in score.figures if name != "loss"}
+        training.tracker.log(final, step=progress.step)
+        print(f"done: {progress.step} steps; {training.task.say(figures)} with {chosen}")
         print(f"the run is in {run.path}", flush=True)
     return EXIT_OK
 

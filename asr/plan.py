@@ -2,10 +2,9 @@
 
 import torch
 
-from asr.config import Config
 from asr.data import Batch, StepDataset
 from asr.distributed import Processes
-from asr.experiment import Experiment, build_experiment, measure_statistics, train_tokenizer
+from asr.experiment import Experiment
 from asr.memory import multiply_adds, try_worst_batch, worst_batch
 
 NUM_NAMED = 5
@@ -24,19 +23,10 @@ def describe(experiment: Experiment, processes: Processes) -> list[str]:
     ]
 
 
-def dry_run(config: Config, processes: Processes) -> int:
-    """Check everything a training would meet and print what it would do; nothing is written."""
-    tokenizer = train_tokenizer(config)
-    statistics = measure_statistics(config, tokenizer) if config.features.normalization == "global" else None
-    experiment = build_experiment(config, tokenizer, statistics)
-    lines = describe(experiment, processes)
-    lines += ["parameters:"] + [
-        f"  {name:55} {' x '.join(map(str, value.shape))}" for name, value in experiment.model.named_parameters()
-    ]
+def shapes(experiment: Experiment, processes: Processes) -> list[str]:
+    """The shapes of the first batch, for a dry run."""
     steps = StepDataset(experiment.train, experiment.plan, min_frames=experiment.min_frames)
-    lines += _shape_lines(experiment, steps[0, 0].batches[0].to(processes.device))
-    print("\n".join(lines))
-    return 0
+    return _shape_lines(experiment, steps[0, 0].batches[0].to(processes.device))
 
 
 def _data_lines(experiment: Experiment) -> list[str]:

@@ -1,11 +1,12 @@
 """How far a training is: what a checkpoint holds beside the weights, and writing and reading one."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from asr.checkpoint import (
     Checkpoint,
@@ -17,7 +18,6 @@ from asr.checkpoint import (
 )
 from asr.data import StepBatches
 from asr.heads import HeadConfig
-from asr.model import Model
 from asr.optim import ExponentialAverage
 from asr.run import RunFolder
 
@@ -35,18 +35,18 @@ class Progress:
     num_tokens: int = 0
     norm_sum: float = 0.0
     num_steps: int = 0
-    scores: list[dict[str, Any]] = field(default_factory=list)  # of each scored epoch: epoch, wer, cer, loss
+    scores: list[dict[str, Any]] = field(default_factory=list)  # each epoch and its figures, as they rank
 
     def best_scores(self, number: int) -> list[dict[str, Any]]:
         """The scores of the best epochs, best first."""
-        return sorted(self.scores, key=lambda score: (score["wer"], score["cer"], score["loss"]))[:number]
+        return sorted(self.scores, key=rank)[:number]
 
     @property
     def epochs_since_best(self) -> int:
-        """Epochs since the dev WER was last lower than ever before."""
+        """Epochs since the first of the dev figures, such as the WER, was last lower than ever before."""
         if not self.scores:
             return 0
-        return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: score["wer"])["epoch"]
+        return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: rank(score)[0])["epoch"]
 
     def count_step(self, *, losses: Sequence[float], num_tokens: int, norm: float) -> None:
         """A step that was taken: each head's weighted loss, summed over so many tokens, and its gradient's norm."""
@@ -70,11 +70,16 @@ class Progress:
         return means
 
 
+def rank(score: Mapping[str, float]) -> tuple[float, ...]:
+    """By which epochs are ordered, best first: their figures, the first above all; smaller is better."""
+    return tuple(value for name, value in score.items() if name != "epoch")
+
+
 @dataclass(frozen=True)
 class Learner:
     """All that learns: what is saved and restored together."""
 
-    model: Model
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: ExponentialAverage | None
@@ -128,7 +133,5 @@ class Stopwatch:
 
     def speed(self) -> dict[str, float]:
         elapsed = max(1e-9, time.perf_counter() - self.started)
-        return {
-            "speed/audio_seconds_per_second": self.audio_seconds / elapsed,
-            "speed/data_wait_share": self.waited / elapsed,
-        }
+        audio = {"speed/audio_seconds_per_second": self.audio_seconds / elapsed} if self.audio_seconds else {}
+        return {**audio, "speed/data_wait_share": self.waited / elapsed}

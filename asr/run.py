@@ -21,7 +21,8 @@ from typing import IO, Any
 from torch import Tensor
 
 from asr.checkpoint import file_digest, write_tensors, write_text
-from asr.config import Config, load_config
+from asr.config import Config
+from asr.language_config import AnyConfig, load_experiment
 
 STATISTICS_KEY = "feature_statistics"  # of run.json
 
@@ -77,7 +78,7 @@ class RunFolder:
     def best_path(self, epoch: int) -> Path:
         return self.path / "best" / f"epoch-{epoch:04d}.safetensors"
 
-    def claim(self, config: Config, digests: Mapping[str, str]) -> IO[str]:
+    def claim(self, config: AnyConfig, digests: Mapping[str, str]) -> IO[str]:
         """Make the folder this process's own and check that it holds the same experiment, or none yet.
 
         `digests` are those of the data and the tokenizer. The lock lasts until the returned file is closed or the
@@ -97,11 +98,12 @@ class RunFolder:
             self._check_same(config, digests)
         else:
             write_text(self.config_path, config.to_yaml())
-            self.write_record({**digests, "features": config.features.model_dump(mode="json")})
+            features = {"features": config.features.model_dump(mode="json")} if isinstance(config, Config) else {}
+            self.write_record({**digests, **features})
         return lock
 
-    def _check_same(self, config: Config, digests: Mapping[str, str]) -> None:
-        before = flatten(load_config(self.config_path).to_dict())
+    def _check_same(self, config: AnyConfig, digests: Mapping[str, str]) -> None:
+        before = flatten(load_experiment(self.config_path).to_dict())
         now = flatten(config.to_dict())
         changed = [
             f"  {key}: was {before.get(key)!r}, is now {now.get(key)!r}"

@@ -1,4 +1,4 @@
-"""Train a recogniser: python -m asr.train conf/bilstm_ctc.yaml [key=value ...]
+"""Train a recogniser or a language model: python -m asr.train conf/bilstm_ctc.yaml [key=value ...]
 
 The same command goes on where a run was interrupted. The loop itself is asr/loop.py, kept apart so that this
 program answers --help without loading torch.
@@ -17,14 +17,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")
     options = parser.parse_intermixed_args(arguments)
 
-    from asr.config import load_config
     from asr.distributed import start_processes
     from asr.experiment import check_prepared
+    from asr.language_config import NGramConfig, load_experiment
     from asr.loop import train
-    from asr.plan import dry_run
+    from asr.ngram_training import train_ngram
+    from asr.task import dry_run
 
-    config = load_config(options.config, options.overrides)
+    config = load_experiment(options.config, options.overrides)
     check_prepared(config)
+    if isinstance(config, NGramConfig):
+        return train_ngram(config, start_processes("cpu"), is_trial=options.dry_run)
     processes = start_processes(config.train.device)
     try:
         return dry_run(config, processes) if options.dry_run else train(config, processes)

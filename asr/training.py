@@ -12,13 +12,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr.checkpoint import Checkpoint
+from asr.compiling import leave_alone
 from asr.config import Config
 from asr.distributed import Processes, autocast
 from asr.experiment import Experiment
-from asr.model import Model
+from asr.language_config import LanguageModelConfig
 from asr.optim import ExponentialAverage
 from asr.progress import Learner, Progress
 from asr.run import RunFolder
+from asr.task import Task
 from asr.tokenizer import load_tokenizer
 from asr.tracking import Tracker, TrackerGroup, open_tracker
 from asr.transfer import Transfer, transfer_weights
@@ -26,13 +28,14 @@ from asr.transfer import Transfer, transfer_weights
 
 @dataclass
 class Training:
-    config: Config
+    task: Task
+    config: Config | LanguageModelConfig
     processes: Processes
     run: RunFolder
     experiment: Experiment
     learner: Learner
     stepper: nn.Module  # the model, compiled or distributed where asked for
-    scoring_model: Model  # what dev is scored with: the model, or a copy that holds the averaged weights
+    scoring_model: nn.Module  # what dev is scored with: the model, or a copy that holds the averaged weights
     tracker: Tracker
     progress: Progress
     transfer: Transfer | None  # what was taken from another run
@@ -56,7 +59,7 @@ class Training:
 
 
 def start_training(
-    experiment: Experiment, run: RunFolder, processes: Processes, checkpoint: Checkpoint | None
+    task: Task, experiment: Experiment, run: RunFolder, processes: Processes, *, checkpoint: Checkpoint | None
 ) -> Training:
     """Everything on its device, with the weights and moments of the checkpoint where there is one."""
     config, model = experiment.config, experiment.model
@@ -77,6 +80,7 @@ def start_training(
     if processes.world_size > 1:
         stepper = DistributedDataParallel(stepper)
     return Training(
+        task=task,
         config=config,
         processes=processes,
         run=run,
@@ -92,8 +96,9 @@ def start_training(
     )
 
 
-def _compile(model: Model) -> nn.Module:
+def _compile(model: nn.Module) -> nn.Module:
     """The model compiled; a part that cannot be compiled for lengths that vary runs as it is, with a warning."""
+    leave_alone()
     torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
     return torch.compile(model, dynamic=True)  # type: ignore[return-value]
 

@@ -1,6 +1,6 @@
 """The score of a model on the dev split, while it trains."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.distributed import Processes
 from asr.encoders.masking import valid_frames
 from asr.experiment import Experiment
+from asr.language_loading import open_decoding
 from asr.media import DevUtterance
 from asr.metrics import ErrorCounts, align, count_character_errors, count_word_errors, total
 from asr.model import Model
@@ -27,9 +28,9 @@ class DevScore:
     transcripts: dict[int, str]  # by index in the dev dataset
 
     @property
-    def rank(self) -> tuple[float, float, float]:
+    def figures(self) -> dict[str, float]:
         """Smaller is better: the WER decides, then the CER, then the loss."""
-        return self.words.rate, self.characters.rate, self.loss
+        return {"wer": self.words.rate, "cer": self.characters.rate, "loss": self.loss}
 
     def logged(self) -> dict[str, float]:
         return {
@@ -43,7 +44,8 @@ class DevScore:
 @torch.inference_mode()
 def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, processes: Processes) -> DevScore:
     """Decode this process's share of the dev batches with the first head; everybody gets the score of all of them."""
-    tokenizer, decode = experiment.tokenizer, experiment.config.decoding.build()
+    tokenizer = experiment.tokenizer
+    decode = open_decoding(experiment.config.decoding, tokenizer, device=processes.device)
     was_training = model.training
     model.eval()
     transcripts: dict[int, str] = {}
@@ -94,3 +96,7 @@ def shown_utterances(experiment: Experiment, score: DevScore, number: int) -> li
         )
         for index in chosen
     ]
+
+
+def say_error_rates(figures: Mapping[str, Any]) -> str:
+    return f"dev WER {figures['wer']:.2%}, CER {figures['cer']:.2%}"

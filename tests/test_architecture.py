@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "files", "plots", "pronunciation", "containers", "journal", "job_report", "job_progress"},
+    {"section", "runtime", "compiling", "files", "plots", "pronunciation", "containers", "journal", "job_report", "job_progress"},
     {"text", "audio", "distributed", "media", "transcript"},
     {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
@@ -38,9 +38,11 @@ LAYERS = [
     {"language_loading"},
     {"experiment", "loading", "job_config"},
     {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
-    {"plan", "training", "comparison", "transcriber"},
+    {"plan", "comparison", "transcriber", "language_experiment", "ngram_training"},
+    {"task"},
+    {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
-    {"comparison_report", "calibration_report", "evaluation"},
+    {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},
     {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}

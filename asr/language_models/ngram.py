@@ -1,5 +1,6 @@
 """An n-gram model over the tokens of a tokenizer, as a network of contexts: a batch of rows a step, in tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,9 @@ class NGramScorer:
                 f"{_some('it lacks', missing)}; train one with tokenizer: {{kind: run, run: RUN}}"
             )
         self.vocabulary_size = tokenizer.vocabulary_size
-        self._network = _build_network(table, np.array([ids[symbol] for symbol in table.symbols]), self.vocabulary_size)
+        self._network = NGramNetwork.of(
+            table, np.array([ids[symbol] for symbol in table.symbols]), self.vocabulary_size
+        )
 
     def start(self, num_rows: int, device: torch.device) -> tuple[Tensor, ...]:
         """The state before a sentence: the empty context."""
@@ -58,22 +61,11 @@ class NGramScorer:
         _, context = self._network.follow(state[0], tokens)
         return self._network.rows(context), (context,)
 
-    def sentence_scores(
-        self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch token"]:
-        """The log-probability of each token after those before it, zeros past the lengths; EOS_ID is one to give."""
-        (context,) = self.start(len(tokens), tokens.device)
-        _, context = self._network.follow(context, torch.full_like(context, BOS_ID))
-        scores = []
-        for column in tokens.unbind(1):
-            score, context = self._network.follow(context, column)
-            scores.append(score)
-        spoken = torch.arange(tokens.shape[1], device=tokens.device)[None, :] < token_lengths[:, None]
-        return torch.stack(scores, dim=1).masked_fill(~spoken, 0.0)
-
 
 @dataclass(frozen=True)
-class _Network:
+class NGramNetwork:
+    """The contexts of a table as states, for tokens of any numbering."""
+
     keys: Int[Tensor, " arc"]  # source state * vocabulary size + token, rising
     log_probs: Float[Tensor, " arc"]
     targets: Int[Tensor, " arc"]  # states
@@ -83,11 +75,16 @@ class _Network:
     root: Float[Tensor, " vocabulary"]  # log-probabilities in state 0
     order: int
 
-    def to(self, device: torch.device) -> "_Network":
+    @classmethod
+    def of(cls, table: NGramTable, ids: np.ndarray, vocabulary_size: int) -> "NGramNetwork":
+        """`ids` are the tokens of the table's symbols. Raises NGramError where an n-gram's context is missing."""
+        return cls(**_build_network(table, ids, vocabulary_size), order=len(table.orders))
+
+    def to(self, device: torch.device) -> "NGramNetwork":
         if self.keys.device == device:
             return self
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return _Network(**moved, order=self.order)
+        return NGramNetwork(**moved, order=self.order)
 
     def follow(self, states: Int[Tensor, " row"], tokens: Int[Tensor, " row"]) -> tuple[Tensor, Tensor]:
         """The log-probability of a token in each state, and where it leads."""
@@ -103,6 +100,19 @@ class _Network:
             scores = torch.where(open_rows, scores + self.backoff_weights[states], scores)
             states = self.backoff_states[states]
         return torch.where(open_rows, NEVER, scores), targets
+
+    def score_sentences(self, sentences: Sequence[Sequence[int]], *, start: int) -> list[Float[Tensor, " token"]]:
+        """The log-probability of each token of each sentence after those before it, the first after `start`."""
+        lengths = torch.tensor([len(sentence) for sentence in sentences])
+        padded = torch.full((len(sentences), int(lengths.max())), start)
+        for row, sentence in enumerate(sentences):
+            padded[row, : len(sentence)] = torch.tensor(sentence)
+        states, scores = torch.zeros(len(sentences), dtype=torch.int64), []
+        _, states = self.follow(states, torch.full_like(states, start))
+        for tokens in padded.unbind(1):
+            score, states = self.follow(states, tokens)
+            scores.append(score)
+        return [row[:length] for row, length in zip(torch.stack(scores, dim=1), lengths.tolist(), strict=True)]
 
     def rows(self, states: Int[Tensor, " row"]) -> Float[Tensor, "row vocabulary"]:
         """The log-probabilities of all tokens: those of the shortest context, overwritten by ever longer ones."""
@@ -120,7 +130,7 @@ class _Network:
         return rows
 
 
-def _build_network(table: NGramTable, ids: np.ndarray, vocabulary_size: int) -> _Network:
+def _build_network(table: NGramTable, ids: np.ndarray, vocabulary_size: int) -> dict[str, Tensor]:
     grams = [ids[order.grams] for order in table.orders]
     sizes = [1, *(len(order.grams) for order in table.orders[:-1])]
     first = np.cumsum(sizes)  # the state of the first n-gram of each length; state 0 is the empty context
@@ -139,18 +149,16 @@ def _build_network(table: NGramTable, ids: np.ndarray, vocabulary_size: int) -> 
     backoffs = [order.backoffs for order in table.orders[:-1]]
     root = np.full(vocabulary_size, NEVER)
     root[ids] = np.maximum(table.orders[0].log_probs, NEVER)
-    return _Network(
-        keys=torch.from_numpy(keys[by_key]),
-        log_probs=torch.from_numpy(np.maximum(log_probs[by_key], NEVER)).float(),
-        targets=torch.from_numpy(np.concatenate(targets)[by_key]),
-        offsets=torch.from_numpy(offsets),
-        backoff_states=torch.from_numpy(
-            np.concatenate([[0], *(index.longest_end(gram[:, 1:]) for gram in grams[:-1])])
-        ),
-        backoff_weights=torch.from_numpy(np.concatenate([[0.0], *backoffs])).float(),
-        root=torch.from_numpy(root).float(),
-        order=len(grams),
-    )
+    arrays = {
+        "keys": keys[by_key],
+        "log_probs": np.maximum(log_probs[by_key], NEVER).astype(np.float32),
+        "targets": np.concatenate(targets)[by_key],
+        "offsets": offsets,
+        "backoff_states": np.concatenate([[0], *(index.longest_end(gram[:, 1:]) for gram in grams[:-1])]),
+        "backoff_weights": np.concatenate([[0.0], *backoffs]).astype(np.float32),
+        "root": root.astype(np.float32),
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 class _Index:

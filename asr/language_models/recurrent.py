@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from asr.cells import CellConfig
 from asr.cells.lstm import LSTMConfig
+from asr.compiling import uncompiled
 from asr.section import Section
 from asr.tokenizer import BOS_ID
 
@@ -104,6 +105,6 @@ class RecurrentLanguageModel(nn.Module):
         return functional.linear(self.narrowing(values), self.embedding.weight, self.output_bias)
 
     # As in the encoders: torch.compile would unroll the recurrence; the cells have kernels of their own.
-    @torch.compiler.disable
+    @uncompiled
     def _layer(self, layer: nn.Module, values: Tensor, state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple]:
         return layer(values, state)

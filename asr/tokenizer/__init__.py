@@ -4,11 +4,13 @@
 so a head, a loss or a decoding imports the constants and never asks which tokenizer it serves.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from asr.section import Section
 from asr.tokenizer.characters import CharTokenizer, CharTokenizerConfig
 from asr.tokenizer.phonemes import PhonemeTokenizer, PhonemeTokenizerConfig
 from asr.tokenizer.sentencepieces import (
@@ -48,6 +50,7 @@ __all__ = [
     "CharTokenizerConfig",
     "PhonemeTokenizer",
     "PhonemeTokenizerConfig",
+    "RunTokenizerConfig",
     "SentencePieceTokenizer",
     "SentencePieceTokenizerConfig",
     "Tokenizer",
@@ -56,9 +59,6 @@ __all__ = [
     "load_tokenizer",
 ]
 
-TokenizerConfig = Annotated[
-    CharTokenizerConfig | SentencePieceTokenizerConfig | PhonemeTokenizerConfig, Field(discriminator="kind")
-]
 TOKENIZERS = {tokenizer.kind: tokenizer for tokenizer in (CharTokenizer, SentencePieceTokenizer, PhonemeTokenizer)}
 
 
@@ -73,3 +73,20 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         expected = ", ".join(repr(known) for known in TOKENIZERS)
         raise TokenizerError(f"{folder / JSON_FILE}: unknown tokenizer kind {kind!r}; expected one of {expected}")
     return TOKENIZERS[kind].load(folder, description)
+
+
+class RunTokenizerConfig(Section):
+    """That of another run, as it is: what a language model needs to go with a recogniser."""
+
+    kind: Literal["run"] = "run"
+    run: str = Field(description="the run folder, such as runs/bilstm_ctc")
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """The texts do not matter."""
+        return load_tokenizer(Path(self.run) / "tokenizer")
+
+
+TokenizerConfig = Annotated[
+    CharTokenizerConfig | SentencePieceTokenizerConfig | PhonemeTokenizerConfig | RunTokenizerConfig,
+    Field(discriminator="kind"),
+]

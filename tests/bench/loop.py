@@ -15,9 +15,10 @@ import torch
 from asr.config import load_config
 from asr.data import StepDataset, StepOrder, open_loader
 from asr.distributed import start_processes
-from asr.experiment import build_experiment, data_digests, prepare_inputs
+from asr.experiment import data_digests
 from asr.loop import compute_step
 from asr.run import RunFolder
+from asr.task import TASKS
 from asr.training import Training, start_training
 
 NUM_WARM_UP = 6
@@ -42,8 +43,8 @@ def start(config) -> Training:
     processes = start_processes("cpu")
     run = RunFolder(Path(config.run_dir))
     run.claim(config, data_digests(config))
-    tokenizer, statistics = prepare_inputs(config, run, processes)
-    return start_training(build_experiment(config, tokenizer, statistics), run, processes, None)
+    task = TASKS[config.kind]
+    return start_training(task, task.open(config, run, processes), run, processes, checkpoint=None)
 
 
 def measure(training: Training, num_steps: int) -> None:

@@ -59,7 +59,7 @@ class LabelPriors:
         return priors
 
 
-def measure_priors(scores: Iterable[Float32[np.ndarray, "time vocabulary"]], *, weight: float) -> LabelPriors:
+def measure_priors(scores: Iterable[Float32[np.ndarray, "_ vocabulary"]], *, weight: float) -> LabelPriors:
     """The mean of the posteriors over all frames; raises LabelPriorsError where there are none."""
     total, num_frames = np.float64(0.0), 0
     for utterance in scores:

@@ -27,6 +27,7 @@ from asr.commands.rejection import load_rejection
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
 from asr.confidence import WordCalibration, load_calibration
+from asr.decoding import choose_heads
 from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
@@ -206,7 +207,7 @@ class Recognizer:
             scores = self._scores(encodings, encoding_lengths)
             if self.commands is not None:
                 return [self._understand(each, frames) for each, frames in zip(scores, features, strict=True)]
-            hypotheses = self.decoding(self.model.heads[0], encodings, encoding_lengths)
+            hypotheses = self.decoding(choose_heads(self.decoding, self.model.heads), encodings, encoding_lengths)
         finally:
             self.model.train(was_training)
         return [

@@ -43,6 +43,7 @@ LAYERS = [
     {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
     {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},
+    {"prior_measurement"},
     {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}

@@ -1,16 +1,20 @@
-"""Grammars of commands: python -m asr.commands check|import|export|calibrate|acceptance
+"""Grammars of commands: python -m asr.commands check|import|export|priors|calibrate|acceptance|transcripts
 
 check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
 import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
 export x.yaml --format jsgf                  its sentences for other engines
+priors RUN MANIFEST --weight 1               how often the model says each label, for a better search
 calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
                                              from which score on a command counts as understood
 acceptance FILE ...                          what asr.evaluate --commands found, pooled over folds
+transcripts RUN MANIFEST --commands x.yaml --output out.jsonl
+                                             for labels of intent and slots, the sentences that the model hears
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    programs = parser.add_subparsers(required=True, metavar="check|import|export|calibrate|acceptance")
+    programs = parser.add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     check = programs.add_parser("check", help="what to know of a grammar before training")
     check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
     check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")
@@ -63,13 +69,31 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--negatives", type=Path, required=True, help="manifest of recordings without commands")
     calibrate.add_argument("--positives", type=Path, help="manifest of commands with text, or intent and slots")
     calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
+    calibrate.add_argument(
+        "--second-opinion",
+        action="store_true",
+        help="ask an autoencoder too, whether the sound is like the training's; trained first, in minutes",
+    )
     calibrate.add_argument("--window", type=float, default=6.0, help="negatives are cut to it, seconds (%(default)s)")
     calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
     calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     calibrate.set_defaults(program=_calibrate)
+    priors = programs.add_parser("priors", help="how often the model says each label, for a better search")
+    priors.add_argument("run", type=Path, help="a run folder of asr.train; the priors are kept in it")
+    priors.add_argument("manifest", type=Path, help="recordings of speech, such as those of the training's dev")
+    priors.add_argument("--weight", type=float, default=1.0, help="0: without them (default: %(default)s)")
+    priors.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    priors.set_defaults(program=_priors)
     pooling = programs.add_parser("acceptance", help="the figures of several evaluations together")
     pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
     pooling.set_defaults(program=_acceptance)
+    transcripts = programs.add_parser("transcripts", help="sentences for recordings with intent and slots, to train on")
+    transcripts.add_argument("run", type=Path, help="a run folder of asr.train")
+    transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
+    transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
+    transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
+    transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    transcripts.set_defaults(program=_transcripts)
     return parser
 
 
@@ -163,6 +187,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         positives=options.positives,
         false_accepts_per_hour=options.false_accepts_per_hour,
         window=options.window,
+        second_opinion=options.second_opinion,
     )
     for line in found.lines():
         print(line)
@@ -175,6 +200,21 @@ def _calibrate(options: argparse.Namespace) -> int:
     return EXIT_BAD_FILES if found.errors else EXIT_OK
 
 
+def _priors(options: argparse.Namespace) -> int:
+    import torch
+
+    from asr.prior_measurement import keep_priors
+    from asr.tokenizer import BLANK_ID
+
+    torch.set_num_threads(options.num_threads)
+    priors, faults = keep_priors(options.run, options.manifest, weight=options.weight)
+    share = math.exp(priors.log_probs[BLANK_ID])
+    print(f"{options.run}: priors of {priors.log_probs.size} labels, blank {share:.1%}, weight {options.weight:g}")
+    for fault in faults:
+        print(f"not read: {fault}", file=sys.stderr)
+    return EXIT_BAD_FILES if faults else EXIT_OK
+
+
 def _acceptance(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -182,6 +222,19 @@ def _acceptance(options: argparse.Namespace) -> int:
 
     show_conditions(Console(), pool_conditions([read_conditions(path) for path in options.files]))
     return EXIT_OK
+
+
+def _transcripts(options: argparse.Namespace) -> int:
+    import torch
+
+    from asr.label_transcripts import write_transcripts
+
+    torch.set_num_threads(options.num_threads)
+    number, faults = write_transcripts(options.run, options.manifest, grammar=options.commands, output=options.output)
+    print(f"{options.output}: {number:,} transcripts")
+    for fault in faults:
+        print(f"no transcript: {fault}", file=sys.stderr)
+    return EXIT_BAD_FILES if faults else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -1,0 +1,115 @@
+"""Transcripts for recordings labelled with intent and slots only: the sentence that a model hears most in each.
+
+    python -m asr.commands transcripts runs/x data/orders/train.jsonl --commands orders.yaml --output train.jsonl
+
+Of all sentences of the grammar that mean what the label says, the one with the best path in the model's posteriors is
+the transcript. A model trained on these hears the next ones better (as Lamel, Gauvain and Adda 2002, Lightly supervised
+and unsupervised acoustic model training, do with closed captions); so it can be done again.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr.audio import AudioError, read_audio
+from asr.commands.labelled import LabelError, constrain
+from asr.commands.network import word_graph
+from asr.commands.rejection import Evidence, weigh_evidence
+from asr.commands.templates import Grammar, load_grammar
+from asr.decoding.grammar import GrammarSearch, Scores, best_path
+from asr.decoding.token_graph import read_words
+from asr.decoding.word_graph import Graph
+from asr.heads.ctc import CTCHead
+from asr.manifest import Manifest, Utterance, write_manifest
+from asr.recognizer import Recognizer, RecognizerError
+from asr.tokenizer import BLANK_ID, Tokenizer
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sentence that agrees with a recording's label."""
+
+    text: str
+    score: float  # natural-log probability of its best path, with its weight in the grammar
+    ratio: float  # log ratio to what the model hears without a grammar, a token: 0 is best
+
+
+class LabelSearch:
+    """Finds the best sentence of a grammar among those that a label allows; labels that come again cost nothing."""
+
+    def __init__(self, grammar: Grammar, tokenizer: Tokenizer) -> None:
+        self.grammar, self.tokenizer = grammar, tokenizer
+        self._searches: dict[str, tuple[Graph[str], GrammarSearch]] = {}
+
+    def search(self, scores: Scores, *, intent: str, slots: dict) -> Found:
+        """The best sentence in one utterance's log-probabilities, those of a CTC head; exact.
+
+        Raises LabelError where no sentence has this label, or none fits into the frames.
+        """
+        label = f"{intent} {json.dumps(slots, sort_keys=True, ensure_ascii=False)}"
+        if label not in self._searches:
+            graph = word_graph(constrain(self.grammar, intent=intent, slots=slots))
+            self._searches[label] = graph, GrammarSearch(graph, self.tokenizer)
+        graph, search = self._searches[label]
+        found = search.search(scores)
+        if not found:
+            raise LabelError(
+                f"{len(scores)} encodings; expected more for a sentence of {label}; the recording is too short for it"
+            )
+        best = found[0]
+        words = [word.text for word in read_words(best.tokens, graph, self.tokenizer)]
+        free = scores.argmax(axis=1)
+        num_free = int(((free != BLANK_ID) & (np.append(-1, free[:-1]) != free)).sum())
+        evidence: Evidence = weigh_evidence(
+            command=best.score - graph.weigh(words),
+            filler=float(best_path(scores).sum(dtype=np.float64)),
+            num_tokens=len(best.tokens),
+            num_filler_tokens=num_free,
+        )
+        return Found(" ".join(words), best.score, evidence.ratio)
+
+
+def write_transcripts(run: Path, manifest: Path, *, grammar: Path, output: Path) -> tuple[int, list[str]]:
+    """Write the manifest with a transcript in each line; gives their number, and why some have none.
+
+    `label_ratio` beside says how well it fits: far below the others, the label may be wrong.
+    """
+    recognizer = Recognizer.load(run)
+    search = LabelSearch(load_grammar(grammar), recognizer.tokenizer)
+    faults: list[str] = []
+    number = write_manifest(output, _transcribed(recognizer, Manifest.read(manifest), search, faults))
+    return number, faults
+
+
+def _transcribed(
+    recognizer: Recognizer, manifest: Manifest, search: LabelSearch, faults: list[str]
+) -> Iterator[Utterance]:
+    for item in manifest:
+        intent, slots = item.extra.get("intent"), item.extra.get("slots", {})
+        if not isinstance(intent, str) or not isinstance(slots, dict):
+            raise LabelError(
+                f"{manifest.path}: {item.id}: intent {intent!r} with slots {slots!r}; expected the label of a command"
+            )
+        try:
+            found = search.search(ctc_scores(recognizer, item), intent=intent, slots=slots)
+        except (AudioError, LabelError) as error:
+            faults.append(f"{item.id}: {error}")
+            continue
+        yield replace(item, text=found.text, extra={**item.extra, "label_ratio": round(found.ratio, 4)})
+
+
+@torch.inference_mode()
+def ctc_scores(recognizer: Recognizer, item: Utterance) -> Scores:
+    """The log-probabilities of a CTC head in one utterance, a row for each encoding."""
+    head = next((head for head in recognizer.model.heads if isinstance(head, CTCHead)), None)
+    if head is None:
+        raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
+    rate = recognizer.feature_config.sample_rate
+    samples = read_audio(item.audio_filepath, sample_rate=rate, offset=item.offset, duration=item.duration)
+    features = recognizer.features(samples, sample_rate=rate)
+    encodings, lengths = recognizer.model.encode(features[None], torch.tensor([len(features)]))
+    return head(encodings)[0, : int(lengths[0])].numpy()

@@ -64,6 +64,10 @@ class RunFolder:
         return self.path / "feature_statistics.safetensors"
 
     @property
+    def label_priors_path(self) -> Path:
+        return self.path / "label_priors.safetensors"
+
+    @property
     def record_path(self) -> Path:
         return self.path / "run.json"
 
@@ -74,6 +78,11 @@ class RunFolder:
     @property
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
+
+    def search_digest(self) -> str:
+        """Of all that decides how a search of commands scores a sentence: the weights, and the priors of the labels."""
+        weights = str(self.read_record().get("model"))
+        return f"{weights} {file_digest(self.label_priors_path)}" if self.label_priors_path.exists() else weights
 
     def best_path(self, epoch: int) -> Path:
         return self.path / "best" / f"epoch-{epoch:04d}.safetensors"

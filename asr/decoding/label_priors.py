@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from asr.files import replacing
 
@@ -38,24 +38,24 @@ class LabelPriors:
         scaled = torch.from_numpy(scores - np.float32(self.weight) * self.log_probs)
         return scaled.log_softmax(-1).numpy()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, model: str) -> None:
+        """Write them, with the digest of the weights whose habits they are."""
         tensors = {"log_probs": torch.from_numpy(self.log_probs), "weight": torch.tensor(self.weight)}
         with replacing(path) as beside:
-            save_file(tensors, beside)
+            save_file(tensors, beside, metadata={"model": model})
 
     @classmethod
-    def load(cls, path: Path, *, vocabulary_size: int) -> LabelPriors:
-        """Raises LabelPriorsError for a damaged file or one of another vocabulary."""
+    def load(cls, path: Path, *, model: str) -> LabelPriors:
+        """Raises LabelPriorsError for a damaged file or one of other weights."""
+        remedy = "measure them again by python -m asr.commands priors"
         try:
-            tensors = load_file(path)
-            priors = cls(tensors["log_probs"].numpy(), float(tensors["weight"]))
-        except (SafetensorError, KeyError) as error:
-            raise LabelPriorsError(f"{path}: damaged ({error}); measure the priors again") from error
-        if priors.log_probs.shape != (vocabulary_size,):
-            raise LabelPriorsError(
-                f"{path}: priors of {priors.log_probs.size} labels; expected {vocabulary_size}, as many as the run's "
-                "tokenizer has: measure them again"
-            )
+            with safe_open(path, "pt") as file:
+                measured = (file.metadata() or {}).get("model")
+                priors = cls(file.get_tensor("log_probs").numpy(), float(file.get_tensor("weight")))
+        except SafetensorError as error:
+            raise LabelPriorsError(f"{path}: damaged ({error}); {remedy}") from error
+        if measured != model:
+            raise LabelPriorsError(f"{path}: label priors of other weights than the run's model.safetensors; {remedy}")
         return priors
 
 

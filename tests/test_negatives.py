@@ -1,0 +1,45 @@
+"""data_prep/negatives.py: recordings without commands as one manifest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.audio import read_audio
+from asr.manifest import Manifest
+from data_prep.entries import CorpusError
+from data_prep.negatives import main
+from tests.small_run import write_recordings
+
+
+def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_recordings(tmp_path / "rain", [0.5, 1.0])
+    write_recordings(tmp_path / "words" / "computer", [0.25])
+    folders = [str(tmp_path / "rain"), str(tmp_path / "words")]
+    (tmp_path / "words" / "broken.wav").write_bytes(b"not audio")
+    assert main([str(tmp_path / "out"), *folders, "--silence-minutes", "1"]) == 1
+    said = capsys.readouterr()
+    assert "broken.wav: not readable as audio" in said.err
+    assert "5 recordings" in said.out
+    items = list(Manifest.read(tmp_path / "out" / "negatives.jsonl"))
+    assert [(item.id, item.extra["source"], item.duration) for item in items] == [
+        ("rain/00.wav", "rain", 0.5),
+        ("rain/01.wav", "rain", 1.0),
+        ("words/computer/00.wav", "words", 0.25),
+        ("silence/000", "silence", 30.0),
+        ("silence/001", "silence", 30.0),
+    ]
+    assert {item.text for item in items} == {""}
+    nothing, faint = (read_audio(item.audio_filepath) for item in items[3:])
+    assert not nothing.any()
+    assert 20 * np.log10(faint.std()) == pytest.approx(-70, abs=1)
+
+
+def test_folders_that_tell_nothing_are_refused(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "a" / "rain", [0.5])
+    write_recordings(tmp_path / "b" / "rain", [0.5])
+    with pytest.raises(CorpusError, match="two folders of the same name; expected different names"):
+        main([str(tmp_path / "out"), str(tmp_path / "a" / "rain"), str(tmp_path / "b" / "rain")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="empty: no recordings; expected some below it"):
+        main([str(tmp_path / "out"), str(tmp_path / "empty")])

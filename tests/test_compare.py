@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import asr.trial
 from asr.cells import ConvLSTMConfig, LSTMConfig, RNNConfig
-from asr.compare import main
+from asr.compare import _stopping_on_sigterm, main
 from asr.comparison import ComparisonConfig, ComparisonError, Member, MemberConfig, plan_members, solve_size
 from asr.comparison_report import compare, conclusions, draw_plots, table_rows, write_markdown, write_page
 from asr.config import ConfigError, load_config, load_section
@@ -108,6 +108,13 @@ def test_a_training_that_fails_or_is_interrupted(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert time.perf_counter() - started < 10  # the training was ended, not waited for
+
+
+def test_being_asked_to_stop_is_like_being_interrupted() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _stopping_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_test_utterance_that_cannot_be_read_fails_the_member(tmp_path: Path) -> None:

@@ -212,6 +212,8 @@ NOT_THE_FORM = {  # keys and types
     HEAD + "go\nlists:\n  x: {values: [{inn: a}]}": r"yaml:8: lists\.x\.values\.0\.inn: unknown key; did you mean 'in'",
     HEAD + "go\nlists:\n  x: {range: {from: 1, to: 2, stop: 3}}": r"yaml:8: lists\.x\.range\.stop: unknown key",
     HEAD + "on": rf"yaml:6: {SENTENCE}: found True; input should be a valid string",
+    HEAD
+    + "go\n        metadata: {weight: 0}": r"yaml:7: intents\.A\.data\.0\.metadata: .*weight 0; expected a number abo",
 }
 NO_TEMPLATE = {  # what hassil cannot parse
     HEAD + "go (there": rf"yaml:6: {SENTENCE}: 'go \(there' is no template",

@@ -63,7 +63,9 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
         with autocast(precision, device):
             losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
         losses.sum().backward()
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
         raise ValueError(
             f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) "
             f"does not fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"

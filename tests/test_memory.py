@@ -1,0 +1,54 @@
+"""The memory plan: the worst batch tried before the first step, and the keys to change where it does not fit."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asr.data import Batch
+from asr.memory import try_worst_batch
+
+
+class Hungry(nn.Module):
+    """A model that asks for more memory than any machine has, or for little."""
+
+    def __init__(self, num_bytes: int) -> None:
+        super().__init__()
+        self.num_bytes = num_bytes
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, features: Tensor, *lengths_and_tokens: Tensor) -> Tensor:
+        return self.weight * torch.empty(self.num_bytes, dtype=torch.uint8).sum() + features.sum()
+
+
+def batch() -> Batch:
+    return Batch(
+        ids=["a", "b"],
+        indices=[0, 1],
+        features=torch.zeros(2, 50, 4),
+        feature_lengths=torch.tensor([50, 40]),
+        tokens=torch.tensor([[5], [6]]),
+        token_lengths=torch.tensor([1, 1]),
+        audio_seconds=0.9,
+    )
+
+
+def test_the_worst_batch_is_tried_and_leaves_no_gradient() -> None:
+    model = Hungry(8)
+    plan = try_worst_batch(model, batch(), device=torch.device("cpu"), precision="fp32")
+    assert model.weight.grad is None
+    assert plan.peak_bytes > 2**20
+    assert str(plan).startswith("worst batch: 2 utterances x 50 frames, peak memory ")
+
+
+def test_a_batch_that_does_not_fit_is_refused_with_the_keys_to_change() -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"data\.batch_seconds: the worst batch \(2 utterances x 50 frames\) does not fit into the memory of cpu; "
+        r"lower data\.batch_seconds or raise train\.accumulation",
+    ):
+        try_worst_batch(Hungry(2**60), batch(), device=torch.device("cpu"), precision="fp32")
+
+
+def test_what_is_no_lack_of_memory_is_not_called_so() -> None:
+    with pytest.raises(RuntimeError, match="negative dimension -1"):
+        try_worst_batch(Hungry(-1), batch(), device=torch.device("cpu"), precision="fp32")

@@ -76,6 +76,11 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
     return MemoryPlan(num_utterances=len(batch.ids), num_frames=batch.features.shape[1], peak_bytes=peak)
 
 
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """On a CPU torch says it by a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def _peak_resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from asr.cells import CellConfig
+from asr.compiling import uncompiled
 from asr.encoders.masking import clear_padding, reverse_within_length
 
 CellState = tuple[Tensor, ...]  # each [batch, width]
@@ -30,7 +31,7 @@ class RecurrentLayer(nn.Module):
 
     # torch.compile would unroll the recurrence over time into code that takes minutes to compile; the cells have
     # kernels of their own, so it compiles what is around them.
-    @torch.compiler.disable
+    @uncompiled
     def forward(
         self,
         inputs: Float[Tensor, "batch time feature"],

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from asr.compiling import uncompiled
 from asr.tokenizer import NUM_SPECIAL, UNKNOWN_ID
 
 
@@ -11,7 +12,7 @@ class LabelError(ValueError):
     """A label that the head has no output for."""
 
 
-@torch.compiler.disable  # it looks at values, which a compiled graph cannot
+@uncompiled  # it looks at values, which a compiled graph cannot
 def check_labels(
     head: str, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"], *, vocabulary_size: int
 ) -> None:

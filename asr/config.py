@@ -129,8 +129,8 @@ class Config(TrainingConfig):
         if not set(searched) <= set(kinds):
             fitting = [name for name, needed in SEARCHED_HEADS.items() if set(needed) <= set(kinds)]
             raise ValueError(
-                f"decoding.kind: {self.decoding.kind!r} searches the scores of {' and '.join(searched)} heads, and heads "
-                f"has {', '.join(kinds)}; choose {' or '.join(map(repr, fitting))}"
+                f"decoding.kind: {self.decoding.kind!r} searches the scores of {' and '.join(searched)} heads; "
+                f"heads has {', '.join(kinds)}: choose {' or '.join(map(repr, fitting))}"
             )
         return self
 

@@ -16,7 +16,7 @@ from asr.config import Config
 from asr.data import BatchPlan, Dataset, SourceConfig
 from asr.distributed import Processes
 from asr.features import FeatureStatistics
-from asr.heads.ctc import frames_needed
+from asr.heads.ctc import CTCHead, frames_needed
 from asr.language_config import AnyConfig
 from asr.model import Model
 from asr.run import STATISTICS_KEY, RunFolder
@@ -180,15 +180,16 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
     """For each utterance the fewest log-mel frames its tokens fit in, -1 where it is left out; and those, with why.
 
     CTC gives an utterance whose tokens do not fit its encodings a probability of zero: an infinite loss. Such
-    utterances are found here and named, not silently zeroed in the loss.
+    utterances are found here and named, not silently zeroed in the loss. An attention decoder needs one encoding.
     """
+    has_ctc = any(isinstance(head, CTCHead) for head in model.heads)
     needed = np.zeros(len(dataset), np.int64)
     dropped = []
     enough = _frames_for_encodings(model)
     for index, (text, duration) in enumerate(zip(dataset.texts(), dataset.durations.tolist(), strict=True)):
         tokens = dataset.tokenizer.encode(text)
         frames = dataset.num_frames(index)
-        needed[index] = enough(max(1, frames_needed(tokens)))
+        needed[index] = enough(max(1, frames_needed(tokens) if has_ctc else 1))
         reason = None
         if not tokens:
             reason = "the transcript is empty"

@@ -61,6 +61,9 @@ class LanguageScore:
     def logged(self) -> dict[str, float]:
         return {f"dev/{name}": value for name, value in self.figures.items()}
 
+    def remarks(self, epoch: int) -> list[str]:
+        return []
+
 
 def open_language_experiment(config: LanguageModelConfig, run: RunFolder, processes: Processes) -> Experiment:
     """Everything a training needs, with the run's tokenizer."""

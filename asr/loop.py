@@ -176,6 +176,8 @@ def finish_epoch(training: Training) -> None:
         first = next(iter(score.figures))
         best = {f"dev/best_{first}": progress.best_scores(1)[0][first]}
         training.tracker.log({"train/epoch": progress.epoch, **score.logged(), **best}, step=progress.step)
+        for remark in score.remarks(progress.epoch):
+            print(remark, file=sys.stderr, flush=True)
         rows = training.task.shown(training.experiment, score, training.config.tracking.num_utterances)
         training.tracker.log_utterances(rows, step=progress.step)
 

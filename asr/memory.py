@@ -11,7 +11,9 @@ from asr.cells import Cell
 from asr.data import Batch
 from asr.distributed import autocast
 from asr.experiment import Experiment
-from asr.tokenizer import PAD_ID
+from asr.heads.attention import AttentionHead
+from asr.heads.attention_mechanisms import Attention
+from asr.tokenizer import PAD_ID, UNKNOWN_ID
 
 GIBIBYTE = 2**30
 
@@ -85,19 +87,23 @@ def _peak_resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
-def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor) -> int:
+def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_tokens: int = 0) -> int:
     """Multiply-adds of one encoding with all heads' scores: each weight, as often as it is used.
 
     A matrix of a linear or a recurrent layer is used once a frame of that layer's output (and once a band, where it
-    convolves over bands), a convolution's kernel once an output position.
+    convolves over bands), a convolution's kernel once an output position. An attention decoder writes `num_tokens`
+    for each utterance, and <eos>.
     """
     counted = 0
 
     def count(module: nn.Module, inputs: tuple, output) -> None:
         nonlocal counted
         first = output[0] if isinstance(output, tuple) else output
-        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() in (2, 4))
-        if isinstance(module, nn.Conv2d):
+        kernel = (3, 4) if isinstance(module, nn.Conv1d | nn.Conv2d) else (2,)
+        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() in kernel)
+        if isinstance(module, nn.Embedding | AttentionHead | Attention):
+            return  # a row looked up, and what only puts its parts together
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             positions = first.numel() // module.out_channels
         elif isinstance(module, Cell):
             positions = first.numel() // module.output_size * module.num_bands
@@ -108,9 +114,13 @@ def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor) -> int:
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     try:
         with torch.inference_mode():
-            encodings, _ = model.encode(features, lengths)  # type: ignore[operator]
+            encodings, encoded = model.encode(features, lengths)  # type: ignore[operator]
+            tokens = torch.full((len(features), num_tokens), UNKNOWN_ID, device=features.device)
+            token_lengths = torch.full_like(lengths, num_tokens)
             for head in model.heads:  # type: ignore[union-attr]
-                head(encodings)
+                head(
+                    *((encodings, encoded, tokens, token_lengths) if isinstance(head, AttentionHead) else (encodings,))
+                )
     finally:
         for hook in hooks:
             hook.remove()

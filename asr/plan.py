@@ -8,6 +8,7 @@ from asr.experiment import Experiment
 from asr.memory import multiply_adds, try_worst_batch, worst_batch
 
 NUM_NAMED = 5
+NUM_COUNTED = 200  # utterances, to know how many tokens a second has
 
 
 def describe(experiment: Experiment, processes: Processes) -> list[str]:
@@ -57,7 +58,15 @@ def _multiply_adds_a_second(experiment: Experiment) -> float:
     config, device = experiment.config.features, next(experiment.model.parameters()).device
     num_frames = experiment.train.log_mel.num_frames(10 * config.sample_rate)
     features = torch.zeros(1, num_frames, config.num_mels, device=device)
-    return multiply_adds(experiment.model, features, torch.tensor([num_frames], device=device)) / 10
+    lengths = torch.tensor([num_frames], device=device)
+    return multiply_adds(experiment.model, features, lengths, num_tokens=_tokens_in_ten_seconds(experiment)) / 10
+
+
+def _tokens_in_ten_seconds(experiment: Experiment) -> int:
+    """Of speech as it is in the training data, by its first utterances."""
+    train, indices = experiment.train, experiment.plan.usable[:NUM_COUNTED]
+    number = sum(len(train.tokens(int(index))) for index in indices)
+    return round(10 * number / max(1e-3, float(train.durations[indices].sum())))
 
 
 def _shape_lines(experiment: Experiment, batch: Batch) -> list[str]:

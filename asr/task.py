@@ -37,6 +37,10 @@ class Score(Protocol):
 
     def logged(self) -> dict[str, float]: ...
 
+    def remarks(self, epoch: int) -> list[str]:
+        """What a user should be told of the weights after so many epochs."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task:

@@ -16,14 +16,14 @@ from asr.compiling import leave_alone
 from asr.config import Config
 from asr.distributed import Processes, autocast
 from asr.experiment import Experiment
-from asr.language_config import LanguageModelConfig
+from asr.language_config import LanguageModelConfig, load_experiment
 from asr.optim import ExponentialAverage
 from asr.progress import Learner, Progress
 from asr.run import RunFolder
 from asr.task import Task
 from asr.tokenizer import load_tokenizer
 from asr.tracking import Tracker, TrackerGroup, open_tracker
-from asr.transfer import Transfer, transfer_weights
+from asr.transfer import Transfer, renumber_heads, transfer_weights
 
 
 @dataclass
@@ -104,9 +104,11 @@ def _compile(model: nn.Module) -> nn.Module:
 
 
 def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
+    before, now = (tuple(head.kind for head in getattr(config, "heads", ())) for config in (
+        load_experiment(source.config_path), experiment.config))  # fmt: skip
     return transfer_weights(
         experiment.model,
-        load_file(source.model_path),
+        renumber_heads(load_file(source.model_path), before, now),
         pieces=experiment.tokenizer.pieces,
         pieces_before=load_tokenizer(source.tokenizer_path).pieces,
     )

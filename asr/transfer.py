@@ -21,6 +21,24 @@ class Transfer:
         return f"took {', '.join(parts)}; fresh: {', '.join(self.fresh) or 'none'}"
 
 
+def renumber_heads(weights: Mapping[str, Tensor], before: Sequence[str], now: Sequence[str]) -> dict[str, Tensor]:
+    """The weights with each head's under the number that its kind has now; of other kinds there is none.
+
+    heads.0.projection.weight  ->  heads.1.projection.weight, where `before` is (ctc) and `now` (attention, ctc)
+    """
+    renamed = {}
+    for name, value in weights.items():
+        family, _, rest = name.partition(".")
+        if family == "heads":
+            number, _, rest = rest.partition(".")
+            kind = before[int(number)]
+            if kind not in now:
+                continue
+            name = f"heads.{now.index(kind)}.{rest}"
+        renamed[name] = value
+    return renamed
+
+
 @torch.no_grad()
 def transfer_weights(
     model: nn.Module, weights: Mapping[str, Tensor], *, pieces: Sequence[str], pieces_before: Sequence[str]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from asr.cells import CellConfig, ConvLSTMConfig
 from asr.cells.lstm import LSTMConfig
+from asr.compiling import uncompiled
 from asr.encoders.masking import valid_frames
 from asr.heads.attention_mechanisms import AttentionConfig, AttentionMemory, LocationAttentionConfig
 from asr.heads.attention_shape import off_diagonal
@@ -90,6 +91,8 @@ class AttentionHead(nn.Module):
     guided. Nothing is remembered between calls but the state that is passed.
     """
 
+    kind = "attention"
+
     def __init__(self, config: AttentionHeadConfig, encoding_size: int, *, vocabulary_size: int) -> None:
         super().__init__()
         self.config, self.vocabulary_size = config, vocabulary_size
@@ -111,7 +114,7 @@ class AttentionHead(nn.Module):
         self.register_buffer("impossible", impossible, persistent=False)
 
     # The loop over tokens would be unrolled into code that takes minutes to compile.
-    @torch.compiler.disable
+    @uncompiled
     def loss(
         self,
         encodings: Float[Tensor, "batch time encoding"],

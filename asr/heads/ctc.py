@@ -35,6 +35,8 @@ class CTCHead(nn.Module):
     where the tokens cannot fit the frames (`frames_needed`).
     """
 
+    kind = "ctc"
+
     def __init__(self, encoding_size: int, *, vocabulary_size: int) -> None:
         super().__init__()
         self.projection = nn.Linear(encoding_size, vocabulary_size)

@@ -15,7 +15,7 @@ from asr.checkpoint import file_digest, write_text
 from asr.config import Config
 from asr.data import BatchPlan, Dataset, SourceConfig
 from asr.distributed import Processes
-from asr.features import FeatureStatistics
+from asr.features import FeatureStatistics, limit_range
 from asr.heads.ctc import CTCHead, frames_needed
 from asr.language_config import AnyConfig
 from asr.model import Model
@@ -173,7 +173,9 @@ def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistic
     dataset = Dataset(config.data.train, features=config.features, tokenizer=tokenizer, seed=config.seed)
     number = min(len(dataset), NUM_STATISTICS_UTTERANCES)
     chosen = np.linspace(0, len(dataset) - 1, number).round().astype(int)
-    return FeatureStatistics.from_features(dataset.log_mels(int(index), None) for index in chosen)
+    return FeatureStatistics.from_features(
+        limit_range(dataset.log_mels(int(index), None), config=config.features) for index in chosen
+    )
 
 
 def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[np.ndarray, list[Dropped]]:

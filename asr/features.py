@@ -44,6 +44,9 @@ class FeatureConfig(Section):
     log_floor: float = Field(
         1e-10, gt=0, description="smallest mel power before the logarithm; smaller is raised to it"
     )
+    dynamic_range_db: float | None = Field(
+        None, gt=0, description="decibels below the utterance's loudest mel where log-mels end; null: log_floor alone"
+    )
     normalization: Literal["global", "utterance", "none"] = Field(
         "utterance", description="mean and deviation of each mel: of the training split, of the utterance, or untouched"
     )
@@ -202,15 +205,27 @@ class FeatureStatistics:
 
 
 @torch.no_grad()
+def limit_range(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) -> Float[Tensor, "frame mel"]:
+    """Nothing below `dynamic_range_db` under the utterance's loudest mel, so that all silences are alike.
+
+    Microphones with a noise gate and synthesizers give digital silence, log_floor in every mel, which rules the mean
+    and deviation of an utterance; a room's noise, 40 dB under the speech, gives quite other features of the same words.
+    """
+    if config.dynamic_range_db is None or features.numel() == 0:
+        return features
+    return features.clamp(min=features.max() - config.dynamic_range_db * math.log(10) / 10)
+
+
 def normalize(
     features: Float[Tensor, "frame mel"], *, config: FeatureConfig, statistics: FeatureStatistics | None
 ) -> Float[Tensor, "frame mel"]:
-    """Each mel less its mean, over its deviation (never less than STD_FLOOR), as `config.normalization` says.
+    """Each mel, its range limited, less its mean, over its deviation (at least STD_FLOOR), by `config.normalization`.
 
     `utterance` takes both over the utterance's own frames (the deviation is the population's, so one frame gives
     zeros), `global` takes them from `statistics`. Raises ValueError where the statistics needed are not there or fit
     another number of mels.
     """
+    features = limit_range(features, config=config)
     if config.normalization == "none":
         return features
     if config.normalization == "utterance":

@@ -76,8 +76,8 @@ class ShardIndex:
 
 
 def stored_settings(config: FeatureConfig) -> dict[str, Any]:
-    """The settings that stored features depend on: all but the normalisation, which comes after."""
-    return config.model_dump(mode="json", exclude={"normalization"})
+    """The settings that stored features depend on: all but range and normalisation, which come after."""
+    return config.model_dump(mode="json", exclude={"dynamic_range_db", "normalization"})
 
 
 def settings_difference(stored: dict[str, Any], expected: dict[str, Any]) -> str:

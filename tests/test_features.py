@@ -1,5 +1,6 @@
 """Log-mels: the same numbers as librosa, frames counted exactly, normalisation and its statistics."""
 
+import math
 from pathlib import Path
 
 import librosa
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from asr.audio import read_audio
-from asr.features import STD_FLOOR, FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.features import STD_FLOOR, FeatureConfig, FeatureStatistics, LogMel, limit_range, normalize
+from asr.shards import stored_settings
 
 
 def librosa_log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -195,3 +197,20 @@ def test_a_gpu_gives_the_same_features() -> None:
     samples = torch.randn(48000, generator=torch.Generator().manual_seed(0))
     on_cpu, on_gpu = (LogMel(FeatureConfig(), device)(samples) for device in ("cpu", "cuda"))
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-5, rtol=0)
+
+
+def test_a_limited_range_makes_silences_alike() -> None:
+    config = FeatureConfig(num_mels=4, dynamic_range_db=50.0)
+    features = torch.tensor([[0.0, -4.0, -9.0, -11.0], [-23.0, -23.0, -23.0, -23.0]])
+    floor = -50 * math.log(10) / 10  # in natural log of a power
+    limited = limit_range(features, config=config)
+    torch.testing.assert_close(limited, torch.tensor([[0.0, -4.0, -9.0, -11.0], [floor] * 4]))
+    noisy = features.clone()
+    noisy[1] = -13.0  # noise 56 dB below the loudest mel: the same features
+    for normalization in ("utterance", "none"):
+        same = FeatureConfig(num_mels=4, dynamic_range_db=50.0, normalization=normalization)
+        torch.testing.assert_close(
+            normalize(noisy, config=same, statistics=None), normalize(features, config=same, statistics=None)
+        )
+    assert limit_range(features, config=FeatureConfig(num_mels=4)) is features
+    assert stored_settings(config) == stored_settings(FeatureConfig(num_mels=4))  # shards serve any range

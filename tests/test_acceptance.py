@@ -106,7 +106,7 @@ def test_conditions_are_shown_kept_and_pooled(tmp_path: Path, capsys: pytest.Cap
     assert main(["acceptance", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
     shown = capsys.readouterr().out
     assert "noise_06db" in shown
-    assert "mean of 1 with noise, 6 to 6 dB: 20.0%" in shown
+    assert "mean of 1 with noise, 6 to 6 dB: 20.0%; before rejecting 40.0%" in shown
     assert "1 x Stop taken for nothing" in shown
     assert "2 x drink: tea taken for coffee" in shown
     show_conditions(Console(), first)
@@ -145,7 +145,7 @@ def test_several_manifests_are_scored_in_one_call(tmp_path: Path, capsys: pytest
     assert evaluate.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "50.0%" in shown
-    assert "mean of 1 with noise, 6 to 6 dB: 50.0%" in shown
+    assert "mean of 1 with noise, 6 to 6 dB: 50.0%; before rejecting 50.0%" in shown
     folder = run.path / "evaluations"
     for name, number in (("clean", 2), ("noise_06db", 1)):
         results = json.loads((folder / f"{tmp_path.name}-{name}" / "results.json").read_text())

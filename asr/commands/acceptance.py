@@ -45,9 +45,10 @@ def noise_of(utterances: Iterable[Utterance]) -> float | None:
     return ratios.pop() if len(ratios) == 1 else None
 
 
-def mean_in_noise(conditions: Sequence[Condition]) -> float | None:
+def mean_in_noise(conditions: Sequence[Condition], *, before_rejecting: bool = False) -> float | None:
     """The mean share accepted over the conditions with noise; None without any."""
-    rates = [each.score.accepted.rate for each in conditions if each.snr_db is not None]
+    scores = [each.score for each in conditions if each.snr_db is not None]
+    rates = [(score.guessed if before_rejecting else score.accepted).rate for score in scores]
     known = [rate for rate in rates if rate is not None]
     return sum(known) / len(known) if known else None
 
@@ -116,11 +117,13 @@ def show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
             f"{each.real_time_factor:.4f}",
         )
     console.print(table)
-    mean = mean_in_noise(conditions)
+    mean, guessed = mean_in_noise(conditions), mean_in_noise(conditions, before_rejecting=True)
     if mean is not None:
         ratios = sorted(each.snr_db for each in conditions if each.snr_db is not None)
         between = f"{ratios[0]:g} to {ratios[-1]:g} dB"
-        console.print(f"mean of {len(ratios)} with noise, {between}: {mean:.1%}", highlight=False)
+        console.print(
+            f"mean of {len(ratios)} with noise, {between}: {mean:.1%}; before rejecting {guessed:.1%}", highlight=False
+        )
     if len(conditions) > 1:
         _show_parts(console, conditions)
     _show_confusions(console, pool_scores([each.score for each in conditions]))

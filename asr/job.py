@@ -7,6 +7,7 @@ shares      recordings that follow each other; the same ones whatever has been d
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import hashlib
@@ -68,7 +69,9 @@ def run_job(config: JobConfig, *, progress: JobProgress, listed: bytes | None = 
         try:
             job.run()
             if config.watch:
-                job.watch()
+                with contextlib.suppress(KeyboardInterrupt):
+                    job.watch()
+                job.finish()
         finally:
             job.close()
         if config.output is not None:

@@ -127,7 +127,7 @@ class _Crew:
         """Who had nothing to do may have now."""
         for member in self._members:
             if member.is_idle:
-                self._answer(member, "idle", "")
+                self._answer(member, "idle", None)
 
     def _finish(self, member: _Member, outcome: Outcome) -> Outcome:
         for task in member.given:
@@ -135,7 +135,7 @@ class _Crew:
         member.given = [task for task in member.given if task.left]
         return outcome
 
-    def _answer(self, member: _Member, word: str, content: str) -> None:
+    def _answer(self, member: _Member, word: str, content: str | None) -> None:
         if word == "refused":
             raise ValueError(content)
         if word == "failed":

@@ -1,9 +1,9 @@
-"""Recordings that hold no command, to find out how often one is heard in them: one manifest without transcripts.
+"""Recordings that hold no command, to find out how often one is heard in them: manifests without transcripts.
 
     python -m data_prep.negatives data/negatives CORPORA/noise/esc10 CORPORA/wake_words --silence-minutes 10
 
-Every recording below each folder becomes a line of OUTPUT_DIR/negatives.jsonl; `source` is the folder's name. Silence
-is made: half of it nothing at all, half the faint noise of a microphone.
+Every recording below each folder becomes a line of OUTPUT_DIR/all.jsonl, with the folder's name as `source`, and of the
+manifest of that name. Silence is made: half of it nothing at all, half the faint noise of a microphone.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
     from asr.audio import AudioError, find_recordings, read_info
     from asr.manifest import Utterance
 
-    if len({folder.resolve().name for folder in folders}) < len(folders):
+    if len({"all", "silence", *(folder.resolve().name for folder in folders)}) < len(folders) + 2:
         raise CorpusError(
-            f"{', '.join(map(str, folders))}: two folders of the same name; expected different names, as they tell "
-            f"where a recording is from"
+            f"{', '.join(map(str, folders))}: two folders of the same name, or one that is named all or silence; "
+            f"expected different names, as they tell where a recording is from"
         )
     for folder in folders:
         source, paths = folder.resolve().name, find_recordings(folder)
@@ -76,14 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))
     utterances += make_silence(options.output_dir / "silence", minutes=options.silence_minutes, seed=options.seed)
-    write_manifest(options.output_dir / "negatives.jsonl", utterances)
-    hours: dict[str, float] = {}
+    by_source: dict[str, list[Utterance]] = {"all": utterances}
     for utterance in utterances:
-        source = utterance.extra["source"]
-        hours[source] = hours.get(source, 0.0) + utterance.duration / 3600
-    for source, duration in hours.items():
-        print(f"{source}: {duration:.2f} h")
-    print(f"{options.output_dir / 'negatives.jsonl'}: {len(utterances):,} recordings, {sum(hours.values()):.2f} h")
+        by_source.setdefault(utterance.extra["source"], []).append(utterance)
+    for source, members in by_source.items():
+        write_manifest(options.output_dir / f"{source}.jsonl", members)
+        hours = sum(utterance.duration for utterance in members) / 3600
+        print(f"{options.output_dir / source}.jsonl: {len(members):,} recordings, {hours:.2f} h")
     for fault in faults:
         say(f"not read: {fault}")
     return EXIT_BAD_FILES if faults else EXIT_OK
@@ -91,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets negatives.jsonl")
+    parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets all.jsonl and one manifest a source")
     parser.add_argument("folders", type=Path, nargs="+", metavar="CORPUS_DIR", help="folders of recordings")
     parser.add_argument("--silence-minutes", type=float, default=0.0, help="silence to make and add (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the silence's faint noise (0)")

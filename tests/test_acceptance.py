@@ -111,6 +111,10 @@ def test_conditions_are_shown_kept_and_pooled(tmp_path: Path, capsys: pytest.Cap
     assert "2 x drink: tea taken for coffee" in shown
     show_conditions(Console(), first)
     assert "0.1000" in capsys.readouterr().out
+    show_conditions(Console(), [condition("rain", None, [HEARD[5], labelled(None, {}, None)])])
+    shown = capsys.readouterr().out
+    assert "accepted" not in shown.replace("false accepts", "")
+    assert "600.00" in shown  # one in six seconds
 
 
 @pytest.mark.parametrize("text", ["[", "{}x", '[{"name": 1}]', '["a"]'])

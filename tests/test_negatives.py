@@ -20,8 +20,8 @@ def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.Ca
     assert main([str(tmp_path / "out"), *folders, "--silence-minutes", "1"]) == 1
     said = capsys.readouterr()
     assert "broken.wav: not readable as audio" in said.err
-    assert "5 recordings" in said.out
-    items = list(Manifest.read(tmp_path / "out" / "negatives.jsonl"))
+    assert "all.jsonl: 5 recordings" in said.out
+    items = list(Manifest.read(tmp_path / "out" / "all.jsonl"))
     assert [(item.id, item.extra["source"], item.duration) for item in items] == [
         ("rain/00.wav", "rain", 0.5),
         ("rain/01.wav", "rain", 1.0),
@@ -30,6 +30,8 @@ def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.Ca
         ("silence/001", "silence", 30.0),
     ]
     assert {item.text for item in items} == {""}
+    words = list(Manifest.read(tmp_path / "out" / "words.jsonl"))
+    assert [item.id for item in words] == ["words/computer/00.wav"]
     nothing, faint = (read_audio(item.audio_filepath) for item in items[3:])
     assert not nothing.any()
     assert 20 * np.log10(faint.std()) == pytest.approx(-70, abs=1)
@@ -38,7 +40,9 @@ def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.Ca
 def test_folders_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     write_recordings(tmp_path / "a" / "rain", [0.5])
     write_recordings(tmp_path / "b" / "rain", [0.5])
-    with pytest.raises(CorpusError, match="two folders of the same name; expected different names"):
+    with pytest.raises(
+        CorpusError, match="two folders of the same name, or one that is named all or silence; expected"
+    ):
         main([str(tmp_path / "out"), str(tmp_path / "a" / "rain"), str(tmp_path / "b" / "rain")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty: no recordings; expected some below it"):

@@ -99,12 +99,16 @@ def _condition(record: dict[str, Any]) -> Condition:
 
 
 def show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
-    """A row for each condition, the mean of those with noise, and what was wrong in all of them together."""
+    """A row for each condition, the mean of those with noise, and what was wrong in all of them together.
+
+    Conditions without a command have the false accepts instead.
+    """
     from rich.markup import escape
     from rich.table import Table
 
+    spoken = [each for each in conditions if each.score.accepted.total]
     table = Table("condition", "accepted", "of", "share", "95 % interval", "before rejecting", "real-time factor")
-    for each in conditions:
+    for each in spoken:
         accepted = each.score.accepted
         low, high = accepted.interval
         table.add_row(
@@ -116,7 +120,9 @@ def show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
             _percent(each.score.guessed),
             f"{each.real_time_factor:.4f}",
         )
-    console.print(table)
+    if spoken:
+        console.print(table)
+    _show_false_accepts(console, [each for each in conditions if each.score.false_accepts.total])
     mean, guessed = mean_in_noise(conditions), mean_in_noise(conditions, before_rejecting=True)
     if mean is not None:
         ratios = sorted(each.snr_db for each in conditions if each.snr_db is not None)
@@ -124,9 +130,24 @@ def show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
         console.print(
             f"mean of {len(ratios)} with noise, {between}: {mean:.1%}; before rejecting {guessed:.1%}", highlight=False
         )
-    if len(conditions) > 1:
-        _show_parts(console, conditions)
+    if len(spoken) > 1:
+        _show_parts(console, spoken)
     _show_confusions(console, pool_scores([each.score for each in conditions]))
+
+
+def _show_false_accepts(console: Console, conditions: Sequence[Condition]) -> None:
+    """How often a command was understood where there was none."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("without a command", "false accepts", "of", "hours", "an hour", "real-time factor")
+    for each in conditions:
+        share, hours = each.score.false_accepts, each.score.other_hours
+        rate = f"{share.number / hours:.2f}"
+        cost = f"{each.real_time_factor:.4f}"
+        table.add_row(escape(each.name), f"{share.number:,}", f"{share.total:,}", f"{hours:.2f}", rate, cost)
+    if conditions:
+        console.print(table)
 
 
 def _show_parts(console: Console, conditions: Sequence[Condition]) -> None:

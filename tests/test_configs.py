@@ -29,6 +29,7 @@ def test_it_trains_two_steps_and_recognises(path: Path, tone_corpus: Path, tmp_p
         "data.num_workers=0",
         "train.max_steps=2",
         "tracking.trackers=[]",
+        "init_from=null",
     ]
     config = load_config(path)
     if config.tokenizer.kind == "sentencepiece":

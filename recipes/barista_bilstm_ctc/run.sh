@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The first table of recipes/barista_bilstm_ctc/README.md, no recording of an order in training:
+#   bash recipes/barista_bilstm_ctc/run.sh CORPORA_DIR
+# Run again, it goes on where it was.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+corpora=${1:?usage: run.sh CORPORA_DIR (its folders are named in recipes/barista_bilstm_ctc/README.md)}
+export OMP_NUM_THREADS=1
+grammar=conf/commands/barista.yaml run=runs/barista_bilstm_ctc data=data/barista
+
+echo "1/3  data"
+bash recipes/barista_bilstm_ctc/prepare.sh "$corpora"
+
+echo "2/3  training"
+python -m asr.train conf/barista_bilstm_ctc.yaml run_dir=$run
+
+echo "3/3  the orders, clean and in the kitchen's noise"
+python -m asr.evaluate $run $data/clean.jsonl $data/noise_*db.jsonl --commands $grammar --audio none
+
+echo "pocketsphinx on the same files (pip install pocketsphinx==5.1.1): hours on one core"
+if python -c "import pocketsphinx" 2>/dev/null; then
+  python -m tests.bench.pocketsphinx_commands $grammar $data/clean.jsonl $data/noise_*db.jsonl --first-pass \
+    --output-dir runs/pocketsphinx_first_pass
+fi

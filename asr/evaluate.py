@@ -3,6 +3,9 @@
 Writes into RUN/evaluations/MANIFEST (or --output-dir): report.html (open it in a browser), results.json (the
 figures) and utterances.jsonl (a manifest with `pred_text` and the errors of each utterance). With --commands, the
 share of commands that is accepted in each manifest, such as one for each level of noise, is shown side by side.
+
+    python -m asr.evaluate RUN DEV --decoding ctc_beam --language-model runs/lm_lstm --tune-fusion
+    python -m asr.evaluate RUN TEST --decoding RUN/decodings/ctc_beam-lm_lstm.yaml
 """
 
 import argparse
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from asr.commands.acceptance import Condition
     from asr.commands.scoring import CommandScore
+    from asr.decoding import DecodingConfig
     from asr.manifest import Manifest
     from asr.metrics import GroupScore
     from asr.recognizer import Recognizer
@@ -35,10 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     from asr.recognizer import Recognizer
 
     torch.set_num_threads(options.num_threads)
-    recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands)
+    decoding = _decoding(options)
+    recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands, decoding=decoding)
     manifests = {path: Manifest.read(path) for path in options.manifest}
-    folders = _folders(options)
+    folders = _folders(options, decoding)
     console = Console()
+    if options.tune_fusion:
+        _tune(console, recognizer, manifests, decoding=decoding, options=options)
     conditions, is_whole = [], True
     for path, manifest in manifests.items():
         evaluation, seconds = evaluate(recognizer, manifest, path=path, options=options)
@@ -74,14 +81,57 @@ def evaluate(
     return evaluation, seconds
 
 
-def _folders(options: argparse.Namespace) -> dict[Path, Path]:
+def _decoding(options: argparse.Namespace) -> "DecodingConfig | None":
+    """What takes the place of the run's own. Raises EvaluationError for options that do not go together."""
+    from asr.evaluation import EvaluationError
+    from asr.language_loading import read_decoding
+
+    if options.decoding is None and (options.language_model is not None or options.tune_fusion):
+        raise EvaluationError(
+            "--language-model, --tune-fusion: of which decoding? expected --decoding too, say ctc_beam"
+        )
+    if options.tune_fusion and len(options.manifest) > 1:
+        raise EvaluationError(f"--tune-fusion: {len(options.manifest)} manifests; expected one, of a dev split")
+    if options.decoding is None:
+        return None
+    return read_decoding(options.decoding, language_model=options.language_model)
+
+
+def _tune(
+    console: "Console",
+    recognizer: "Recognizer",
+    manifests: "dict[Path, Manifest]",
+    *,
+    decoding: "DecodingConfig | None",
+    options: argparse.Namespace,
+) -> None:
+    """Find the weights of the fusion on the manifest, keep them in the run folder, and go on with them."""
+    from asr.fusion_tuning import Trial, tune_fusion, write_decoding
+    from asr.language_loading import decoding_name, open_decoding
+
+    def report(trial: Trial) -> None:
+        weights = ", ".join(f"{name} {value:g}" for name, value in trial.weights.items())
+        console.print(f"{weights}: WER {trial.words.rate:.2%}, CER {trial.characters.rate:.2%}", highlight=False)
+
+    assert decoding is not None
+    (manifest,) = manifests.values()
+    tuned, trials = tune_fusion(recognizer, decoding, manifest, report=report)
+    path = options.run / "decodings" / f"{decoding_name(tuned)}.yaml"
+    write_decoding(path, tuned)
+    recognizer.decoding = open_decoding(tuned, recognizer.tokenizer, device=options.device)
+    console.print(f"the best of {len(trials)}, for --decoding: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> dict[Path, Path]:
     """Where the files of each manifest go. Raises EvaluationError where two would go to the same place."""
     from asr.evaluation import EvaluationError
+    from asr.language_loading import decoding_name
 
     if options.output_dir is not None and len(options.manifest) == 1:
         return {options.manifest[0]: options.output_dir}
     parent = options.output_dir or options.run / "evaluations"
-    folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}" for path in options.manifest}
+    suffix = "" if decoding is None else f"-{decoding_name(decoding)}"
+    folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}{suffix}" for path in options.manifest}
     if len(set(folders.values())) < len(options.manifest):
         raise EvaluationError(
             f"{len(options.manifest)} manifests: two of the same name in folders of the same name, or one twice; "
@@ -136,6 +186,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--commands",
         type=Path,
         help="a grammar, such as conf/commands/home.yaml; scores the manifest's intent and slots",
+    )
+    parser.add_argument(
+        "--decoding", help="in the place of the run's own: a kind, such as ctc_beam, a YAML section or its file"
+    )
+    parser.add_argument("--language-model", help="for --decoding: the run folder of one, or a file of n-grams")
+    parser.add_argument(
+        "--tune-fusion", action="store_true", help="find its weights on this (dev) manifest; writes RUN/decodings/"
     )
     parser.add_argument("--batch-size", type=int, default=16, help="utterances at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

@@ -8,14 +8,16 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import file_digest
-from asr.config import Config
+from asr.config import Config, check_section, read_values, read_yaml
 from asr.decoding import DecodingConfig
+from asr.decoding.ctc_lexicon import CTCLexiconConfig, WordModel
 from asr.decoding.scorer import Scorer
 from asr.language_config import LanguageModelConfig, NGramConfig, load_experiment
 from asr.language_models.kenlm import KenLMScorer
 from asr.language_models.ngram import NGramScorer
-from asr.language_models.table import read_arpa
+from asr.language_models.table import read_arpa, read_words
 from asr.run import RunFolder
+from asr.section import Section
 from asr.tokenizer import Tokenizer, load_tokenizer
 
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
@@ -26,15 +28,68 @@ class LanguageModelError(ValueError):
     """A language model that cannot be used with this recogniser."""
 
 
+class _Chosen(Section):
+    decoding: DecodingConfig
+
+
+def read_decoding(given: str, *, language_model: str | None = None) -> DecodingConfig:
+    """What a user asks for: a kind, such as ctc_beam, a section of YAML, or a file that holds one.
+
+    `language_model` takes the place of the section's own. Raises ConfigError with every fault, and LanguageModelError
+    for a kind of decoding that asks none.
+    """
+    values = read_values(given) if Path(given).is_file() else read_yaml(given)
+    section = {"kind": values} if isinstance(values, str) else values
+    chosen = check_section({"decoding": section}, _Chosen, where=given).decoding
+    if language_model is None:
+        return chosen
+    if "fusion" not in type(chosen).model_fields:
+        raise LanguageModelError(f"{language_model}: {chosen.kind} asks no language model; expected ctc_beam, say")
+    named = {**section, "fusion": {**section.get("fusion", {}), "language_model": language_model}}
+    return check_section({"decoding": named}, _Chosen, where=given).decoding
+
+
 def open_decoding(config: DecodingConfig, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Any:
     """A decoding, ready to use, with the language model that its configuration names.
 
     Raises LanguageModelError where that is of another tokenizer or cannot be used so, and what reading it raises.
     """
+    return config.build(tokenizer, load_asked_model(config, tokenizer, device=device))
+
+
+def load_asked_model(config: DecodingConfig, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Any:
+    """The language model that a decoding names, in the form in which it asks; None where it names none."""
     fusion = getattr(config, "fusion", None)
     if fusion is None or fusion.language_model is None:
-        return config.build(tokenizer)
-    return config.build(tokenizer, load_language_model(Path(fusion.language_model), tokenizer, device=device))
+        return None
+    path = Path(fusion.language_model)
+    if isinstance(config, CTCLexiconConfig):
+        return load_word_model(path)
+    return load_language_model(path, tokenizer, device=device)
+
+
+def decoding_name(config: DecodingConfig) -> str:
+    """By which its files are named: ctc_beam-lm_lstm."""
+    fusion = getattr(config, "fusion", None)
+    return (
+        config.kind
+        if fusion is None or not fusion.language_model
+        else f"{config.kind}-{Path(fusion.language_model).name}"
+    )
+
+
+def load_word_model(path: Path) -> WordModel:
+    """The n-grams of words of a run folder or an ARPA file, for KenLM to read."""
+    if path.is_dir():
+        config = load_experiment(_folder(path).config_path)
+        if not isinstance(config, NGramConfig) or config.unit == "token":
+            raise LanguageModelError(f"{path}: no n-grams of words; expected a run of kind: ngram with unit: word")
+        path = path / ARPA_FILE
+    elif not path.name.endswith(ARPA_SUFFIXES):
+        raise LanguageModelError(
+            f"{path}: no ARPA file; its words are read from it: expected {' or '.join(ARPA_SUFFIXES)}"
+        )
+    return WordModel(path, read_words(path))
 
 
 def load_language_model(path: Path, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Scorer:
@@ -46,9 +101,7 @@ def load_language_model(path: Path, tokenizer: Tokenizer, *, device: str | torch
         )
     if not path.is_dir():
         return _load_file(path, tokenizer)
-    folder = RunFolder(path)
-    if not folder.config_path.is_file():
-        raise LanguageModelError(f"{path}: no config.yaml in it; expected the run folder of a language model")
+    folder = _folder(path)
     config = load_experiment(folder.config_path)
     if isinstance(config, Config):
         raise LanguageModelError(f"{path}: a recogniser; expected a language model, such as conf/lm_lstm.yaml trains")
@@ -58,6 +111,13 @@ def load_language_model(path: Path, tokenizer: Tokenizer, *, device: str | torch
     if isinstance(config, NGramConfig):
         return NGramScorer(read_arpa(folder.path / ARPA_FILE), tokenizer)
     return _load_recurrent(folder, config, tokenizer).to(device)
+
+
+def _folder(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    if not folder.config_path.is_file():
+        raise LanguageModelError(f"{path}: no config.yaml in it; expected the run folder of a language model")
+    return folder
 
 
 def _load_file(path: Path, tokenizer: Tokenizer) -> Scorer:

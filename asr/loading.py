@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import file_digest
-from asr.config import Config, load_config
+from asr.config import Config, check_section, load_config
+from asr.decoding import DecodingConfig
 from asr.features import FeatureConfig, FeatureStatistics
 from asr.model import Model
 from asr.run import STATISTICS_KEY, RunFolder, flatten
@@ -35,8 +36,8 @@ class RunParts:
         return self.config.features
 
 
-def load_run(run: str | Path) -> RunParts:
-    """Read a run folder.
+def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunParts:
+    """Read a run folder, with this decoding in the place of its own where one is given.
 
     Raises RecognizerError with the difference where the parts of the folder do not belong together: other weights,
     another tokenizer, other feature settings or statistics than run.json says, or weights of another shape than
@@ -46,6 +47,9 @@ def load_run(run: str | Path) -> RunParts:
     if not folder.config_path.is_file():
         raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
     config, record = load_config(folder.config_path), folder.read_record()
+    if decoding is not None:
+        values = {**config.to_dict(), "decoding": decoding.model_dump(mode="json")}
+        config = check_section(values, Config, where=str(folder.config_path))
     tokenizer = load_tokenizer(folder.tokenizer_path)
     _check_digest(folder.tokenizer_path, tokenizer.digest, record.get("tokenizer"))
     _check_features(folder, config, record.get("features"))
@@ -90,6 +94,8 @@ def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record:
 
 def _check_features(folder: RunFolder, config: Config, recorded: dict[str, Any] | None) -> None:
     """The weights fit only the features that they were trained on."""
+    if recorded is not None:  # settings that came later were as their defaults are
+        recorded = {**FeatureConfig().model_dump(mode="json"), **recorded}
     differences = _differences(flatten(config.features.model_dump(mode="json")), flatten(recorded or {}))
     if differences:
         raise RecognizerError(

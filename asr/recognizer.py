@@ -27,10 +27,11 @@ from asr.commands.rejection import load_rejection
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
 from asr.confidence import WordCalibration, load_calibration
-from asr.decoding import choose_heads
+from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
+from asr.language_loading import open_decoding
 from asr.loading import RecognizerError, RunParts, load_run
 from asr.model import Model
 from asr.tokenizer import Tokenizer
@@ -103,20 +104,26 @@ class Recognizer:
 
     @classmethod
     def load(
-        cls, run: str | Path, *, device: str | torch.device = "cpu", commands: str | Path | None = None
+        cls,
+        run: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        commands: str | Path | None = None,
+        decoding: DecodingConfig | None = None,
     ) -> "Recognizer":
         """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
-        Raises what `asr.loading.load_run` raises; RejectionError and ConfidenceError where the folder has calibrations
-        of other weights.
+        `decoding` takes the place of the run's own. Raises what `asr.loading.load_run` raises; LanguageModelError for a
+        language model that does not fit; RejectionError and ConfidenceError where the folder has calibrations of other
+        weights.
         """
-        parts = load_run(run)
+        parts = load_run(run, decoding=decoding)
         search = _load_commands(parts, Path(commands)) if commands is not None else None
         return cls(
             model=parts.model.to(device),
             tokenizer=parts.tokenizer,
             features=parts.features,
-            decoding=parts.config.decoding.build(),
+            decoding=open_decoding(parts.config.decoding, parts.tokenizer, device=device),
             statistics=parts.statistics,
             commands=search,
             calibration=load_calibration(
@@ -167,7 +174,7 @@ class Recognizer:
             for index in batch:
                 stretch = stretches[index]
                 try:
-                    features[index] = self._stretch_features(stretch)
+                    features[index] = self.stretch_features(stretch)
                 except AudioError as error:
                     yield Outcome(index, None, error)
             if features:
@@ -179,7 +186,7 @@ class Recognizer:
     ) -> Float[Tensor, "frame mel"]:
         """Normalised log-mels of a file or an array, as `recognize` takes them."""
         if not isinstance(recording, np.ndarray):
-            return self._stretch_features(Stretch(Path(recording)))
+            return self.stretch_features(Stretch(Path(recording)))
         _check_array(recording, sample_rate)
         assert sample_rate is not None
         samples = recording.astype(np.float32, copy=False)
@@ -271,7 +278,8 @@ class Recognizer:
             for span in reach_out(spans, features)
         )
 
-    def _stretch_features(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
+    def stretch_features(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
+        """Normalised log-mels of a part of a file, as `recognize` takes them."""
         return self._normalized(
             read_audio(
                 stretch.path,

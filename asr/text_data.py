@@ -21,6 +21,7 @@ class TextSourceConfig(Section):
     manifest: str | None = Field(None, description="JSON lines of utterances; their transcripts as they are")
     text: str | None = Field(None, description="UTF-8, one sentence a line; normalised as transcripts are")
     weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each sentence; 0.5: half of them")
+    distinct: bool = Field(False, description="each sentence once, however many speakers have read it")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TextSourceConfig":
@@ -45,6 +46,13 @@ class TextSourceConfig(Section):
 
     def texts(self) -> Iterator[str]:
         """The sentences, a line each; some may be empty. Raises ValueError for a file that is not UTF-8."""
+        seen: set[str] = set()
+        for text in self._lines():
+            yield "" if text in seen else text
+            if self.distinct:
+                seen.add(text)
+
+    def _lines(self) -> Iterator[str]:
         if self.manifest:
             yield from open_manifest(self.manifest).texts()
             return

@@ -32,22 +32,36 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.console import Console
 
     from asr.engines.local import EngineError
+    from asr.engines.ray_data import RayError
     from asr.job import run_job
     from asr.job_config import load_job
     from asr.job_progress import JobProgress
     from asr.journal import JournalFullError
 
+    _add_decoding(values)
     config = load_job(options.config, values, options.set)
     listed = sys.stdin.buffer.read() if "-" in config.paths else None
     try:
         result = run_job(config, progress=JobProgress(Console(stderr=True)), listed=listed)
-    except (JournalFullError, EngineError) as error:
+    except (JournalFullError, EngineError, RayError) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return EXIT_STOPPED
     except KeyboardInterrupt:
         print("interrupted; what is done is kept: run the same command to go on from it", file=sys.stderr)
         return EXIT_INTERRUPTED
     return _show(result)
+
+
+def _add_decoding(values: dict[str, Any]) -> None:
+    """The section that --decoding and --language-model stand for, in their place."""
+    from asr.language_loading import LanguageModelError, read_decoding
+
+    language_model = values.pop("language_model", None)
+    if "decoding" in values:
+        chosen = read_decoding(values["decoding"], language_model=language_model)
+        values["decoding"] = chosen.model_dump(mode="json")
+    elif language_model is not None:
+        raise LanguageModelError("--language-model: of which decoding? expected --decoding too, say ctc_beam")
 
 
 def _show(result: "JobResult") -> int:
@@ -75,6 +89,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", help="txt, jsonl, json, srt, vtt, ctm, TextGrid, tsv; several with commas")
     parser.add_argument("--channel", help="counted from 0; mix: the mean of all (default); each: one after the other")
     parser.add_argument("--commands", help="a grammar, such as conf/commands/home.yaml: only its sentences are heard")
+    parser.add_argument("--decoding", help="in the place of the run's own: a kind, a YAML section or its file")
+    parser.add_argument("--language-model", help="for --decoding: the run folder of one, or a file of n-grams")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), help="of the model's arithmetic")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto (default): all GPUs, or all cores")
     parser.add_argument("--engine", choices=("local", "ray"), help="what the workers run under (default: local)")

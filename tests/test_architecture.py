@@ -10,7 +10,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module imports from the layers below it, and from its own family.
 LAYERS = [
-    {"section", "runtime", "compiling", "files", "plots", "pronunciation", "containers", "journal", "job_report", "job_progress"},
+    {
+        "section",
+        "runtime",
+        "compiling",
+        "files",
+        "plots",
+        "pronunciation",
+        "containers",
+        "journal",
+        "job_report",
+        "job_progress",
+    },
     {"text", "audio", "distributed", "media", "transcript"},
     {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
@@ -39,7 +50,7 @@ LAYERS = [
     {"experiment", "loading", "job_config"},
     {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
     {"plan", "comparison", "transcriber", "language_experiment", "ngram_training"},
-    {"task"},
+    {"task", "fusion_tuning"},
     {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
     {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},

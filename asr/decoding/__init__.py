@@ -9,17 +9,20 @@ from torch import nn
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig
 from asr.decoding.ctc_beam import CTCBeamConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig
+from asr.decoding.ctc_lexicon import CTCLexiconConfig
 from asr.decoding.joint_beam import JointBeam, JointBeamConfig, JointHeads
 from asr.heads.attention import AttentionHead
 from asr.heads.ctc import CTCHead
 
 DecodingConfig = Annotated[
-    CTCGreedyConfig | CTCBeamConfig | AttentionBeamConfig | JointBeamConfig, Field(discriminator="kind")
+    CTCGreedyConfig | CTCBeamConfig | CTCLexiconConfig | AttentionBeamConfig | JointBeamConfig,
+    Field(discriminator="kind"),
 ]
 
 SEARCHED_HEADS: dict[str, tuple[str, ...]] = {
     "ctc_greedy": ("ctc",),
     "ctc_beam": ("ctc",),
+    "ctc_lexicon": ("ctc",),
     "attention_beam": ("attention",),
     "joint_beam": ("attention", "ctc"),
 }

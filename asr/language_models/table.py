@@ -6,6 +6,7 @@
     -1.523	turn	-0.301        log10 of the probability, the words, log10 of the backoff weight
 """
 
+import contextlib
 import gzip
 import math
 import re
@@ -69,9 +70,22 @@ def _lines(table: NGramTable, order: Order, *, has_backoffs: bool) -> Iterator[s
 
 def read_arpa(path: Path) -> NGramTable:
     """Read a file, `.gz` or not. Raises ARPAError that names the line."""
+    with _opened(path) as file:
+        return _Reader(path, file).read()
+
+
+def read_words(path: Path) -> list[str]:
+    """The 1-grams of a file without <unk>, <s> and </s>; what is longer is not read. Raises ARPAError."""
+    with _opened(path) as file:
+        symbols = _Reader(path, file).symbols()
+    return [symbol for symbol in symbols if symbol not in (UNKNOWN_SYMBOL, START_SYMBOL, END_SYMBOL)]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            return _Reader(path, file).read()
+            yield file
     except FileNotFoundError:
         raise ARPAError(f"{path}: no such file; expected an ARPA file or a run folder of asr.train") from None
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
@@ -94,6 +108,11 @@ class _Reader:
             if symbol not in places:
                 raise ARPAError(f"{self.path}: no {symbol} among its 1-grams; expected sentences with both ends")
         return NGramTable(tuple(places), tuple(orders))
+
+    def symbols(self) -> list[str]:
+        places: dict[str, int] = {}
+        self._order(1, self._sizes()[0], places)
+        return list(places)
 
     def _next(self) -> str:
         """The next line that is not empty, without its end."""

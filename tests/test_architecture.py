@@ -43,19 +43,19 @@ LAYERS = [
     {"heads", "data"},
     {"decoding", "text_data"},
     {"model"},
-    {"commands", "config"},
-    {"language_config"},
+    {"commands", "config", "explanation"},
+    {"language_config", "explanation_plot"},
     {"run"},
     {"language_loading"},
     {"experiment", "loading", "job_config"},
     {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
-    {"plan", "comparison", "transcriber", "language_experiment", "ngram_training"},
+    {"plan", "comparison", "explanation_page", "transcriber", "language_experiment", "ngram_training"},
     {"task", "fusion_tuning"},
     {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
     {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},
     {"prior_measurement"},
-    {"train", "evaluate", "transcribe", "compare", "__main__"},  # __main__: the program of a package
+    {"train", "evaluate", "transcribe", "compare", "explain", "__main__"},  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 DATA_PREP_MAY_USE = {"asr.manifest", "asr.audio", "asr.text", "asr.features", "asr.commands"} | {

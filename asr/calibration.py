@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +22,42 @@ from asr.commands.scoring import Labelled
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch
 from asr.confidence import reliability
+from asr.familiarity import open_second_opinion
 from asr.manifest import Manifest, Utterance
 from asr.recognizer import Recognizer, Stretch
 from asr.run import RunFolder
 
 SHORTEST_WINDOW = 0.5  # seconds
+NUM_WORST = 5
+ALONE, TOGETHER = "by the model alone", "with the second opinion"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A threshold with the figures behind it."""
+
+    rejection: Rejection
+    curve: list[tuple[float, float, float]]  # threshold, false accepts an hour, share of positives missed
+    bins: list[tuple[float, float, int]]  # mean confidence, share right, recordings; empty without positives
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found, and the figures behind it."""
+    """What was found, and by what."""
 
-    rejection: Rejection
+    judgements: dict[str, Judgement]  # by the model alone, and where there is one with the second opinion
+    kept: str  # the one of them that the run keeps
     path: Path
     num_negatives: int
-    curve: list[tuple[float, float, float]]  # threshold, false accepts an hour, share of positives missed
-    bins: list[tuple[float, float, int]]  # mean confidence, share right, recordings; empty without positives
+    num_positives: int  # heard right or wrong
     worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
 
-    def lines(self) -> Iterator[str]:
+    @property
+    def rejection(self) -> Rejection:
+        return self.judgements[self.kept].rejection
+
+    def summary(self) -> Iterator[str]:
         found = self.rejection
         yield (
             f"threshold {found.threshold:.4f}: {found.false_accepts_per_hour:.2f} false accepts an hour on "
@@ -49,17 +65,62 @@ class Calibration:
             f"with 95 % confidence)"
         )
         if found.recall is not None:
-            yield f"{found.recall:.1%} of {found.num_positives:,} commands that were heard right are understood"
+            yield (
+                f"{found.recall:.1%} of {found.num_positives:,} commands that were heard right are understood; "
+                f"{self.num_positives - found.num_positives:,} were heard wrong"
+            )
+        if len(self.judgements) > 1:
+            if not self.judgements[TOGETHER].rejection.familiarity_weight:
+                yield "the second opinion has no weight: it says nothing here that the model does not"
+            shares = [f"{each.rejection.recall:.1%} {name}" for name, each in self.judgements.items()]
+            yield f"understood: {', '.join(shares)}; kept: {self.kept}"
+
+    def lines(self) -> Iterator[str]:
+        yield from self.summary()
+        kept = self.judgements[self.kept]
+        if kept.curve:
             yield "threshold   false accepts/h   commands missed"
-            step = max(1, len(self.curve) // 10)
-            for threshold, rate, missed in self.curve[: 10 * step : step]:
+            step = max(1, len(kept.curve) // 10)
+            for threshold, rate, missed in kept.curve[: 10 * step : step]:
                 yield f"{threshold:9.4f}   {rate:15.2f}   {missed:15.1%}"
             yield "confidence   right   recordings"
-            for confidence, right, number in self.bins:
+            for confidence, right, number in kept.bins:
                 yield f"{confidence:10.2f}   {right:5.1%}   {number:10,}"
         for score, recording, sentence in self.worst:
             yield f"most like a command: {score:.3f} {recording}: {sentence}"
         yield f"kept in {self.path}"
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What was understood of the negatives and the positives."""
+
+    against: list[Evidence]  # of the negatives in which anything was heard: silence is never understood
+    hours: float  # of all negatives
+    spoken: list[Evidence] | None  # of the positives, where there are some
+    is_right: list[bool]  # of each of `spoken`
+
+    def judge(self, *, false_accepts_per_hour: float) -> Judgement:
+        rejection, evidence = Rejection(), [*(self.spoken or ()), *self.against]
+        is_right = np.array([*self.is_right, *[False] * len(self.against)])
+        if self.spoken is not None:
+            rejection = fit_confidence(rejection, evidence, is_right)
+        rejection = find_threshold(
+            rejection, self.against, hours=self.hours, false_accepts_per_hour=false_accepts_per_hour
+        )
+        if self.spoken is None:
+            return Judgement(rejection, [], [])
+        right = [each for each, is_so in zip(self.spoken, self.is_right, strict=True) if is_so]
+        rejection = recall_of(rejection, right)
+        odds = [list(map(rejection.log_odds, each)) for each in (right, self.against)]
+        bins = reliability(np.array([rejection.confidence(each) for each in evidence]), is_right)
+        return Judgement(rejection, detection_curve(*odds, hours=self.hours), bins)
+
+    def without_second_opinion(self) -> _Heard:
+        def alone(some: list[Evidence]) -> list[Evidence]:
+            return [replace(each, familiarity=0.0) for each in some]
+
+        return replace(self, against=alone(self.against), spoken=None if self.spoken is None else alone(self.spoken))
 
 
 def calibrate(
@@ -70,57 +131,66 @@ def calibrate(
     positives: Path | None,
     false_accepts_per_hour: float,
     window: float,
+    second_opinion: bool = False,
 ) -> Calibration:
     """Find the threshold on a manifest without commands, and keep it in the run; with one of commands, also how sure.
 
     Long negatives are cut into pieces of `window` seconds, as an assistant hears them: each is a chance to be wrong.
+    A second opinion is kept only where more commands are understood with it at the same false accepts.
     """
     if window < SHORTEST_WINDOW:
         raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
+    if second_opinion and positives is None:
+        raise RejectionError("--second-opinion: no --positives; expected commands, to see how much it is worth")
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
     recognizer = Recognizer.load(run)
-    recognizer.commands = CommandSearch(grammar, recognizer.tokenizer, num_best=1)
+    second = open_second_opinion(run) if second_opinion else None
+    recognizer.commands = CommandSearch(grammar, recognizer.tokenizer, num_best=1, second_opinion=second)
     pieces = [
         Stretch(Path(item.audio_filepath), item.offset + start, length)
         for item in Manifest.read(negatives)
         for start, length in _cut(item.duration, window)
     ]
     others, errors = _understand(recognizer, pieces)
-    hours = sum(pieces[index].duration or 0.0 for index in others) / 3600
-    heard = {index: result for index, result in others.items() if result.heard}  # silence is never understood
-    against = [_evidence(result) for result in heard.values()]
-    rejection = Rejection()
     items = list(Manifest.read(positives)) if positives is not None else []
     commands, more = _understand(recognizer, [_whole(item) for item in items])
-    errors += more
-    spoken = [_evidence(result) for result in commands.values()]
-    is_right = np.array(
-        [*(_is_right(items[index], result) for index, result in commands.items()), *[False] * len(against)]
+    heard = _Heard(
+        against=[_evidence(result) for result in others.values() if result.heard],
+        hours=sum(pieces[index].duration or 0.0 for index in others) / 3600,
+        spoken=[_evidence(result) for result in commands.values()] if positives is not None else None,
+        is_right=[_is_right(items[index], result) for index, result in commands.items()],
     )
-    evidence = [*spoken, *against]
-    if positives is not None:
-        rejection = fit_confidence(rejection, evidence, is_right)
-    rejection = find_threshold(rejection, against, hours=hours, false_accepts_per_hour=false_accepts_per_hour)
-    curve, bins = [], []
-    if positives is not None:
-        right = [each for each, is_so in zip(evidence, is_right.tolist(), strict=True) if is_so]
-        rejection = recall_of(rejection, right)
-        odds = [list(map(rejection.log_odds, each)) for each in (right, against)]
-        curve = detection_curve(*odds, hours=hours)
-        bins = reliability(np.array([rejection.confidence(each) for each in evidence]), is_right)
-    model = str(folder.read_record().get("model"))
-    path = save_rejection(run, rejection, grammar=grammar.digest, model=model)
-    order = sorted(heard, key=lambda index: -heard[index].confidence)[:5]
-    worst = [
-        (rejection.confidence(_evidence(heard[i])), str(pieces[i].path), heard[i].guesses[0].text)
-        for i in order
-        if heard[i].guesses
+    judgements = {ALONE: heard.without_second_opinion().judge(false_accepts_per_hour=false_accepts_per_hour)}
+    kept = ALONE
+    if second is not None:
+        both = heard.judge(false_accepts_per_hour=false_accepts_per_hour)
+        judgements[TOGETHER] = replace(both, rejection=replace(both.rejection, autoencoder=second.digest))
+        kept = max(judgements, key=lambda name: judgements[name].rejection.recall or 0.0)  # the first of equals
+    rejection = judgements[kept].rejection
+    model = folder.search_digest()
+    return Calibration(
+        judgements=judgements,
+        kept=kept,
+        path=save_rejection(run, rejection, grammar=grammar.digest, model=model),
+        num_negatives=len(others),
+        num_positives=len(commands),
+        worst=_worst(rejection, {pieces[index]: result for index, result in others.items()}),
+        errors=[*errors, *more],
+    )
+
+
+def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> list[tuple[float, str, str]]:
+    """Confidence, recording and sentence of those without a command that are most like one."""
+    found = [
+        (rejection.confidence(_evidence(result)), str(stretch.path), result.guesses[0].text)
+        for stretch, result in others.items()
+        if result.heard and result.guesses
     ]
-    return Calibration(rejection, path, len(others), curve, bins, worst, errors)
+    return sorted(found, key=lambda each: -each[0])[:NUM_WORST]
 
 
 def _evidence(result: CommandResult) -> Evidence:
-    return Evidence(result.score, result.certainty)
+    return Evidence(result.score, result.certainty, result.familiarity)
 
 
 def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:

@@ -23,12 +23,14 @@ from torch import Tensor, nn
 
 from asr.alignment import WordSpan, align_tokens, reach_out, spell_words, spread_tokens
 from asr.audio import AudioError, read_audio, resample
+from asr.commands.autoencoder import load_autoencoder
 from asr.commands.rejection import load_rejection
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
 from asr.confidence import WordCalibration, load_calibration
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.label_priors import LabelPriors
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
 from asr.language_loading import open_decoding
@@ -213,7 +215,9 @@ class Recognizer:
             encodings, encoding_lengths = self.model.encode(padded, lengths)
             scores = self._scores(encodings, encoding_lengths)
             if self.commands is not None:
-                return [self._understand(each, frames) for each, frames in zip(scores, features, strict=True)]
+                second = self.commands.second_opinion
+                familiar = second.familiarity(padded, lengths) if second else [0.0] * len(features)
+                return [self._understand(*each) for each in zip(scores, features, familiar, strict=True)]
             hypotheses = self.decoding(choose_heads(self.decoding, self.model.heads), encodings, encoding_lengths)
         finally:
             self.model.train(was_training)
@@ -233,11 +237,13 @@ class Recognizer:
         return [log_probs[row, :length] for row, length in enumerate(lengths.tolist())]
 
     def _understand(
-        self, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"]
+        self, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"], familiarity: float
     ) -> Transcription:
         assert self.commands is not None
         hop = self.feature_config.hop_ms / 1000
-        result = self.commands.understand(scores.numpy(), seconds_per_encoding=self._frames_per_encoding * hop)
+        result = self.commands.understand(
+            scores.numpy(), seconds_per_encoding=self._frames_per_encoding * hop, familiarity=familiarity
+        )
         spans = [WordSpan(word.text, word.start / hop, word.end / hop, word.confidence) for word in result.words]
         words = self._words(spans, features)
         heard = tuple(CommandWord(word.word, word.start, word.end, word.confidence) for word in words)
@@ -312,8 +318,12 @@ def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:
 
 def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
     grammar = load_grammar(path)
-    rejection = load_rejection(parts.folder.path, grammar=grammar.digest, model=parts.model_digest)
-    return CommandSearch(grammar, parts.tokenizer, rejection=rejection)
+    rejection = load_rejection(parts.folder.path, grammar=grammar.digest, model=parts.folder.search_digest())
+    second = load_autoencoder(parts.folder.path, digest=rejection.autoencoder) if rejection.autoencoder else None
+    path, priors = parts.folder.label_priors_path, None
+    if path.exists():
+        priors = LabelPriors.load(path, model=parts.model_digest)
+    return CommandSearch(grammar, parts.tokenizer, rejection=rejection, second_opinion=second, priors=priors)
 
 
 def _check_array(samples: np.ndarray, sample_rate: int | None) -> None:

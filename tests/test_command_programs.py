@@ -214,7 +214,7 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     page = tmp_path / "page.html"
     assert main([*arguments, "0", "--positives", str(positives), "--report", str(page)]) == 0
     assert page.read_text().count("<svg") == 2
-    assert "share of commands missed" in page.read_text()
+    assert "share of right commands missed" in page.read_text()
     shown = capsys.readouterr().out
     assert "0.0% of 4 commands that were heard right are understood" in shown  # the same recordings as the negatives
     assert "confidence   right" in shown

@@ -18,6 +18,7 @@ from asr.confidence import fit_logistic
 FILE_NAME = "rejection.json"
 DEFAULT_WEIGHT = 4.0
 DEFAULT_CENTRE = -1.0  # the sum of ratio and certainty at which it is as likely as not, where nothing was calibrated
+MARGIN = 1e-3  # of log odds
 LOWEST_RATIO = -100.0  # also that of a recording in which no sentence fits
 
 
@@ -31,17 +32,19 @@ class Evidence:
 
     ratio: float  # of the sentence to the filler: 0 where the model would have written just that by itself
     certainty: float  # of the filler: near 0 where the model is sure of what it writes, low for sounds it does not know
+    familiarity: float = 0.0  # by the second opinion, where there is one: a share lost, not a logarithm; 0 the best
 
 
 @dataclass(frozen=True)
 class Rejection:
     """When a command counts as understood: a logistic function of the evidence, and a threshold for it.
 
-    The log odds are intercept + ratio_weight x ratio + certainty_weight x certainty.
+    The log odds are intercept + ratio_weight x ratio + certainty_weight x certainty + familiarity_weight x familiarity.
     """
 
     ratio_weight: float = DEFAULT_WEIGHT
     certainty_weight: float = DEFAULT_WEIGHT
+    familiarity_weight: float = 0.0
     intercept: float = -DEFAULT_WEIGHT * DEFAULT_CENTRE
     threshold: float = 0.0  # lowest log odds that count as understood
     is_calibrated: bool = False  # has the threshold been set from recordings
@@ -50,9 +53,15 @@ class Rejection:
     upper_false_accepts_per_hour: float | None = None  # 95 % confidence
     hours: float | None = None  # of the negatives
     recall: float | None = None  # of the positives that were heard right, with this threshold
+    autoencoder: str | None = None  # digest of the second opinion's weights, where it has one
 
     def log_odds(self, evidence: Evidence) -> float:
-        return self.intercept + self.ratio_weight * evidence.ratio + self.certainty_weight * evidence.certainty
+        return (
+            self.intercept
+            + self.ratio_weight * evidence.ratio
+            + self.certainty_weight * evidence.certainty
+            + self.familiarity_weight * evidence.familiarity
+        )
 
     def confidence(self, evidence: Evidence) -> float:
         """Between 0 and 1: how sure it is that the command was said; calibrated where positives were at hand."""
@@ -89,8 +98,8 @@ def find_threshold(
         raise RejectionError("negatives: no recordings; expected some without commands, an hour or more of them")
     allowed = math.floor(false_accepts_per_hour * hours + 1e-9)
     ordered = sorted(map(rejection.log_odds, negatives), reverse=True)
-    # Just above the best one that is not allowed.
-    threshold = rejection.threshold if allowed >= len(ordered) else math.nextafter(ordered[allowed], math.inf)
+    # Just above the best one that is not allowed, by more than it changes with what shares its batch.
+    threshold = rejection.threshold if allowed >= len(ordered) else ordered[allowed] + MARGIN
     accepted = sum(odds >= threshold for odds in ordered)
     return replace(
         rejection,
@@ -118,7 +127,7 @@ def poisson_upper(count: int) -> float:
 def fit_confidence(
     rejection: Rejection, evidence: Sequence[Evidence], is_right: Bool[np.ndarray, " recording"]
 ) -> Rejection:
-    """The logistic function that tells best which recordings are understood right (Platt 1999, in two variables).
+    """The logistic function that tells best which recordings are understood right (Platt 1999, in several variables).
 
     Positives that were heard wrong are as wrong as negatives. The targets are drawn a little towards the middle, as
     Platt does, so that even recordings without a fault leave room for doubt. Evidence never counts against a command:
@@ -130,19 +139,20 @@ def fit_confidence(
             f"calibration: {num_right} recordings heard right and {num_wrong} wrong; expected some of both: "
             f"give --positives with commands that the model can hear, and --negatives without commands"
         )
-    inputs = np.array([[each.ratio, each.certainty, 1.0] for each in evidence])
+    inputs = np.array([[each.ratio, each.certainty, each.familiarity, 1.0] for each in evidence])
     targets = np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
-    used = np.array([True, True, True])
-    weights = fit_logistic(inputs, targets)
-    while (weights[:2] < 0).any():
-        used[:2] &= weights[:2] > 0
-        weights = np.zeros(3)
+    used = inputs.any(axis=0)  # without a second opinion all familiarities are 0
+    weights = np.full(inputs.shape[1], -1.0)
+    while (weights[:-1] < 0).any():
+        weights = np.zeros(inputs.shape[1])
         weights[used] = fit_logistic(inputs[:, used], targets)
+        used[:-1] &= weights[:-1] > 0
     return replace(
         rejection,
         ratio_weight=float(weights[0]),
         certainty_weight=float(weights[1]),
-        intercept=float(weights[2]),
+        familiarity_weight=float(weights[2]),
+        intercept=float(weights[3]),
         num_positives=num_right,
     )
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from asr.commands.autoencoder import SecondOpinion
 from asr.commands.network import word_graph
 from asr.commands.parsing import Meaning, Parser
 from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, weigh_evidence
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.label_priors import LabelPriors
 from asr.decoding.token_graph import SpelledWord, read_words
 from asr.tokenizer import BLANK_ID, Tokenizer
 
@@ -54,6 +56,7 @@ class CommandResult:
     confidence: float  # 0 to 1
     guesses: tuple[CommandGuess, ...]  # the best sentences, best first, understood or not
     heard: str  # what the model writes without a grammar
+    familiarity: float = 0.0  # of the sound, by the second opinion, 0 the best; without one always 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -64,11 +67,19 @@ class CommandSearch:
     """A grammar, ready to find its commands in the scores of a model; changing it needs no training."""
 
     def __init__(
-        self, grammar: Grammar, tokenizer: Tokenizer, *, rejection: Rejection | None = None, num_best: int = 3
+        self,
+        grammar: Grammar,
+        tokenizer: Tokenizer,
+        *,
+        rejection: Rejection | None = None,
+        second_opinion: SecondOpinion | None = None,
+        priors: LabelPriors | None = None,
+        num_best: int = 3,
     ) -> None:
-        """Raises SpellingError for words that the tokenizer cannot spell."""
+        """With `priors`, scores are divided by them. Raises SpellingError for words that the tokenizer cannot spell."""
+        self.priors = priors
         self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
-        self.rejection = rejection or Rejection()
+        self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
         self.graph = word_graph(grammar)
         self._search = GrammarSearch(self.graph, tokenizer)
         self._parser = Parser(grammar)
@@ -80,17 +91,18 @@ class CommandSearch:
         """Of a file of sentence templates."""
         return cls(load_grammar(path), tokenizer, rejection=rejection, num_best=num_best)
 
-    def understand(self, scores: Scores, *, seconds_per_encoding: float) -> CommandResult:
-        """The command in one utterance's log-probabilities, those of a CTC head."""
+    def understand(self, scores: Scores, *, seconds_per_encoding: float, familiarity: float = 0.0) -> CommandResult:
+        """The command in one utterance's log-probabilities, those of a CTC head; familiarity is by `second_opinion`."""
+        heard = " ".join(self.tokenizer.decode(_free_tokens(scores)).split())
+        scores = self.priors.scale(scores) if self.priors else scores
         filler = best_path(scores)
         free = _free_tokens(scores)
-        heard = " ".join(self.tokenizer.decode(free).split())
         found: dict[str, tuple[Hypothesis, Evidence]] = {}  # by sentence: one may be spelled in several ways
         for hypothesis in self._search.search(scores, num_best=self.num_best):
             found.setdefault(self._sentence(hypothesis), (hypothesis, self._evidence(hypothesis, filler, len(free))))
         guesses = tuple(self._guess(text, evidence.ratio) for text, (_, evidence) in found.items())
         first = next(iter(found.values()), None)
-        best = first[1] if first else Evidence(LOWEST_RATIO, LOWEST_RATIO)
+        best = replace(first[1] if first else Evidence(LOWEST_RATIO, LOWEST_RATIO), familiarity=familiarity)
         understood = first is not None and bool(heard) and self.rejection.accepts(best)
         return CommandResult(
             understood=understood,
@@ -103,6 +115,7 @@ class CommandSearch:
             confidence=self.rejection.confidence(best),
             guesses=guesses,
             heard=heard,
+            familiarity=familiarity,
         )
 
     def meanings(self, text: str) -> list[Meaning]:

@@ -170,7 +170,13 @@ class Job:
         if self.config.engine == "ray":
             from asr.engines.ray_data import RayEngine
 
-            return RayEngine(make, num_workers=num_workers, config=self.config.ray)
+            return RayEngine(
+                make,
+                num_workers=num_workers,
+                address=self.config.ray.address,
+                cpus_per_worker=self.config.ray.cpus_per_worker,
+                gpus_per_worker=self.config.ray.gpus_per_worker,
+            )
         return LocalEngine(make, num_workers=num_workers)
 
     def _shares(self, numbers: Sequence[int], *, share_bytes: float, of: int) -> Iterator[Share]:

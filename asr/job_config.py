@@ -29,6 +29,7 @@ class RayConfig(Section):
 
     address: str | None = Field(None, description="of a cluster, such as auto or ray://head:10001; null: this machine")
     cpus_per_worker: float = Field(1.0, gt=0, description="processor cores that each worker is given")
+    gpus_per_worker: float = Field(0.0, ge=0, description="GPUs that each worker is given; 0: it computes on cores")
 
 
 class JobConfig(Section):

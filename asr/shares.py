@@ -1,6 +1,9 @@
 """What a job gives its workers, and what comes back: small enough to travel between processes and machines."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from asr.transcript import Transcript
 
@@ -21,6 +24,14 @@ class Share:
 
     items: tuple[Item, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types; `from_dict` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Share:
+        return cls(tuple(Item(**item) for item in values["items"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -33,3 +44,12 @@ class Outcome:
     transcripts: tuple[Transcript, ...] = ()
     error: str | None = None
     error_kind: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types; `from_dict` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Outcome:
+        transcripts = tuple(Transcript.from_dict(each) for each in values["transcripts"])
+        return cls(**{**values, "transcripts": transcripts})

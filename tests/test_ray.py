@@ -1,0 +1,50 @@
+"""The same work under Ray Data: identical files, a killed worker's share done again, nothing open to others."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asr.engines.ray_data import RayEngine, RayError
+from asr.shares import Item, Outcome, Share
+from asr.transcript import Transcript, Word
+from tests.moody_worker import MakeMoody
+from tests.test_job import audio, files, job, run, start, unbroken  # noqa: F401 - fixtures
+
+
+def test_shares_and_outcomes_travel_as_json() -> None:
+    share = Share((Item(3, os.fsdecode(b"caf\xe9.wav"), 1.5, 2.0), Item(4, "b.wav")))
+    assert Share.from_dict(share.to_dict()) == share
+    transcript = Transcript("a b", 0.5, (Word("a", 0.0, 0.25, 0.5), Word("b", 0.5, 0.75, 0.5)), 1.0, 1, {"intent": "x"})
+    for outcome in (Outcome(1, "ab", 7, 0.5, (transcript,)), Outcome(2, error="gone", error_kind="missing")):
+        assert Outcome.from_dict(outcome.to_dict()) == outcome
+
+
+def test_without_ray_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(RayError, match=r"engine: ray is not installed \(.*\); expected it: pip install -e"):
+        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, "a"),))]))
+
+
+@pytest.mark.slow
+def test_a_killed_workers_share_is_done_again(tmp_path: Path) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
+    shares = [Share((Item(2 * n, "a"), Item(2 * n + 1, "once" if n == 2 else "b"))) for n in range(5)]
+    found = {each.number: each for each in RayEngine(MakeMoody(tmp_path), num_workers=2).run(shares)}
+    assert sorted(found) == list(range(10))
+    assert found[5].transcripts[0].pred_text == "once"
+    assert (tmp_path / "5.tried").exists()
+    with pytest.raises(RayError, match="a worker under Ray failed; expected it to work:(.|\n)*a mistake"):
+        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, "raise"),))]))
+
+
+@pytest.mark.slow
+def test_the_files_are_those_of_the_local_engine(
+    run: Path,
+    audio: Path,
+    tmp_path: Path,
+    unbroken: dict[str, bytes],  # noqa: F811 - fixtures
+) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
+    start(job(run, audio, out=tmp_path / "out", num_workers=2, engine="ray"))
+    assert files(tmp_path / "out") == unbroken

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.config import Config, ConfigError, load_config, read_yaml
+from asr.config import ConfigError, load_config, read_yaml
+from asr.language_config import load_experiment
 
 
 def faulty(tone_config: Path, before: str, after: str) -> Path:
@@ -121,7 +122,6 @@ EXPERIMENTS = [path for path in sorted(Path("conf").glob("*.yaml")) if "data" in
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_conf_is_valid_short_and_says_how_to_prepare_its_data(path: Path) -> None:
-    config = load_config(path)
-    assert isinstance(config, Config)
+    config = load_experiment(path)
     assert len(path.read_text().splitlines()) <= 60
     assert config.data.prepare, f"{path}: data.prepare is missing"

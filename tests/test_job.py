@@ -328,3 +328,10 @@ def test_a_worker_that_cannot_work_stops_the_job(tmp_path: Path) -> None:
 def test_two_workers_change_nothing(run: Path, audio: Path, tmp_path: Path, unbroken: dict[str, bytes]) -> None:
     start(job(run, audio, out=tmp_path / "out", num_workers=2))
     assert files(tmp_path / "out") == unbroken
+
+
+@pytest.mark.slow
+def test_ray_changes_nothing(run: Path, audio: Path, tmp_path: Path, unbroken: dict[str, bytes]) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
+    start(job(run, audio, out=tmp_path / "out", num_workers=2, engine="ray"))
+    assert files(tmp_path / "out") == unbroken

@@ -10,10 +10,9 @@ import contextlib
 import gzip
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -82,7 +81,7 @@ def read_words(path: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def _opened(path: Path) -> Iterator[Iterable[str]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             yield file
@@ -95,9 +94,9 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 class _Reader:
     """One pass over the lines of a file."""
 
-    def __init__(self, path: Path, lines: IO[str]) -> None:
+    def __init__(self, path: Path, lines: Iterable[str]) -> None:
         self.path, self.number = path, 0
-        self._lines = lines
+        self._lines = iter(lines)
 
     def read(self) -> NGramTable:
         sizes = self._sizes()

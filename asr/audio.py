@@ -218,7 +218,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AudioError(f"{path}: truncated: {missing}; fetch or write it again", kind="truncated")
     try:
         # A name need not be UTF-8.
-        return _SequentialFile(os.fsencode(path) if mended is None else io.BytesIO(mended))
+        return _SequentialFile(os.fsencode(path) if mended is None else io.BytesIO(mended))  # type: ignore
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, samples without a header
         raise AudioError(
             f"{path}: not readable as audio ({_reason(error)}); expected wav, flac, ogg, opus or mp3; "
@@ -258,7 +258,7 @@ def _info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
 
 def _count_samples(path: Path) -> int:
     """Those of one channel, by decoding all of them: the header of a stream does not say."""
-    with _SequentialFile(os.fsencode(path)) as file:
+    with _SequentialFile(os.fsencode(path)) as file:  # type: ignore
         return sum(map(len, _blocks(path, file, None)))
 
 

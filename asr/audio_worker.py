@@ -44,7 +44,7 @@ def main() -> int:
     if limits:
         limit_memory(limits["memory_bytes"])
     while line := requests.readline():
-        answer(json.loads(line), answers, seconds_per_block=limits["seconds_per_block"])
+        answer(json.loads(line), answers, seconds_per_block=limits["seconds_per_block"])  # type: ignore
         answers.flush()
     return 0
 

@@ -9,7 +9,16 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from asr.alignment import TokenSpan, WordSpan, align_tokens, reach_out, spell_words, spread_tokens, word_places
+from asr.alignment import (
+    TokenSpan,
+    WordSpan,
+    align_tokens,
+    place_tokens,
+    reach_out,
+    spell_words,
+    spread_tokens,
+    word_places,
+)
 from asr.cells import Cell
 from asr.cells.watching import watch
 from asr.encoders.layer import RecurrentLayer
@@ -118,7 +127,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         model.train(was_training)
         for cell, path in zip(cells, paths, strict=True):
-            cell.path = path
+            cell.path = path  # type: ignore
 
 
 @contextlib.contextmanager
@@ -164,9 +173,8 @@ def _token_spans(
         return align_tokens(log_probs, tokens)
     if weights is None:
         return spread_tokens(len(tokens), 1)
-    starts = weights[: len(tokens)].argmax(dim=1).cummax(dim=0).values.tolist() if tokens else []
-    ends = [*starts[1:], weights.shape[1]]
-    return [TokenSpan(start, max(start + 1, end), 0.0) for start, end in zip(starts, ends, strict=True)]
+    looked = weights[: len(tokens)].argmax(dim=1).cummax(dim=0).values.tolist() if tokens else []
+    return place_tokens(looked, [0.0] * len(tokens), weights.shape[1])
 
 
 def _word_score(

@@ -64,7 +64,7 @@ class JobConfig(Section):
     def _check(self) -> JobConfig:
         if (self.output is None) == (self.output_dir is None):
             raise ValueError("output_dir: expected it or output, and one of them only: where the transcripts go")
-        if self.output is not None and (len(self.format) > 1 or self.format[0] not in ("jsonl", "txt")):
+        if self.output is not None and (len(self.format) > 1 or self.format[0] not in ("jsonl", "txt")):  # type: ignore
             raise ValueError(
                 f"output: one file holds jsonl or txt, but the format is {', '.join(self.format)}; use output_dir"
             )

@@ -45,7 +45,7 @@ def read_decoding(given: str, *, language_model: str | None = None) -> DecodingC
         return chosen
     if "fusion" not in type(chosen).model_fields:
         raise LanguageModelError(f"{language_model}: {chosen.kind} asks no language model; expected ctc_beam, say")
-    named = {**section, "fusion": {**section.get("fusion", {}), "language_model": language_model}}
+    named = {**section, "fusion": {**section.get("fusion", {}), "language_model": language_model}}  # type: ignore
     return check_section({"decoding": named}, _Chosen, where=given).decoding
 
 

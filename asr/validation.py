@@ -110,8 +110,8 @@ class _Sums:
         given = tuple(values[given[3] >= SHORTEST_WATCHED] for values in given)
         if len(given[0]):
             weights, steps = head(*given).weights.mean(dim=1), given[3] + 1
-            self.values["diagonality"] += float(diagonality(weights, steps).sum())
-            self.values["entropy"] += float(entropy(weights, steps, given[1]).sum())
+            self.values["diagonality"] += float(diagonality(weights, steps).sum())  # type: ignore
+            self.values["entropy"] += float(entropy(weights, steps, given[1]).sum())  # type: ignore
             self.values["shown"] += len(weights)
 
     def figures(self, processes: Processes) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _through_file(
 ) -> Float32[np.ndarray, " decoded_sample"]:
     """Encoded and decoded by libsndfile, in memory."""
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate, format=container, subtype=subtype, **settings)
+    soundfile.write(file, samples, sample_rate, format=container, subtype=subtype, **settings)  # type: ignore
     file.seek(0)
     return soundfile.read(file, dtype="float32")[0]
 

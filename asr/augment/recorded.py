@@ -137,7 +137,7 @@ class Reverb:
         response = self.recordings.draw(generator)
         direct = int(response.abs().argmax())
         size = next_fast_len(samples.shape[0] + response.shape[0] - 1, real=True)
-        spectrum = rfft(samples.numpy(), size) * rfft(response.numpy(), size)
+        spectrum = rfft(samples.numpy(), size) * rfft(response.numpy(), size)  # type: ignore
         wet = torch.from_numpy(irfft(spectrum, size)[direct : direct + samples.shape[0]])
         level, wet_level = samples.square().mean(), wet.square().mean()
         return wet * (level / wet_level).sqrt() if wet_level > 0 else samples

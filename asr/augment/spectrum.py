@@ -29,7 +29,7 @@ Gains = Callable[[Float[Tensor, " bin"]], Float[Tensor, " bin"]]
 def filtered(samples: Float[Tensor, " sample"], sample_rate: int, gains: Gains) -> Float[Tensor, " sample"]:
     """Filter without moving anything in time, by a gain for each frequency in hertz."""
     size = next_fast_len(samples.shape[0] + RINGING, real=True)
-    spectrum = rfft(samples.numpy(), size) * gains(_frequencies(size, sample_rate)).numpy()
+    spectrum = rfft(samples.numpy(), size) * gains(_frequencies(size, sample_rate)).numpy()  # type: ignore
     return torch.from_numpy(irfft(spectrum, size)[: samples.shape[0]])
 
 
@@ -162,7 +162,7 @@ class ColoredNoise:
         snr_db = uniform(generator, self.config.low_snr_db, self.config.high_snr_db)
         exponent = uniform(generator, self.config.low_exponent, self.config.high_exponent)
         size = next_fast_len(samples.shape[0], real=True)
-        spectrum = torch.view_as_complex(torch.randn(size // 2 + 1, 2, generator=generator))
-        spectrum *= _frequencies(size, self.sample_rate).clamp(min=LOWEST_HZ) ** (-exponent / 2)
+        spectrum = torch.view_as_complex(torch.randn(size // 2 + 1, 2, generator=generator))  # type: ignore
+        spectrum *= _frequencies(size, self.sample_rate).clamp(min=LOWEST_HZ) ** (-exponent / 2)  # type: ignore
         noise = torch.from_numpy(irfft(spectrum.numpy(), size)[: samples.shape[0]])
         return add_noise(samples, noise, torch.tensor(snr_db, dtype=samples.dtype))

@@ -99,7 +99,7 @@ class Pitch:
             return samples
         stretch.preset(1, self.sample_rate, cheaper=True)
         stretch.setTransposeSemitones(semitones)
-        return torch.from_numpy(stretch.process(samples.numpy()[None])[0])
+        return torch.from_numpy(stretch.process(samples.numpy()[None])[0])  # type: ignore
 
 
 class VocalTractConfig(Section):

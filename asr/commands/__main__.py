@@ -40,9 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    programs = parser.add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+    programs = parser.add_subparsers(required=True, metavar="COMMAND")
     check = programs.add_parser("check", help="what to know of a grammar before training")
     check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
     check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")

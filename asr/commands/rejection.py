@@ -146,7 +146,7 @@ def fit_confidence(
     while (weights[:-1] < 0).any():
         weights = np.zeros(inputs.shape[1])
         weights[used] = fit_logistic(inputs[:, used], targets)
-        used[:-1] &= weights[:-1] > 0
+        used[:-1] &= weights[:-1] > 0  # type: ignore
     return replace(
         rejection,
         ratio_weight=float(weights[0]),

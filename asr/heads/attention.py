@@ -130,7 +130,7 @@ class AttentionHead(nn.Module):
         each = -forced.log_probs.gather(2, labels[:, :, None])[:, :, 0]
         smoothing, guide = self.config.label_smoothing, self.config.guided_attention
         if self.training and smoothing:
-            possible = forced.log_probs[:, :, ~self.impossible]
+            possible = forced.log_probs[:, :, ~self.impossible]  # type: ignore
             each = (1 - smoothing) * each - smoothing * possible.mean(dim=-1)
         if self.training and guide is not None:
             weights = forced.weights.mean(dim=1)

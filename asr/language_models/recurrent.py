@@ -41,11 +41,11 @@ class RecurrentLanguageModel(nn.Module):
         self.layers = nn.ModuleList()
         size = config.embedding_size
         for _ in range(config.num_layers):
-            self.layers.append(config.cell.build(size))
+            self.layers.append(config.cell.build(size))  # type: ignore
             size = self.layers[-1].output_size  # type: ignore[assignment]
         # Tied, the output's weights are the embeddings; a file of weights must not hold them twice.
-        self.narrowing = nn.Linear(size, config.embedding_size, bias=False) if config.tied else None
-        self.projection = None if config.tied else nn.Linear(size, vocabulary_size)
+        self.narrowing = nn.Linear(size, config.embedding_size, bias=False) if config.tied else None  # type: ignore
+        self.projection = None if config.tied else nn.Linear(size, vocabulary_size)  # type: ignore
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if config.tied else None
         self.dropout = nn.Dropout(config.dropout)
 

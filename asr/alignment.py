@@ -67,6 +67,15 @@ def spread_tokens(num_tokens: int, num_encodings: int) -> list[TokenSpan]:
     return [TokenSpan(start, end, -np.inf) for start, end in itertools.pairwise(edges)]
 
 
+def place_tokens(frames: Sequence[int], log_probs: Sequence[float], num_encodings: int) -> list[TokenSpan]:
+    """Tokens from the encodings at which a decoder looked for them, in order, each to the next one's."""
+    ends = [*frames[1:], num_encodings]
+    return [
+        TokenSpan(start, max(start + 1, end), log_prob)
+        for start, end, log_prob in zip(frames, ends, log_probs, strict=True)
+    ]
+
+
 def word_places(tokens: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     """The places of the tokens of each word; a space between words belongs to none.
 

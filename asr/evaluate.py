@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
     from rich.console import Console
 
+    from asr.confidence import WordCalibration
     from asr.manifest import Manifest
     from asr.recognizer import Recognizer
 
@@ -46,9 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     if options.tune_fusion:
         _tune(console, recognizer, manifests, decoding=decoding, options=options)
+    if options.calibrate_confidence:
+        recognizer.calibration = WordCalibration()  # what is fitted is the posterior
     conditions, is_whole = [], True
     for path, manifest in manifests.items():
         evaluation, seconds = evaluate(recognizer, manifest, path=path, options=options)
+        if options.calibrate_confidence:
+            _calibrate(console, recognizer, evaluation, options)
         _write(folders[path], evaluation, options)
         show(console, evaluation, folders[path], in_full=len(manifests) == 1)
         is_whole = is_whole and not evaluation.failures
@@ -90,8 +95,10 @@ def _decoding(options: argparse.Namespace) -> "DecodingConfig | None":
         raise EvaluationError(
             "--language-model, --tune-fusion: of which decoding? expected --decoding too, say ctc_beam"
         )
-    if options.tune_fusion and len(options.manifest) > 1:
-        raise EvaluationError(f"--tune-fusion: {len(options.manifest)} manifests; expected one, of a dev split")
+    for name in ("tune_fusion", "calibrate_confidence"):
+        if getattr(options, name) and len(options.manifest) > 1:
+            option = f"--{name.replace('_', '-')}"
+            raise EvaluationError(f"{option}: {len(options.manifest)} manifests; expected one, of a dev split")
     if options.decoding is None:
         return None
     return read_decoding(options.decoding, language_model=options.language_model)
@@ -120,6 +127,24 @@ def _tune(
     write_decoding(path, tuned)
     recognizer.decoding = open_decoding(tuned, recognizer.tokenizer, device=options.device)
     console.print(f"the best of {len(trials)}, for --decoding: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _calibrate(
+    console: "Console", recognizer: "Recognizer", evaluation: "Evaluation", options: argparse.Namespace
+) -> None:
+    """Fit the confidence of words on this evaluation, and keep it in the run folder."""
+    from asr.confidence import FILE_NAME
+    from asr.evaluation import calibrate_words
+    from asr.run import RunFolder
+
+    found = calibrate_words(RunFolder(options.run), recognizer, evaluation.utterances)
+    console.print(
+        f"confidence of words: {found.error_before:.1%} from the share that is right, calibrated "
+        f"{found.error_after:.1%} (five folds over {found.num_words:,} words): {options.run / FILE_NAME}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
 
 
 def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> dict[Path, Path]:
@@ -193,6 +218,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--language-model", help="for --decoding: the run folder of one, or a file of n-grams")
     parser.add_argument(
         "--tune-fusion", action="store_true", help="find its weights on this (dev) manifest; writes RUN/decodings/"
+    )
+    parser.add_argument(
+        "--calibrate-confidence",
+        action="store_true",
+        help="fit the confidence of words on this (dev) manifest; kept in RUN/word_confidence.json",
     )
     parser.add_argument("--batch-size", type=int, default=16, help="utterances at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

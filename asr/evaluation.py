@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 from rich.console import Console
 from rich.progress import track
 
 from asr.checkpoint import write_text
 from asr.commands.scoring import CommandScore, Labelled, score_commands
 from asr.commands.understanding import CommandSearch
+from asr.confidence import WordCalibration, calibration_error, fit_words, reliability, save_calibration
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.metrics import (
     ErrorCounts,
@@ -30,6 +32,7 @@ from asr.metrics import (
 )
 from asr.recognizer import Recognizer, Stretch, Transcription
 from asr.report import Evaluation, Failure, ScoredUtterance
+from asr.run import RunFolder
 
 NUM_CONFUSIONS = 100
 
@@ -182,11 +185,49 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
         "commands": {name: _group(group) for name, group in evaluation.commands.items()},
         "confusions": [asdict(confusion) for confusion in evaluation.confusions],
         "unknown_characters": evaluation.unknown_characters,
+        "confidence": _confidence(evaluation.utterances),
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
     if evaluation.understanding is not None:
         results["understanding"] = asdict(evaluation.understanding)
     write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def calibrate_words(folder: RunFolder, recognizer: Recognizer, scored: Sequence[ScoredUtterance]) -> WordCalibration:
+    """Fit the confidence of words on what was heard without one, and keep it in the run folder for this decoding.
+
+    Raises ConfidenceError where no word is right, or none wrong.
+    """
+    posteriors, is_right, utterances = _heard_words(scored)
+    calibration = fit_words(posteriors, is_right, utterances=utterances)
+    model = str(folder.read_record().get("model"))
+    save_calibration(folder.path, calibration, decoding=recognizer.decoding_key, model=model)
+    return calibration
+
+
+def _heard_words(
+    scored: Sequence[ScoredUtterance],
+) -> tuple[Float[np.ndarray, " word"], Bool[np.ndarray, " word"], list[int]]:
+    """The confidence of each word that was heard, whether it was said, and the number of its utterance."""
+    confidences, is_right, utterances = [], [], []
+    for number, item in enumerate(scored):
+        heard = [operation for operation in item.alignment if operation.hypothesis]
+        for word, operation in zip(item.transcription.words, heard, strict=True):
+            confidences.append(word.confidence)
+            is_right.append(operation.reference == operation.hypothesis)
+            utterances.append(number)
+    return np.array(confidences, dtype=np.float64), np.array(is_right, dtype=bool), utterances
+
+
+def _confidence(scored: Sequence[ScoredUtterance]) -> dict[str, Any]:
+    """How far the confidences of words are from the shares that are right."""
+    confidences, is_right, _ = _heard_words(scored)
+    bins = reliability(confidences, is_right)
+    return {
+        "num_words": len(confidences),
+        "error": round(calibration_error(confidences, is_right), 6),
+        "bins": [{"confidence": mean, "right": right, "num_words": number} for mean, right, number in bins],
+    }
 
 
 def _rate(counts: ErrorCounts, interval: Interval) -> dict[str, Any]:

@@ -33,13 +33,13 @@ def open_second_opinion(run: Path) -> SecondOpinion:
     path = run / FILE_NAME
     if path.is_file():
         return load_autoencoder(run, digest=file_digest(path))
-    steps = train_autoencoder(load_run(run))
+    steps = train_autoencoder(load_run(run), num_steps=NUM_STEPS)
     bar = track(steps, "learning the sounds of the training", NUM_STEPS, console=Console(stderr=True), transient=True)
     [(autoencoder, _)] = collections.deque(bar, maxlen=1)
     return save_autoencoder(run, autoencoder)
 
 
-def train_autoencoder(parts: RunParts, *, num_steps: int = NUM_STEPS) -> Iterator[tuple[Autoencoder, float]]:
+def train_autoencoder(parts: RunParts, *, num_steps: int) -> Iterator[tuple[Autoencoder, float]]:
     """Step by step the autoencoder, always the same one, and its mean squared error; a minute or two on one core.
 
     The recordings are the run's own, with the augmentations of its waveforms: noise that the model was trained with is

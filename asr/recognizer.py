@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from asr.alignment import WordSpan, align_tokens, reach_out, spell_words, spread_tokens
+from asr.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
 from asr.audio import AudioError, read_audio, resample
 from asr.commands.autoencoder import load_autoencoder
 from asr.commands.rejection import load_rejection
@@ -36,6 +36,7 @@ from asr.heads.ctc import CTCHead
 from asr.language_loading import open_decoding
 from asr.loading import RecognizerError, RunParts, load_run
 from asr.model import Model
+from asr.precision import Precision, autocast, quantize
 from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
 
@@ -89,15 +90,20 @@ class Recognizer:
         statistics: FeatureStatistics | None = None,
         commands: CommandSearch | None = None,
         calibration: WordCalibration | None = None,
+        decoding_key: str = "",
+        precision: Precision = "fp32",
     ) -> None:
         """`decoding` is a built decoding; `statistics` are needed for globally normalised features only.
 
         With `commands`, only those are understood: a transcript is that of a command, or empty. Without `calibration`
-        a word's confidence is its posterior.
+        a word's confidence is its posterior; `decoding_key` names the way words are found, by which one is kept.
 
-        The model is used on the device where it is, and is put into evaluation mode for the time of each call.
+        With `precision` int8 the model is changed (see asr.precision). The model is used on the device where it is, and
+        is put into evaluation mode for the time of each call.
         """
-        self.model, self.tokenizer, self.decoding = model, tokenizer, decoding
+        self.model = quantize(model) if precision == "int8" else model
+        self.tokenizer, self.decoding, self.decoding_key = tokenizer, decoding, decoding_key
+        self.precision: Precision = precision
         self.feature_config, self.statistics = features, statistics
         self.commands = commands
         self.calibration = calibration or WordCalibration()
@@ -112,6 +118,7 @@ class Recognizer:
         device: str | torch.device = "cpu",
         commands: str | Path | None = None,
         decoding: DecodingConfig | None = None,
+        precision: Precision = "fp32",
     ) -> "Recognizer":
         """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
@@ -121,6 +128,7 @@ class Recognizer:
         """
         parts = load_run(run, decoding=decoding)
         search = _load_commands(parts, Path(commands)) if commands is not None else None
+        key = decoding_key(parts, search)
         return cls(
             model=parts.model.to(device),
             tokenizer=parts.tokenizer,
@@ -128,9 +136,9 @@ class Recognizer:
             decoding=open_decoding(parts.config.decoding, parts.tokenizer, device=device),
             statistics=parts.statistics,
             commands=search,
-            calibration=load_calibration(
-                parts.folder.path, decoding=decoding_key(parts, search), model=parts.model_digest
-            ),
+            calibration=load_calibration(parts.folder.path, decoding=key, model=parts.model_digest),
+            decoding_key=key,
+            precision=precision,
         )
 
     def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
@@ -212,7 +220,9 @@ class Recognizer:
             device = next(self.model.parameters()).device
             lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int64, device=device)
             padded = nn.utils.rnn.pad_sequence(list(features), batch_first=True).to(device)
-            encodings, encoding_lengths = self.model.encode(padded, lengths)
+            with autocast(self.precision, device):
+                encodings, encoding_lengths = self.model.encode(padded, lengths)
+            encodings = encodings.float()
             scores = self._scores(encodings, encoding_lengths)
             if self.commands is not None:
                 second = self.commands.second_opinion
@@ -260,8 +270,13 @@ class Recognizer:
         self, hypothesis: Hypothesis, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"]
     ) -> Transcription:
         tokens = hypothesis.tokens
-        # Without a CTC head nothing says where they are.
-        spans = align_tokens(scores, tokens) if scores.shape[1] else spread_tokens(len(tokens), len(scores))
+        # Without a CTC head the decoder's attention says where they are.
+        has_ctc = bool(scores.shape[1])
+        spans = (
+            align_tokens(scores, tokens)
+            if has_ctc
+            else place_tokens(hypothesis.frames, hypothesis.log_probs, len(scores))
+        )
         spelled = spell_words(tokens, spans, self.tokenizer, frames_per_encoding=self._frames_per_encoding)
         words = self._words(spelled, features)
         return Transcription(

@@ -47,7 +47,7 @@ LAYERS = [
     {"language_config", "explanation_plot"},
     {"run"},
     {"language_loading"},
-    {"experiment", "loading", "job_config"},
+    {"precision", "experiment", "loading", "job_config"},
     {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
     {"plan", "comparison", "explanation_page", "transcriber", "language_experiment", "ngram_training"},
     {"task", "fusion_tuning"},

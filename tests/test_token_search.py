@@ -151,6 +151,8 @@ def test_a_beam_of_one_is_greedy_and_ends_at_the_greatest_number_of_tokens(encod
         assert found[row].tokens == tokens
         assert found[row].score == pytest.approx(score)
         assert len(found[row].frames) == len(tokens)
+        assert all(each <= 0 for each in found[row].log_probs)
+        assert sum(found[row].log_probs) >= score
         assert list(found[row].frames) == sorted(found[row].frames)
 
 

@@ -76,6 +76,7 @@ class Cell(nn.Module):
         self.num_bands, self.kernel_size = num_bands, kernel_size
         self.output_size = num_bands * self.recurrent_size
         self.path: Path = "auto"
+        self.input_product: nn.Module | None = None  # in the place of W x[t] + b, where it is computed in another way
         rows = form.num_gates * units
         self.input_weight = nn.Parameter(torch.empty(rows, kernel_size * (input_size // num_bands)))
         self.recurrent_weight = nn.Parameter(torch.empty(rows, kernel_size * self.recurrent_size))
@@ -101,6 +102,8 @@ class Cell(nn.Module):
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
         """The inputs' share of every gate, W x[t] + b, for all steps at once."""
+        if self.input_product is not None:
+            return self.input_product(inputs).unsqueeze(2)
         return linear(inputs, self.input_weight, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:

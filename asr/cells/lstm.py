@@ -57,7 +57,13 @@ class LSTM(Cell):
     def _is_builtin(self, inputs: Tensor) -> bool:
         options = self.options
         free = options.zoneout == 0.0 and (options.recurrent_dropout == 0.0 or not self.training)
-        return self.path == "auto" and free and inputs.shape[1] > 0 and inputs.shape[-1] == self.input_size
+        return (
+            self.path == "auto"
+            and self.input_product is None
+            and free
+            and inputs.shape[1] > 0
+            and inputs.shape[-1] == self.input_size
+        )
 
 
 def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:

@@ -84,6 +84,7 @@ class _Step:
     origins: np.ndarray  # [active beam] the place of each hypothesis before
     tokens: np.ndarray  # [active beam]
     frames: np.ndarray  # [active beam] where the decoder looked for it
+    log_probs: np.ndarray  # [active beam] how likely it found it
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class TokenSearch:
     ) -> tuple[_Beam, _Finished]:
         """One token further; the utterances that are over are left out of the new beam."""
         width = self._options.beam
-        beam, plain, total = self._continue(beam, ctc_weight)
+        beam, log_probs, plain, total = self._continue(beam, ctc_weight)
         going_on = torch.ones_like(total[0, 0], dtype=torch.bool)
         going_on[EOS_ID] = False
         total = total.masked_fill(is_last[:, None, None] & going_on, _NOTHING)
@@ -176,16 +177,17 @@ class TokenSearch:
         # An empty place is the best one again, so that nothing has to do with tokens that nobody said.
         chosen = places.gather(1, order.where(alive > _NOTHING, order[:, :1]))
         origins, tokens = chosen // total.shape[2], chosen % total.shape[2]
-        self._record(beam, origins, tokens)
+        self._record(beam, origins, tokens, log_probs.flatten(1).gather(1, chosen))
         hopeful = alive[:, 0] > finished.totals[beam.utterances].amax(dim=1) - HOPELESS
         goes_on = hopeful & (finished.scores[beam.utterances, -1] == _NOTHING) & ~is_last
         scores = plain.flatten(1).gather(1, chosen).masked_fill(alive == _NOTHING, _NOTHING)
         return self._follow(beam, origins, tokens, scores=scores, kept=goes_on.nonzero()[:, 0]), finished
 
-    def _continue(self, beam: _Beam, ctc_weight: float) -> tuple[_Beam, Tensor, Tensor]:
+    def _continue(self, beam: _Beam, ctc_weight: float) -> tuple[_Beam, Tensor, Tensor, Tensor]:
         """The beam after its decoder has read its tokens; and what each token after each hypothesis would score.
 
-        [active, beam, vocabulary], without CTC's share, which is one of all tokens together, and with it.
+        [active, beam, vocabulary]: by the decoder alone; the whole hypothesis without CTC's share, which is one of all
+        tokens together; and with it.
         """
         shape = (*beam.tokens.shape, -1)
         log_probs, decoder = self._head.step(beam.tokens.flatten(), beam.decoder, beam.memory)
@@ -195,7 +197,8 @@ class TokenSearch:
             before, seen = seen, seen + decoder.weights.mean(dim=1).view(shape)
             newly = (seen > SEEN).sum(dim=-1) - (before > SEEN).sum(dim=-1)
             scores = scores + self._options.coverage * newly
-        plain = scores[:, :, None] + (1 - ctc_weight) * log_probs.view(shape)
+        log_probs = log_probs.view(shape)
+        plain = scores[:, :, None] + (1 - ctc_weight) * log_probs
         language = beam.language
         if language is not None:
             assert self._scorer is not None
@@ -204,7 +207,7 @@ class TokenSearch:
         total = plain
         if beam.prefixes is not None:
             total = plain + ctc_weight * beam.prefixes[0].score(beam.prefixes[1])
-        return replace(beam, decoder=decoder, language=language, seen=seen), plain, total
+        return replace(beam, decoder=decoder, language=language, seen=seen), log_probs, plain, total
 
     def _finish(self, finished: _Finished, utterances: Tensor, totals: Tensor, places: Tensor, step: int) -> _Finished:
         """With the hypotheses that end after `step` tokens, the best of all kept."""
@@ -220,9 +223,9 @@ class TokenSearch:
             )
         )
 
-    def _record(self, beam: _Beam, origins: Tensor, tokens: Tensor) -> None:
+    def _record(self, beam: _Beam, origins: Tensor, tokens: Tensor, log_probs: Tensor) -> None:
         looked = beam.decoder.weights.mean(dim=1).argmax(dim=-1).view(beam.tokens.shape).gather(1, origins)
-        parts = (beam.utterances, origins, tokens, looked)
+        parts = (beam.utterances, origins, tokens, looked, log_probs)
         self._steps.append(_Step(*(part.cpu().numpy() for part in parts)))
 
     def _follow(self, beam: _Beam, origins: Tensor, tokens: Tensor, *, scores: Tensor, kept: Tensor) -> _Beam:
@@ -252,10 +255,12 @@ def _trace(steps: list[_Step], finished: _Finished, num_best: int) -> list[list[
     """The best hypotheses of each utterance, followed back through the steps."""
     batch, width = finished.scores.shape
     origins, tokens, frames = (np.zeros((len(steps), batch, width), np.int64) for _ in range(3))
+    log_probs = np.zeros((len(steps), batch, width))
     for number, step in enumerate(steps):
         origins[number, step.utterances] = step.origins
         tokens[number, step.utterances] = step.tokens
         frames[number, step.utterances] = step.frames
+        log_probs[number, step.utterances] = step.log_probs
     scores, lengths, places = (part.cpu().numpy() for part in (finished.scores, finished.steps, finished.places))
     found = []
     for row in range(batch):
@@ -263,12 +268,15 @@ def _trace(steps: list[_Step], finished: _Finished, num_best: int) -> list[list[
         for number in range(min(num_best, width)):
             if scores[row, number] == _NOTHING:
                 break
-            place, path = places[row, number], []
-            for step in range(lengths[row, number] - 1, -1, -1):
-                path.append((tokens[step, row, place], frames[step, row, place]))
+            way = np.zeros(lengths[row, number], np.int64)  # the places of the beam that it went through
+            place = places[row, number]
+            for step in range(len(way) - 1, -1, -1):
+                way[step] = place
                 place = origins[step, row, place]
-            spelled = [int(token) for token, _ in reversed(path)]
-            looked = np.maximum.accumulate([frame for _, frame in reversed(path)]) if path else np.zeros(0, np.int64)
-            best.append(Hypothesis(tuple(spelled), tuple(looked.tolist()), float(scores[row, number])))
+            said, looked, likely = (part[np.arange(len(way)), row, way] for part in (tokens, frames, log_probs))
+            looked = np.maximum.accumulate(looked)  # a glance back is no word said earlier
+            parts = (tuple(part.tolist()) for part in (said, looked, likely))
+            found_tokens, found_frames, found_log_probs = parts
+            best.append(Hypothesis(found_tokens, found_frames, float(scores[row, number]), found_log_probs))
         found.append(best or [Hypothesis((), (), _NOTHING)])
     return found

@@ -123,8 +123,8 @@ def _start(address: str | None, *, num_workers: int) -> Any:
         # which other machines reach this one.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise RayError(f"engine: ray is not installed ({error}); expected it: pip install -e '.[ray]'") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)

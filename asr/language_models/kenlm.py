@@ -47,7 +47,8 @@ class KenLMScorer:
     def _row(self, history: list[int]) -> list[float]:
         import kenlm
 
-        before, after = kenlm.State(), kenlm.State()
+        new_state = kenlm.State  # pyright: ignore[reportAttributeAccessIssue]
+        before, after = new_state(), new_state()
         self._model.NullContextWrite(before)
         for token in history:
             if token == BOS_ID:
@@ -69,6 +70,6 @@ def open_kenlm(path: Path) -> Any:
     except ImportError:
         raise KenLMError(f"{path}: KenLM is needed to read it; install it with: pip install 'earshot[kenlm]'") from None
     try:
-        return kenlm.Model(str(path))
+        return kenlm.Model(str(path))  # pyright: ignore[reportAttributeAccessIssue]
     except (OSError, RuntimeError) as error:
         raise KenLMError(f"{path}: KenLM cannot read it ({error}); expected an ARPA or a KenLM binary file") from None

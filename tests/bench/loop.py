@@ -8,6 +8,7 @@
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -47,29 +48,46 @@ def start(config) -> Training:
     return start_training(task, task.open(config, run, processes), run, processes, checkpoint=None)
 
 
+@dataclass(frozen=True)
+class Clock:
+    """Seconds by the wall, and of this thread's processor: the second is steady on a busy machine, but sees no waiting
+    for data and nothing of what the loader's processes take from this one."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> "Clock":
+        return cls(time.perf_counter(), time.thread_time())
+
+    def since(self, earlier: "Clock") -> "Clock":
+        return Clock(self.wall - earlier.wall, self.processor - earlier.processor)
+
+
 def measure(training: Training, num_steps: int) -> None:
     """The same steps, first through the loader, then from memory; the loader keeps its workers in both."""
     steps = StepDataset(training.experiment.train, training.experiment.plan, min_frames=training.experiment.min_frames)
     order = StepOrder(training.experiment.plan, epoch=0, position=0, num_epochs=1000)
-    kept, started = [], 0.0
+    kept, started = [], Clock.now()
     for number, step in enumerate(open_loader(steps, order, num_workers=training.config.data.num_workers)):
         if number == NUM_WARM_UP:
-            started = time.perf_counter()
+            started = Clock.now()
         compute_step(training, step)
         training.progress.step += 1
         if number >= NUM_WARM_UP:
             kept.append(step)
         if len(kept) == num_steps:
             break
-    program = time.perf_counter() - started
-    started = time.perf_counter()
+    program = Clock.now().since(started)
+    started = Clock.now()
     for step in kept:
         compute_step(training, step)
         training.progress.step += 1
-    resident = time.perf_counter() - started
+    resident = Clock.now().since(started)
     print(
-        f"{num_steps / program:.2f} steps a second in the program, {num_steps / resident:.2f} from memory: "
-        f"{resident / program:.3f}",
+        f"{num_steps / program.wall:.2f} steps a second in the program, {num_steps / resident.wall:.2f} from memory: "
+        f"{resident.wall / program.wall:.3f}; by this thread's processor time "
+        f"{resident.processor / program.processor:.3f}",
         flush=True,
     )
 

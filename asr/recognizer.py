@@ -89,24 +89,23 @@ class Recognizer:
         decoding: Any,
         statistics: FeatureStatistics | None = None,
         commands: CommandSearch | None = None,
-        calibration: WordCalibration | None = None,
-        decoding_key: str = "",
         precision: Precision = "fp32",
     ) -> None:
         """`decoding` is a built decoding; `statistics` are needed for globally normalised features only.
 
-        With `commands`, only those are understood: a transcript is that of a command, or empty. Without `calibration`
-        a word's confidence is its posterior; `decoding_key` names the way words are found, by which one is kept.
+        With `commands`, only those are understood: a transcript is that of a command, or empty. A word's confidence is
+        its posterior until `calibration` is set to another.
 
         With `precision` int8 the model is changed (see asr.precision). The model is used on the device where it is, and
         is put into evaluation mode for the time of each call.
         """
         self.model = quantize(model) if precision == "int8" else model
-        self.tokenizer, self.decoding, self.decoding_key = tokenizer, decoding, decoding_key
+        self.tokenizer, self.decoding = tokenizer, decoding
         self.precision: Precision = precision
         self.feature_config, self.statistics = features, statistics
         self.commands = commands
-        self.calibration = calibration or WordCalibration()
+        self.calibration = WordCalibration()
+        self.decoding_key = ""  # names the way words are found, of which a calibration is
         self._log_mel = LogMel(features)
         self._frames_per_encoding = _frames_per_encoding(model)
 
@@ -128,18 +127,20 @@ class Recognizer:
         """
         parts = load_run(run, decoding=decoding)
         search = _load_commands(parts, Path(commands)) if commands is not None else None
-        key = decoding_key(parts, search)
-        return cls(
+        recognizer = cls(
             model=parts.model.to(device),
             tokenizer=parts.tokenizer,
             features=parts.features,
             decoding=open_decoding(parts.config.decoding, parts.tokenizer, device=device),
             statistics=parts.statistics,
             commands=search,
-            calibration=load_calibration(parts.folder.path, decoding=key, model=parts.model_digest),
-            decoding_key=key,
             precision=precision,
         )
+        recognizer.decoding_key = decoding_key(parts, search)
+        recognizer.calibration = load_calibration(
+            parts.folder.path, decoding=recognizer.decoding_key, model=parts.model_digest
+        )
+        return recognizer
 
     def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
         """The command in one file, or in an array of samples [sample] in -1..1 with its `sample_rate` in hertz."""

@@ -48,14 +48,22 @@ LAYERS = [
     {"run"},
     {"language_loading"},
     {"precision", "experiment", "loading", "job_config"},
-    {"memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
+    {"packing", "memory", "model_card", "validation", "progress", "recognizer", "job_output", "familiarity"},
     {"plan", "comparison", "explanation_page", "transcriber", "language_experiment", "ngram_training"},
     {"task", "fusion_tuning"},
     {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
     {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},
     {"prior_measurement"},
-    {"train", "evaluate", "transcribe", "compare", "explain", "__main__"},  # __main__: the program of a package
+    {
+        "train",
+        "evaluate",
+        "transcribe",
+        "compare",
+        "explain",
+        "export",
+        "__main__",
+    },  # __main__: the program of a package
 ]
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 DATA_PREP_MAY_USE = {"asr.manifest", "asr.audio", "asr.text", "asr.features", "asr.commands"} | {

@@ -144,16 +144,6 @@ def test_a_word_lasts_as_long_as_its_tokens_are_shown_and_what_is_loud(recognize
     assert [word.confidence for word in again.words] == [round(calibrated.confidence(np.exp(-0.2)), 4)] * 2
 
 
-def test_words_of_a_model_without_a_ctc_head_lie_evenly(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr.recognizer.choose_heads", lambda decoding, heads: heads[0])
-    recognizer = Recognizer.load(run.path)
-    tokens = tuple(recognizer.tokenizer.encode("stop"))
-    recognizer.model.heads = torch.nn.ModuleList([torch.nn.Linear(1, 1)])
-    recognizer.decoding = lambda head, encodings, lengths: [Hypothesis(tokens, (), -1.0)]
-    (transcription,) = recognizer.recognize([torch.zeros(160, 20)])
-    assert transcription.words == (Word("stop", 0.0, 1.6, 0.0),)
-
-
 def test_a_calibration_in_the_run_folder_is_used(copy: RunFolder) -> None:
     model = copy.read_record()["model"]
     assert Recognizer.load(copy.path).calibration == WordCalibration()

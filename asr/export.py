@@ -1,0 +1,47 @@
+"""A trained run to hand on: python -m asr.export RUN FOLDER
+
+Writes a run folder of a few megabytes that every program reads as the original: weights in half precision (they are
+computed with in whatever precision is asked for), settings, tokenizer, card. What was measured of the old weights stays
+behind: measure label priors, confidence of words and the threshold of commands again, of the new folder.
+"""
+
+import argparse
+from pathlib import Path
+
+from asr.runtime import EXIT_OK, run_program
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+
+    from asr.commands.rejection import FILE_NAME as REJECTION
+    from asr.confidence import FILE_NAME as CONFIDENCE
+    from asr.packing import pack_run
+    from asr.run import RunFolder
+
+    packed = pack_run(options.run, options.folder, precision=options.precision)
+    size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())
+    print(f"{options.run} -> {packed.path}: {size / 1e6:.2f} MB, weights in {options.precision}")
+    left = {
+        RunFolder(options.run).label_priors_path: f"python -m asr.commands priors {packed.path} DEV_MANIFEST",
+        options.run / CONFIDENCE: f"python -m asr.evaluate {packed.path} DEV_MANIFEST --calibrate-confidence",
+        options.run / REJECTION: f"python -m asr.commands calibrate {packed.path} GRAMMAR --negatives MANIFEST",
+    }
+    for path, command in left.items():
+        if path.is_file():
+            print(f"{path.name} is of the old weights; for the new ones: {command}")
+    return EXIT_OK
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m asr.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="a run folder of asr.train")
+    parser.add_argument("folder", type=Path, help="a new folder for what is handed on")
+    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the weights (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run_program(main)

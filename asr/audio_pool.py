@@ -9,9 +9,9 @@ Short recordings come whole. Of a long one, the beginning comes, and the rest is
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import queue
 import select
 import signal
 import struct
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +79,7 @@ class Decoded:
     error: AudioError | None = None
     samples: Float32[np.ndarray, " sample"] | None = None
     facts: AudioFacts | None = None  # of a long recording: once its blocks have been consumed
-    rest: Iterator[Float32[np.ndarray, " sample"]] | None = field(default=None, repr=False)
+    rest: Generator[Float32[np.ndarray, " sample"]] | None = field(default=None, repr=False)
 
     def blocks(self) -> Iterator[Float32[np.ndarray, " sample"]]:
         """The samples of a long recording, once. Raises AudioError where the rest of it cannot be read."""
@@ -102,12 +102,15 @@ class AudioPool:
         """Recordings longer than `whole_seconds` come in blocks."""
         self.sample_rate, self.limits = sample_rate, limits or AudioLimits()
         self.whole_samples = round(whole_seconds * sample_rate)
-        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._processes = [_Process(self.limits) for _ in range(num_processes)]
-        for process in self._processes:
-            self._idle.put(process)
+        self.num_processes = num_processes
         self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="audio")
-        self._waiting, self._room = 0, threading.Condition()  # samples decoded and not asked for yet
+        self._room = threading.Condition()  # of everything below
+        self._processes = [_Process(self.limits) for _ in range(num_processes)]
+        self._idle = list(self._processes)
+        self._waiting = 0  # samples decoded and not asked for yet
+        self._tickets = itertools.count()  # requests are begun in their order: of each its number, ...
+        self._next, self._wanted = 0, -1  # that of the one to begin next, of the one that the reader waits for, ...
+        self._skipped: set[int] = set()  # and those that nobody wants any more
         self._is_closed = False
 
     def __enter__(self) -> AudioPool:
@@ -120,42 +123,95 @@ class AudioPool:
         with self._room:
             self._is_closed = True
             self._room.notify_all()
-        for process in self._processes:
-            process.kill_for_good()
+            for process in self._processes:
+                process.kill_for_good()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for process in self._processes:
             process.stop()
 
-    def read(self, requests: Iterable[AudioRequest], *, num_ahead: int = NUM_AHEAD) -> Iterator[Decoded]:
-        """The answers, in the order of the requests, of which so many are worked on ahead."""
-        pending: deque[Future[Decoded]] = deque()
+    def read(self, requests: Iterable[AudioRequest], *, num_ahead: int = NUM_AHEAD) -> Generator[Decoded]:
+        """The answers, in the order of the requests, of which so many are worked on ahead; one reader at a time.
+
+        A long recording whose blocks have not been consumed keeps its process, and another is started in its stead
+        where none is left for the recording that is asked for.
+        """
+        pending: deque[tuple[int, Future[Decoded]]] = deque()
         try:
             for request in requests:
-                pending.append(self._threads.submit(self._decode, request))
+                ticket = next(self._tickets)
+                pending.append((ticket, self._threads.submit(self._decode, request, ticket)))
                 if len(pending) > num_ahead:
-                    yield self._taken(pending.popleft().result())
+                    yield self._take(*pending.popleft())
             while pending:
-                yield self._taken(pending.popleft().result())
+                yield self._take(*pending.popleft())
         finally:
-            for future in pending:
-                future.cancel()
+            for ticket, future in pending:
+                self._give_up(ticket, future)
 
-    def _taken(self, decoded: Decoded) -> Decoded:
+    def _take(self, ticket: int, future: Future[Decoded]) -> Decoded:
+        with self._room:
+            self._wanted = ticket
+            self._room.notify_all()
+        return self._counted(future)
+
+    def _counted(self, future: Future[Decoded]) -> Decoded:
+        """It waits no longer."""
+        decoded = future.result()
         with self._room:
             self._waiting -= 0 if decoded.samples is None else len(decoded.samples)
             self._room.notify_all()
         return decoded
 
-    def _decode(self, request: AudioRequest) -> Decoded:
-        # Requests are begun in their order, so the one that is asked for next never waits here.
+    def _give_up(self, ticket: int, future: Future[Decoded]) -> None:
+        if not future.cancel():
+            future.add_done_callback(self._drop)
+            return
         with self._room:
-            self._room.wait_for(lambda: self._waiting < SAMPLES_AHEAD or self._is_closed)
-        process = self._idle.get()
+            self._skipped.add(ticket)
+            self._room.notify_all()
+
+    def _drop(self, future: Future[Decoded]) -> None:
+        rest = self._counted(future).rest
+        if rest is not None:
+            rest.close()
+
+    def _begin(self, ticket: int) -> _Process:
+        """A process for this request, once its turn has come, and there is room for its samples."""
+        with self._room:
+            self._room.wait_for(lambda: self._is_closed or self._may_begin(ticket))
+            self._next = ticket + 1
+            self._room.notify_all()
+            if self._idle:
+                return self._idle.pop()
+            self._processes.append(_Process(self.limits))
+            if self._is_closed:
+                self._processes[-1].kill_for_good()
+            return self._processes[-1]
+
+    def _may_begin(self, ticket: int) -> bool:
+        """What the reader waits for must never wait for the reader: all before it has been handed over by then."""
+        while self._next in self._skipped:
+            self._skipped.remove(self._next)
+            self._next += 1
+        is_possible = bool(self._idle) and self._waiting < SAMPLES_AHEAD
+        return ticket == self._next and (is_possible or ticket == self._wanted)
+
+    def _release(self, process: _Process) -> None:
+        with self._room:
+            if len(self._idle) < self.num_processes:
+                self._idle.append(process)
+            else:  # it stood in for one that had a long recording
+                process.stop()
+                self._processes.remove(process)
+            self._room.notify_all()
+
+    def _decode(self, request: AudioRequest, ticket: int) -> Decoded:
+        process = self._begin(ticket)
         answer = self._answer(process, request)
         with self._room:
             self._waiting += 0 if answer.samples is None else len(answer.samples)
         if answer.rest is None:
-            self._idle.put(process)
+            self._release(process)
         return answer
 
     def _answer(self, process: _Process, request: AudioRequest) -> Decoded:
@@ -168,8 +224,9 @@ class AudioPool:
                 for samples in frames:
                     parts.append(samples)
                     if sum(map(len, parts)) > self.whole_samples:
-                        answer.rest = self._rest(process, frames)
-                        break
+                        answer.rest = self._rest(process, frames, np.concatenate(parts))
+                        answer.samples = next(answer.rest)  # it has begun: closing it frees the process
+                        return answer
             except AudioError as error:
                 if error.kind == "crash" and attempt == 1:
                     continue
@@ -180,11 +237,15 @@ class AudioPool:
         return answer
 
     def _rest(
-        self, process: _Process, frames: Iterator[Float32[np.ndarray, " sample"]]
-    ) -> Iterator[Float32[np.ndarray, " sample"]]:
-        """What has not come yet; the process is free for others when it ends, is closed, or fails."""
+        self,
+        process: _Process,
+        frames: Iterator[Float32[np.ndarray, " sample"]],
+        beginning: Float32[np.ndarray, " sample"],
+    ) -> Generator[Float32[np.ndarray, " sample"]]:
+        """The beginning, and what has not come yet; the process is free when it ends, is closed, or fails."""
         is_whole = False
         try:
+            yield beginning
             yield from frames
             is_whole = True
         except AudioError:
@@ -193,7 +254,7 @@ class AudioPool:
         finally:
             if not is_whole:
                 process.stop()  # in the middle of an answer that nobody wants any more
-            self._idle.put(process)
+            self._release(process)
 
     def _frames(self, process: _Process, answer: Decoded) -> Iterator[Float32[np.ndarray, " sample"]]:
         request = answer.request

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,55 @@ def test_few_are_decoded_ahead(pool: AudioPool, recordings: list[Path]) -> None:
     for _ in range(5):
         next(answers)
     assert asked == 8
+    answers.close()
+
+
+def test_long_recordings_that_wait_for_their_reader_do_not_hold_up_the_next(recordings: list[Path]) -> None:
+    """All processes are taken: the recording that is asked for gets another one, which ends when they are free."""
+    with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
+        for _ in range(3):
+            found = list(pool.read([AudioRequest(str(path)) for path in recordings]))
+            assert len(pool._processes) == 4
+            for decoded, path in zip(found, recordings, strict=True):
+                np.testing.assert_array_equal(np.concatenate(list(decoded.blocks())), read_audio(path))
+            assert len(pool._processes) == len(pool._idle) == 2
+
+
+def test_requests_begin_in_their_order_whichever_thread_wakes_first(
+    recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that sleeps before its turn would find both processes taken by long recordings that come later."""
+    begin = AudioPool._begin
+
+    def late(self: AudioPool, ticket: int) -> _Process:
+        if ticket == 1:
+            time.sleep(1.0)
+        return begin(self, ticket)
+
+    monkeypatch.setattr(AudioPool, "_begin", late)
+    with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
+        for decoded in pool.read(AudioRequest(str(path)) for path in recordings):
+            assert sum(map(len, decoded.blocks()))
+        assert len(pool._processes) == 2
+
+
+def test_what_nobody_reads_any_more_gives_back_its_process_and_its_memory(recordings: list[Path]) -> None:
+    with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
+        for _ in range(3):
+            answers = pool.read([AudioRequest(str(path)) for path in recordings])
+            assert sum(map(len, next(answers).blocks()))
+            answers.close()
+        (last,) = pool.read([AudioRequest(str(recordings[0]))])
+        assert sum(map(len, last.blocks()))
+        assert (len(pool._idle), pool._waiting) == (2, 0)
+
+
+def test_a_pool_can_be_closed_with_a_long_recording_in_the_middle(recordings: list[Path]) -> None:
+    pool = AudioPool(sample_rate=16_000, num_processes=1, whole_seconds=0.1)
+    answers = pool.read([AudioRequest(str(path)) for path in recordings])
+    first = next(answers)
+    pool.close()
+    assert first.rest is not None
     answers.close()
 
 
@@ -161,11 +211,10 @@ def test_an_unreadable_file_is_named(tmp_path_factory: pytest.TempPathFactory) -
     path = Path("/tmp") / f"earshot-secret-{os.getpid()}.wav"
     soundfile.write(path, some_speech(0), 16_000)
     path.chmod(0)
-    code = "import sys; from asr.audio import read_audio; read_audio(sys.argv[1])"
+    # This user may perhaps not even start Python: the process becomes it once everything is imported.
+    code = "import os, soundfile, sys; from asr.audio import read_audio; os.setuid(65534); read_audio(sys.argv[1])"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, user=65534, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     finally:
         path.unlink()
     assert "cannot be read (Permission denied); expected a file that this user may read" in done.stderr

@@ -14,6 +14,7 @@ LAYERS = [
         "section",
         "runtime",
         "compiling",
+        "dropout",
         "files",
         "plots",
         "pronunciation",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asr.cells import CellConfig
 from asr.cells.conv_lstm import ConvLSTMConfig
 from asr.cells.lstm import LSTMConfig
+from asr.dropout import Dropout
 from asr.encoders.layer import RecurrentLayer
 from asr.encoders.masking import clear_padding
 from asr.encoders.subsampling import NUM_CONVOLUTIONS, StridedConvolutions
@@ -67,7 +68,7 @@ class ResidualBlock(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.layer = RecurrentLayer(cell, num_bands * channels, bidirectional=config.bidirectional)
         self.projection = nn.Linear(self.layer.output_size // num_bands, channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, frames: Float[Tensor, "batch time band channel"], lengths: Int[Tensor, " batch"]
@@ -94,7 +95,7 @@ class ConvLSTMEncoder(nn.Module):
             size = layer.output_size
             self.layers.append(layer)
             self.norms.append(nn.LayerNorm(size))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output_size = size
 
     def output_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -14,8 +14,17 @@ def clear_padding(
     values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch time ..."]:
     """The same values with every frame past its utterance's length set to zero, whatever (even NaN) stood there."""
+    return values.masked_fill(_padding_of(values, lengths), 0.0)
+
+
+def clear_padding_(values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]) -> None:
+    """As `clear_padding`, in place: for values that no one else has, and no gradient needs as they were."""
+    values.masked_fill_(_padding_of(values, lengths), 0.0)
+
+
+def _padding_of(values: Tensor, lengths: Tensor) -> Bool[Tensor, "batch time ..."]:
     padding = ~valid_frames(lengths, values.shape[1])
-    return values.masked_fill(padding.view(*padding.shape, *(1,) * (values.dim() - 2)), 0.0)
+    return padding.view(*padding.shape, *(1,) * (values.dim() - 2))
 
 
 class _ReverseWithinLength(torch.autograd.Function):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from asr.cells import CellConfig
 from asr.cells.lstm import LSTMConfig
+from asr.dropout import Dropout
 from asr.encoders.layer import RecurrentLayer, join_bands
 from asr.encoders.masking import clear_padding
 from asr.section import Section
@@ -49,7 +50,7 @@ class PyramidEncoder(nn.Module):
             size = layer.output_size
             self.layers.append(layer)
             self.norms.append(nn.LayerNorm(size) if config.layer_norm else nn.Identity())
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output_size = size
 
     def output_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asr.cells import CellConfig
 from asr.cells.conv_lstm import ConvLSTMConfig
 from asr.cells.lstm import LSTMConfig
+from asr.dropout import Dropout
 from asr.encoders.layer import RecurrentLayer
 from asr.encoders.look_ahead import RowConvolution
 from asr.encoders.masking import clear_padding
@@ -75,7 +76,7 @@ class RecurrentEncoder(nn.Module):
             self.layers.append(layer)
             self.norms.append(nn.LayerNorm(layer.output_size) if config.layer_norm else nn.Identity())
             sizes.append(layer.output_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.look_ahead = RowConvolution(sizes[-1], config.look_ahead) if config.look_ahead else None
         self.config, self.num_mels, self.output_size = config, num_mels, sizes[-1]
 

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from asr.encoders.masking import clear_padding
+from asr.dropout import Dropout
+from asr.encoders.masking import clear_padding, clear_padding_
 from asr.section import Section
 
 NUM_CONVOLUTIONS = {2: 1, 4: 2}  # by the factor: each halves
@@ -57,8 +58,9 @@ class StridedConvolutions(nn.ModuleList):
         images = clear_padding(features, lengths)[:, None]  # [batch, channel, time, mel]
         for convolution in self:
             lengths = (lengths + 1) // 2
-            images = torch.relu(convolution(images))
-            images = clear_padding(images.transpose(1, 2), lengths).transpose(1, 2)
+            images = convolution(images)
+            clear_padding_(images.transpose(1, 2), lengths)  # in place: nothing but the next step reads it
+            images = torch.relu_(images)
         return images.transpose(1, 2), lengths
 
 
@@ -72,7 +74,7 @@ class ConvSubsampling(nn.Module):
         super().__init__()
         self.convolutions = StridedConvolutions(factor=config.factor, num_channels=config.num_channels)
         self.projection = nn.Linear(config.num_channels * self.convolutions.num_bands(num_mels), config.output_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.factor = config.factor
         self.output_size = config.output_size
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from asr.cells import CellConfig, ConvLSTMConfig
 from asr.cells.lstm import LSTMConfig
 from asr.compiling import uncompiled
+from asr.dropout import Dropout
 from asr.encoders.masking import valid_frames
 from asr.heads.attention_mechanisms import AttentionConfig, AttentionMemory, LocationAttentionConfig
 from asr.heads.attention_shape import off_diagonal
@@ -108,7 +109,7 @@ class AttentionHead(nn.Module):
         self.attention = config.attention.build(encoding_size=encoding_size, query_size=size)
         self.readout = nn.Linear(size + encoding_size, size)
         self.projection = nn.Linear(size, vocabulary_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         impossible = torch.zeros(vocabulary_size, dtype=torch.bool)
         impossible[[BLANK_ID, PAD_ID, BOS_ID]] = True
         self.register_buffer("impossible", impossible, persistent=False)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from asr.cells import CellConfig
 from asr.cells.lstm import LSTMConfig
 from asr.compiling import uncompiled
+from asr.dropout import Dropout
 from asr.section import Section
 from asr.tokenizer import BOS_ID
 
@@ -47,7 +48,7 @@ class RecurrentLanguageModel(nn.Module):
         self.narrowing = nn.Linear(size, config.embedding_size, bias=False) if config.tied else None  # type: ignore
         self.projection = None if config.tied else nn.Linear(size, vocabulary_size)  # type: ignore
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if config.tied else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     @property
     def num_parameters(self) -> int:

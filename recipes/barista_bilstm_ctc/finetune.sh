@@ -2,6 +2,7 @@
 # The second table of recipes/barista_bilstm_ctc/README.md, with a user's own recordings:
 #   bash recipes/barista_bilstm_ctc/finetune.sh     (after run.sh)
 # Five folds by speaker, with 30, 100 and all recordings of the other speakers; then a model from all of them.
+# Run again, it goes on where it was. To share the work: FOLDS="1 2" PARTS="train" bash .../finetune.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
@@ -10,22 +11,23 @@ grammar=conf/commands/barista.yaml base=${BASE:-runs/barista_bilstm_ctc} data=da
 finetune() { # RUN MANIFEST: the labels become the sentences that $base hears in them, and these are trained on
   local transcripts
   transcripts=$data/transcripts/$(basename "$1").jsonl
-  python -m asr.commands transcripts "$base" "$2" --commands $grammar --output "$transcripts"
+  [ -e "$transcripts" ] || python -m asr.commands transcripts "$base" "$2" --commands $grammar --output "$transcripts"
   python -m asr.train conf/barista_finetune.yaml run_dir="$1" init_from="$base" \
     data.train.0.manifest="$transcripts" data.dev.manifest="$transcripts"
+  python -m asr.commands priors "$1" "$transcripts" --weight "${PRIORS:-1.0}"
 }
 
-for part in train_30 train_100 train; do
-  results=()
-  for fold in 1 2 3 4 5; do
+for part in ${PARTS:-train train_100 train_30 all}; do
+  if [ "$part" = all ]; then
+    echo "a model from all recordings, for those of others"
+    finetune runs/barista_finetuned $data/clean.jsonl
+    continue
+  fi
+  for fold in ${FOLDS:-1 2 3 4 5}; do
     run=runs/barista_fold_${fold}_$part test=$data/fold_$fold/test
-    finetune $run $data/fold_$fold/$part/clean.jsonl
-    python -m asr.evaluate $run $test/clean.jsonl $test/noise_*db.jsonl --commands $grammar --audio none
-    results+=("$run/evaluations/test-acceptance.json")
+    finetune "$run" "$data/fold_$fold/$part/clean.jsonl"
+    python -m asr.evaluate "$run" "$test"/clean.jsonl "$test"/noise_*db.jsonl --commands $grammar --audio none
   done
-  echo "all five folds with $part: every recording heard by a model that was not trained on its speaker"
-  python -m asr.commands acceptance "${results[@]}"
+  echo "all folds with $part: every recording heard by a model that was not trained on its speaker"
+  python -m asr.commands acceptance runs/barista_fold_*_"$part"/evaluations/test-acceptance.json
 done
-
-echo "a model from all recordings, for those of others"
-finetune runs/barista_finetuned $data/clean.jsonl

@@ -23,6 +23,7 @@ from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch
 from asr.confidence import reliability
 from asr.familiarity import open_second_opinion
+from asr.loading import load_priors
 from asr.manifest import Manifest, Utterance
 from asr.recognizer import Recognizer, Stretch
 from asr.run import RunFolder
@@ -145,7 +146,9 @@ def calibrate(
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
     recognizer = Recognizer.load(run)
     second = open_second_opinion(run) if second_opinion else None
-    recognizer.commands = CommandSearch(grammar, recognizer.tokenizer, num_best=1, second_opinion=second)
+    recognizer.commands = CommandSearch(
+        grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder)
+    )
     pieces = [
         Stretch(Path(item.audio_filepath), item.offset + start, length)
         for item in Manifest.read(negatives)

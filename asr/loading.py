@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from asr.checkpoint import file_digest
 from asr.config import Config, check_section, load_config
 from asr.decoding import DecodingConfig
+from asr.decoding.label_priors import LabelPriors
 from asr.features import FeatureConfig, FeatureStatistics
 from asr.model import Model
 from asr.run import STATISTICS_KEY, RunFolder, flatten
@@ -62,6 +63,13 @@ def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunP
         tokenizer=tokenizer,
         statistics=_load_statistics(folder, record) if is_global else None,
     )
+
+
+def load_priors(folder: RunFolder) -> LabelPriors | None:
+    """The priors of the labels that are kept in a run folder, None without; LabelPriorsError if of other weights."""
+    if not folder.label_priors_path.exists():
+        return None
+    return LabelPriors.load(folder.label_priors_path, model=str(folder.read_record().get("model")))
 
 
 def _load_statistics(folder: RunFolder, record: dict[str, Any]) -> FeatureStatistics:

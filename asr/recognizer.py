@@ -30,11 +30,10 @@ from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
 from asr.confidence import WordCalibration, load_calibration
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.label_priors import LabelPriors
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.heads.ctc import CTCHead
 from asr.language_loading import open_decoding
-from asr.loading import RecognizerError, RunParts, load_run
+from asr.loading import RecognizerError, RunParts, load_priors, load_run
 from asr.model import Model
 from asr.precision import Precision, autocast, quantize
 from asr.tokenizer import Tokenizer
@@ -336,10 +335,9 @@ def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
     grammar = load_grammar(path)
     rejection = load_rejection(parts.folder.path, grammar=grammar.digest, model=parts.folder.search_digest())
     second = load_autoencoder(parts.folder.path, digest=rejection.autoencoder) if rejection.autoencoder else None
-    path, priors = parts.folder.label_priors_path, None
-    if path.exists():
-        priors = LabelPriors.load(path, model=parts.model_digest)
-    return CommandSearch(grammar, parts.tokenizer, rejection=rejection, second_opinion=second, priors=priors)
+    return CommandSearch(
+        grammar, parts.tokenizer, rejection=rejection, second_opinion=second, priors=load_priors(parts.folder)
+    )
 
 
 def _check_array(samples: np.ndarray, sample_rate: int | None) -> None:

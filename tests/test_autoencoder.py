@@ -89,10 +89,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_training_makes_its_sounds_familiar_and_is_deterministic(run: Path) -> None:
     parts = load_run(run)
-    steps = [(loss, autoencoder) for autoencoder, loss in train_autoencoder(parts, num_steps=15)]
+    steps = [(loss, autoencoder) for autoencoder, loss in train_autoencoder(parts, num_steps=30)]
     assert steps[-1][0] < 0.9 * steps[0][0]
     autoencoder = steps[-1][1]
-    [*_, (again, _)] = train_autoencoder(parts, num_steps=15)
+    [*_, (again, _)] = train_autoencoder(parts, num_steps=30)
     for first, second in zip(autoencoder.parameters(), again.parameters(), strict=True):
         assert torch.equal(first, second)
     opinion, recognizer = SecondOpinion(autoencoder.eval(), ""), Recognizer.load(run)

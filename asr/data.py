@@ -33,6 +33,7 @@ class SourceConfig(Section):
     manifest: str = Field(description="JSON lines of utterances")
     shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
     weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
+    without_speech: bool = Field(False, description="noises, of which nothing is to be written; each has an empty text")
 
     def files(self) -> dict[str, Path]:
         """What must be there, by its key."""
@@ -123,7 +124,7 @@ class Source:
     def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
         self.manifest = open_manifest(config.manifest)
         self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
-        self.weight = config.weight
+        self.weight, self.without_speech = config.weight, config.without_speech
 
 
 @runtime_checkable
@@ -181,6 +182,10 @@ class Dataset:
 
     def tokens(self, index: int) -> list[int]:
         return self.tokenizer.encode(self.utterance(index).text)
+
+    def is_without_speech(self, index: int) -> bool:
+        """Whether it is there to learn that nothing is said in it."""
+        return self._locate(index)[0].without_speech
 
     def num_frames(self, index: int) -> int:
         """Frames of log-mel of an utterance, from its duration."""
@@ -329,7 +334,8 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         others = np.delete(indices, slice(self.rank, None, self.world_size))
         num_tokens = sum(len(self.dataset.tokens(int(i))) for i in others)
         num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
-        return StepBatches(epoch, position, batches, num_tokens=num_tokens, is_idle=is_idle)
+        # A batch of nothing but noises has no tokens to share its loss among; each noise counts for one.
+        return StepBatches(epoch, position, batches, num_tokens=num_tokens or len(indices), is_idle=is_idle)
 
     def _example(self, index: int, epoch: int) -> Example:
         return self.dataset.example(index, epoch, 0 if self.min_frames is None else int(self.min_frames[index]))

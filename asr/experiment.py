@@ -193,8 +193,10 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
         frames = dataset.num_frames(index)
         needed[index] = enough(max(1, frames_needed(tokens) if has_ctc else 1))
         reason = None
-        if not tokens:
+        if not tokens and not dataset.is_without_speech(index):
             reason = "the transcript is empty"
+        elif tokens and dataset.is_without_speech(index):
+            reason = f"its source is without_speech, but its transcript is {text!r}"
         elif duration > max_duration:
             reason = f"{duration:.1f} s is longer than data.max_duration ({max_duration:g} s)"
         elif frames < needed[index]:

@@ -3,13 +3,15 @@
     python -m data_prep.negatives data/negatives CORPORA/noise/esc10 CORPORA/wake_words --silence-minutes 10
 
 Every recording below each folder becomes a line of OUTPUT_DIR/all.jsonl, with the folder's name as `source`, and of the
-manifest of that name. Silence is made: half of it nothing at all, half the faint noise of a microphone.
+manifest of that name. Silence is made: half of it nothing at all, half the faint noise of a microphone. With
+--cut-seconds they are cut into utterances, as a training wants them (`data.train: [{..., without_speech: true}]`).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +70,15 @@ def make_silence(folder: Path, *, minutes: float, seed: int) -> Iterator[Utteran
         yield Utterance(f"silence/{path.stem}", str(path.absolute()), SILENCE_SECONDS, extra={"source": "silence"})
 
 
+def cut(utterances: Sequence[Utterance], seconds: float) -> Iterator[Utterance]:
+    """Pieces of so many seconds, one after the other; what is left at the end of a recording is left out."""
+    for utterance in utterances:
+        if utterance.duration < seconds:
+            yield utterance
+        for number in range(int(utterance.duration / seconds)):
+            yield replace(utterance, id=f"{utterance.id}-{number:03d}", offset=number * seconds, duration=seconds)
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
@@ -76,13 +87,15 @@ def main(arguments: list[str] | None = None) -> int:
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))
     utterances += make_silence(options.output_dir / "silence", minutes=options.silence_minutes, seed=options.seed)
+    utterances = list(cut(utterances, options.cut_seconds)) if options.cut_seconds else utterances
     by_source: dict[str, list[Utterance]] = {"all": utterances}
     for utterance in utterances:
         by_source.setdefault(utterance.extra["source"], []).append(utterance)
     for source, members in by_source.items():
         write_manifest(options.output_dir / f"{source}.jsonl", members)
         hours = sum(utterance.duration for utterance in members) / 3600
-        print(f"{options.output_dir / source}.jsonl: {len(members):,} recordings, {hours:.2f} h")
+        what = "utterances" if options.cut_seconds else "recordings"
+        print(f"{options.output_dir / source}.jsonl: {len(members):,} {what}, {hours:.2f} h")
     for fault in faults:
         say(f"not read: {fault}")
     return EXIT_BAD_FILES if faults else EXIT_OK
@@ -93,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets all.jsonl and one manifest a source")
     parser.add_argument("folders", type=Path, nargs="+", metavar="CORPUS_DIR", help="folders of recordings")
     parser.add_argument("--silence-minutes", type=float, default=0.0, help="silence to make and add (0)")
+    parser.add_argument("--cut-seconds", type=float, help="cut the recordings into utterances of so long")
     parser.add_argument("--seed", type=int, default=0, help="of the silence's faint noise (0)")
     return parser
 

@@ -282,6 +282,12 @@ def _show_rates(console: "Console", evaluation: "Evaluation") -> None:
         between = f"{interval.low:.2%} to {interval.high:.2%}"
         table.add_row(name, f"{counts.rate:.2%}", between, *(f"{number:,}" for number in edits))
     console.print(table)
+    if (invented := evaluation.invented) is not None:
+        console.print(
+            f"{invented.num_words:,} words invented in {invented.minutes:.1f} min in which nothing is said: "
+            f"{invented.words_a_minute:.2f} a minute",
+            highlight=False,
+        )
     right, number = evaluation.words.num_exact, evaluation.words.num_utterances
     console.print(f"{right:,} of {number:,} utterances without an error ({right / number:.2%})", highlight=False)
     for title, groups in (("speakers", evaluation.speakers), ("commands", evaluation.commands)):

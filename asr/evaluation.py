@@ -188,6 +188,8 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
         "confidence": _confidence(evaluation.utterances),
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
+    if evaluation.invented is not None:
+        results["invented"] = asdict(evaluation.invented)
     if evaluation.understanding is not None:
         results["understanding"] = asdict(evaluation.understanding)
     write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

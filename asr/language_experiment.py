@@ -145,7 +145,7 @@ def score_language(
     return LanguageScore(-loss, round(num_tokens), round(num_words))
 
 
-def no_utterances(experiment: Experiment, score: LanguageScore, number: int) -> list[DevUtterance]:
+def no_utterances(experiment: Experiment, model: Any, score: LanguageScore) -> list[DevUtterance]:
     """A text has no recordings to show."""
     return []
 

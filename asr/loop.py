@@ -178,7 +178,7 @@ def finish_epoch(training: Training) -> None:
         training.tracker.log({"train/epoch": progress.epoch, **score.logged(), **best}, step=progress.step)
         for remark in score.remarks(progress.epoch):
             print(remark, file=sys.stderr, flush=True)
-        rows = training.task.shown(training.experiment, score, training.config.tracking.num_utterances)
+        rows = training.task.shown(training.experiment, training.scoring_model, score)
         training.tracker.log_utterances(rows, step=progress.step)
 
 

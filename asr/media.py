@@ -1,5 +1,6 @@
-"""What wandb shows of a few dev utterances: a table to listen to and read, and log-mels to look at."""
+"""What wandb shows of a few dev utterances: a table to listen to and read, log-mels and explanations to look at."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,11 +23,16 @@ class DevUtterance:
     hypothesis: str
     alignment: Sequence[tuple[str, str]]  # (reference word, hypothesis word), "" where there is none
     log_mel: Float[np.ndarray, "frame mel"]
+    explanation: bytes | None = None  # PNG of what the model made of it, where it was drawn
 
 
 def wandb_media(rows: Sequence[DevUtterance]) -> dict[str, Any]:
-    """A table to listen to and read, and the log-mels of the first few."""
+    """A table to listen to and read, the log-mels of the first few, and each explanation under a name of its own.
+
+    A name of its own lets one see how an explanation changes over the epochs.
+    """
     import wandb
+    from PIL import Image
 
     table = wandb.Table(columns=["id", "audio", "reference", "hypothesis", "errors", "num_errors"])
     for row in rows:
@@ -43,7 +49,13 @@ def wandb_media(rows: Sequence[DevUtterance]) -> dict[str, Any]:
         )
         for picture, row in zip(pictures, rows)
     ]
-    return {"dev/utterances": table, "dev/log_mel": images}
+    explained = {
+        f"dev/explanation_{number}": wandb.Image(Image.open(io.BytesIO(png)), caption=f"{row_id}: {reference}")
+        for number, (row_id, reference, png) in enumerate(
+            ((row.id, row.reference, row.explanation) for row in rows if row.explanation is not None), 1
+        )
+    }
+    return {"dev/utterances": table, "dev/log_mel": images, **explained}
 
 
 def mark_errors(alignment: Sequence[tuple[str, str]]) -> str:

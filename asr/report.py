@@ -46,6 +46,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Invented:
+    """Words that were heard where nothing was said: in silence, in noise."""
+
+    num_utterances: int
+    num_words: int
+    minutes: float
+
+    @property
+    def words_a_minute(self) -> float:
+        return self.num_words / self.minutes
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All figures of one run on one manifest."""
 
@@ -67,6 +80,18 @@ class Evaluation:
     def duration(self) -> float:
         """Seconds of speech that were scored."""
         return sum(scored.utterance.duration for scored in self.utterances)
+
+    @property
+    def invented(self) -> Invented | None:
+        """Of the utterances in which nothing is said; None where there are none."""
+        empty = [scored for scored in self.utterances if not scored.words.reference_length]
+        if not empty:
+            return None
+        return Invented(
+            num_utterances=len(empty),
+            num_words=sum(scored.words.insertions for scored in empty),
+            minutes=sum(scored.utterance.duration for scored in empty) / 60,
+        )
 
 
 def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_utterances: int) -> None:

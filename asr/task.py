@@ -49,7 +49,7 @@ class Task:
     describe: Callable[[Experiment, Processes], list[str]]
     shapes: Callable[[Experiment, Processes], list[str]]
     score: Callable[..., Any]  # (model, batches, *, experiment, processes) -> Score
-    shown: Callable[[Experiment, Any, int], list[DevUtterance]]
+    shown: Callable[[Experiment, Any, Any], list[DevUtterance]]  # of an experiment, its model and the model's score
     say: Callable[[Mapping[str, Any]], str]  # its figures, for a user
     write_card: Callable[..., None]  # (run, experiment, *, figures, weights)
 

@@ -43,6 +43,9 @@ class TrackingConfig(Section):
     project: str = Field("earshot", min_length=1, description="wandb project")
     name: str | None = Field(None, description="name of the run in wandb; none: the name of the run folder")
     num_utterances: int = Field(16, ge=0, description="dev utterances shown with audio after each evaluation")
+    num_explained: int = Field(
+        2, ge=0, description="of them, drawn as asr.explain does, in wandb; without matplotlib none are"
+    )
 
 
 @runtime_checkable

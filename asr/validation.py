@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.distributed import Processes
 from asr.encoders.masking import valid_frames
 from asr.experiment import Experiment
+from asr.explanation import explain
+from asr.explanation_plot import PictureOptions, draw_explanation
 from asr.heads.attention import AttentionHead
 from asr.heads.attention_shape import diagonality, entropy
 from asr.heads.ctc import CTCHead
@@ -27,6 +30,7 @@ from asr.tokenizer import BLANK_ID
 NUM_WATCHED = 16  # utterances, the same in each epoch, whose attention is measured
 SHORTEST_WATCHED = 4  # tokens
 COLLAPSED_BELOW = 0.5  # diagonality; where attention follows speech it is above 0.9
+DOTS_PER_INCH = 80  # of an explanation
 COLLAPSED_AFTER = 3  # epochs; before them it has seldom begun to follow
 
 
@@ -158,9 +162,13 @@ def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, 
     )
 
 
-def shown_utterances(experiment: Experiment, score: DevScore, number: int) -> list[DevUtterance]:
-    """The same few dev utterances each time, spread over the split, for the tracker's table."""
-    dev = experiment.dev
+def shown_utterances(experiment: Experiment, model: Model, score: DevScore) -> list[DevUtterance]:
+    """The same few dev utterances each time, spread over the split, for the tracker."""
+    dev, tracking = experiment.dev, experiment.config.tracking
+    indices = _spread_out(len(dev), tracking.num_utterances)
+    # matplotlib is an extra; a drawing takes a second, and only wandb shows it.
+    draws = "wandb" in tracking.trackers and find_spec("matplotlib") is not None
+    explained = set(_spread_out(len(indices), tracking.num_explained)) if draws else set()
     return [
         DevUtterance(
             id=dev.utterance(index).id,
@@ -173,9 +181,23 @@ def shown_utterances(experiment: Experiment, score: DevScore, number: int) -> li
                 for operation in align(dev.utterance(index).text, score.transcripts[index])
             ],
             log_mel=dev.log_mels(index, None).numpy(),
+            explanation=_draw(experiment, model, index) if place in explained else None,
         )
-        for index in _spread_out(len(dev), number)
+        for place, index in enumerate(indices)
     ]
+
+
+def _draw(experiment: Experiment, model: Model, index: int) -> bytes:
+    """How the model hears what was said: the reference, so that the pictures of all epochs can be compared."""
+    dev, text = experiment.dev, experiment.dev.utterance(index).text
+    explanation = explain(
+        model,
+        experiment.tokenizer,
+        dev.example(index).features,
+        dev.tokens(index),
+        hop_ms=experiment.config.features.hop_ms,
+    )
+    return draw_explanation(explanation, PictureOptions(dots_per_inch=DOTS_PER_INCH), title=text).png
 
 
 def _spread_out(size: int, number: int) -> list[int]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from asr.config import load_config
 from asr.data import BatchPlan, DevDataset, StepDataset, StepOrder, collate, cut_batches, mix_seed, open_loader
 from asr.experiment import Experiment, build_experiment, train_tokenizer
-from asr.tokenizer import PAD_ID
+from asr.manifest import Manifest, Utterance, write_manifest
+from asr.tokenizer import BLANK_ID, PAD_ID
 
 
 @pytest.fixture
@@ -126,6 +127,27 @@ def test_all_processes_divide_by_the_tokens_of_the_whole_step(experiment: Experi
     }
     whole = StepDataset(experiment.train, experiment.plan)[0, 1]
     assert tokens == {whole.num_tokens} == {int(whole.batches[0].token_lengths.sum())}
+
+
+def test_noises_are_learnt_as_empty_transcripts(tone_config: Path, tone_corpus: Path, tmp_path: Path) -> None:
+    speech = list(Manifest.read(tone_corpus / "dev.jsonl"))
+    noises = [Utterance(f"noise-{item.id}", item.audio_filepath, item.duration) for item in speech[:3]]
+    write_manifest(tmp_path / "noises.jsonl", [*noises, speech[3]])
+    noise = f"{{manifest: {tmp_path / 'noises.jsonl'}, without_speech: true}}"
+    mixed = load_config(tone_config, [f"data.train=[{{manifest: {tone_corpus / 'train.jsonl'}}}, {noise}]"])
+    experiment = build_experiment(mixed, train_tokenizer(mixed), None)
+    said = f"its source is without_speech, but its transcript is {speech[3].text!r}"
+    assert [(item.id, item.reason) for item in experiment.dropped] == [(speech[3].id, said)]
+    alone = load_config(tone_config, [f"data.train=[{noise}]", f"data.dev.manifest={tone_corpus / 'train.jsonl'}"])
+    experiment = build_experiment(alone, train_tokenizer(mixed), None)
+    step = StepDataset(experiment.train, experiment.plan)[0, 0]
+    assert (step.num_tokens, step.batches[0].token_lengths.tolist()) == (3, [0, 0, 0])
+    batch = step.batches[0]
+    encodings, lengths = experiment.model.encode(batch.features, batch.feature_lengths)
+    loss = experiment.model.heads[0].loss(encodings, lengths, batch.tokens, batch.token_lengths)
+    blank = experiment.model.heads[0](encodings)[:, :, BLANK_ID]
+    expected = [-blank[row, :length].sum() for row, length in enumerate(lengths.tolist())]
+    torch.testing.assert_close(loss, torch.stack(expected))
 
 
 def test_the_order_goes_on_where_it_was_across_epochs(experiment: Experiment) -> None:

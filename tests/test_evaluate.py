@@ -143,13 +143,17 @@ def test_nothing_readable_is_an_error(run: Path, manifest: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_only_empty_references_have_no_rate(run: Path, manifest: Path, tmp_path: Path) -> None:
+def test_only_empty_references_have_no_rate(run: Path, manifest: Path, tmp_path: Path, capsys) -> None:
     silent = [Utterance(item.id, item.audio_filepath, item.duration) for item in list(Manifest.read(manifest))[:2]]
     write_manifest(tmp_path / "silent.jsonl", silent)
     assert main([str(run), str(tmp_path / "silent.jsonl"), "--output-dir", str(tmp_path)]) == 0
     figures = results(tmp_path)
     assert figures["wer"]["rate"] is None
     assert figures["wer"]["insertions"] > 0
+    invented, minutes = figures["invented"], sum(item.duration for item in silent) / 60
+    assert (invented["num_utterances"], invented["num_words"]) == (2, figures["wer"]["insertions"])
+    assert invented["minutes"] == pytest.approx(minutes)
+    assert f"{figures['wer']['insertions'] / minutes:.2f} a minute" in capsys.readouterr().out
     assert "–" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

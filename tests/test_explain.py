@@ -8,15 +8,19 @@ import pytest
 import torch
 
 from asr.cells.lstm import LSTMConfig
+from asr.config import load_config
+from asr.experiment import build_experiment, train_tokenizer
 from asr.explain import main
 from asr.explanation import Explanation, explain
 from asr.explanation_plot import PictureOptions, draw_explanation
 from asr.features import FeatureConfig
 from asr.heads.attention import AttentionHeadConfig
 from asr.heads.ctc import CTCHeadConfig
+from asr.metrics import ErrorCounts
 from asr.model import Model
 from asr.plots import PlotError
 from asr.tokenizer import Tokenizer
+from asr.validation import DevScore, shown_utterances
 from tests.small_run import TEXTS, small_config, small_model, write_recordings, write_small_run
 
 HEADS = {
@@ -123,6 +127,20 @@ def test_the_program_leaves_a_picture_and_a_page(tmp_path: Path, capsys) -> None
     assert "data:audio/mpeg;base64," in page
     assert "http" not in page.split("</style>")[1].split("base64")[0]
     assert "heard: " in capsys.readouterr().out
+
+
+def test_a_training_draws_a_few_dev_utterances_for_wandb(tone_config: Path) -> None:
+    heads = "heads=[{kind: ctc}, {kind: attention, cell: {kind: lstm, hidden_size: 16}, embedding_size: 8}]"
+    for trackers, expected in (("[jsonl]", 0), ("[jsonl, wandb]", 2)):
+        config = load_config(tone_config, [heads, f"tracking.trackers={trackers}", "tracking.num_utterances=5"])
+        experiment = build_experiment(config, train_tokenizer(config), None)
+        nothing = ErrorCounts(0, 0, 0, 1)
+        score = DevScore(nothing, nothing, {}, 0.0, None, None, dict.fromkeys(range(len(experiment.dev)), "ab"))
+        rows = shown_utterances(experiment, experiment.model, score)
+        drawn = [number for number, row in enumerate(rows) if row.explanation is not None]
+        assert drawn == [0, 4][:expected]
+        assert all(rows[number].explanation.startswith(b"\x89PNG") for number in drawn)  # type: ignore[union-attr]
+        assert experiment.model.training
 
 
 @pytest.mark.parametrize("units", ["3,x", ""])

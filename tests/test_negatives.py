@@ -37,6 +37,18 @@ def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.Ca
     assert 20 * np.log10(faint.std()) == pytest.approx(-70, abs=1)
 
 
+def test_recordings_are_cut_for_a_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_recordings(tmp_path / "rain", [0.5, 1.7])
+    assert main([str(tmp_path / "out"), str(tmp_path / "rain"), "--cut-seconds", "0.75"]) == 0
+    assert "rain.jsonl: 3 utterances" in capsys.readouterr().out
+    items = list(Manifest.read(tmp_path / "out" / "rain.jsonl"))
+    assert [(item.id, item.offset, item.duration) for item in items] == [
+        ("rain/00.wav", 0.0, 0.5),
+        ("rain/01.wav-000", 0.0, 0.75),
+        ("rain/01.wav-001", 0.75, 0.75),
+    ]
+
+
 def test_folders_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     write_recordings(tmp_path / "a" / "rain", [0.5])
     write_recordings(tmp_path / "b" / "rain", [0.5])

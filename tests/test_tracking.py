@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from asr.media import DevUtterance, mark_errors
@@ -42,7 +43,13 @@ def own_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb-data"))
 
 
-def utterance(name: str = "anna-1") -> DevUtterance:
+def picture() -> bytes:
+    drawn = io.BytesIO()
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(drawn, format="PNG")
+    return drawn.getvalue()
+
+
+def utterance(name: str = "anna-1", explanation: bytes | None = None) -> DevUtterance:
     generator = np.random.default_rng(1)
     return DevUtterance(
         id=name,
@@ -52,6 +59,7 @@ def utterance(name: str = "anna-1") -> DevUtterance:
         hypothesis="turn on now",
         alignment=(("turn", "turn"), ("<it>", ""), ("on", "on"), ("", "now")),
         log_mel=generator.standard_normal((30, 80)).astype(np.float32),
+        explanation=explanation,
     )
 
 
@@ -184,7 +192,7 @@ def test_an_offline_run_reads_back_from_its_file(tmp_path: Path, capfd: pytest.C
     run_dir = tmp_path / "lstm-small"
     tracker = wandb_tracker(run_dir, warnings)
     log_steps(tracker, 1, 8)
-    tracker.log_utterances([utterance("anna-1"), utterance("ben-2")], step=8)
+    tracker.log_utterances([utterance("anna-1"), utterance("ben-2", picture())], step=8)
     tracker.log_utterances([], step=8)
     tracker.finish(3)
     assert warnings == []
@@ -208,7 +216,8 @@ def test_an_offline_run_reads_back_from_its_file(tmp_path: Path, capfd: pytest.C
     assert (first[0], first[2], first[3], first[5]) == ("anna-1", "turn <it> on", "turn on now", 2)
     assert second[0] == "ben-2"
     assert len(run.artifacts) == 1
-    assert len([name for name in run.files if name.endswith(".png")]) == 2
+    assert len([name for name in run.files if name.endswith(".png")]) == 3
+    assert len([name for name in run.files if "explanation_1" in name]) == 1
 
 
 def test_the_audio_and_marks_of_a_table_wait_in_the_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

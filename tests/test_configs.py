@@ -24,7 +24,7 @@ def test_it_trains_two_steps_and_recognises(path: Path, tone_corpus: Path, tmp_p
     overrides = [
         f"run_dir={tmp_path / 'run'}",
         f"data.train=[{{manifest: {tone_corpus}/train.jsonl}}]",
-        f"data.dev.manifest={tone_corpus}/dev.jsonl",
+        f"data.dev={{manifest: {tone_corpus}/dev.jsonl}}",
         "data.batch_seconds=10",
         "data.num_workers=0",
         "train.max_steps=2",

@@ -1,6 +1,6 @@
 """What decoding costs: each search of one encoder beside its CTC greedy decoding, by width of the beam.
 
-    python -m tests.bench.decoding [--seconds 3] [--batch-size 16]
+    python -m tests.bench.decoding [--seconds 3] [--batch-size 16] [--attention location]
 
 The encoder has 3 bidirectional layers of 256 units, the decoder one of 256, on one thread. Weights are random, so the
 decoder is kept from ending before it has written as many characters as people say in that time; all hypotheses live to
@@ -66,13 +66,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--attention", choices=ATTENTIONS, nargs="+", default=list(ATTENTIONS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     frames = round(options.seconds * FRAMES_A_SECOND)
     features = torch.randn(options.batch_size, frames, NUM_MELS)
     lengths = torch.linspace(0.8 * frames, frames, options.batch_size).long()
-    for name, attention in ATTENTIONS.items():
-        model = build(attention)
+    for name in options.attention:
+        model = build(ATTENTIONS[name])
 
         def run(decode, model: Model = model) -> object:
             with torch.inference_mode():

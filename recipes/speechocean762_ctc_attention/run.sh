@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The figures of recipes/speechocean762_ctc_attention/README.md:
+#   bash recipes/speechocean762_ctc_attention/run.sh CORPUS_DIR NOISE_DIR ESC10_DIR
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+usage="usage: run.sh CORPUS_DIR (speechocean762) NOISE_DIR (Speech Commands' _background_noise_) ESC10_DIR"
+corpus=${1:?$usage} noise=${2:?$usage} esc10=${3:?$usage}
+export OMP_NUM_THREADS=1
+data=data/speechocean762 conf=conf/speechocean762_ctc_attention.yaml run=runs/speechocean762_ctc_attention
+
+echo "speech at expert accuracy >= 6, tested at >= 7; noises to learn from; noises and silence to be tested on"
+python -m data_prep.speechocean762 "$corpus" $data --min-accuracy 6 --min-test-accuracy 7
+python -m data_prep.negatives $data/noises "$noise" --silence-minutes 2 --cut-seconds 4
+python -m data_prep.negatives data/negatives "$esc10" --silence-minutes 10
+for split in train dev; do
+  python -m data_prep.extract $data/$split.jsonl $data/log_mels/$split --config $conf
+done
+python -m data_prep.extract $data/noises/all.jsonl $data/log_mels/noises --config $conf
+
+echo "one model with both heads; language models on the transcripts of its training"
+python -m asr.train $conf
+for lm in lm_ngram lm_lstm; do
+  python -m asr.train conf/$lm.yaml tokenizer.run=$run
+done
+bash recipes/every_decoding.sh $run $data/dev.jsonl $data/test.jsonl runs/lm_ngram "ctc_beam attention_beam joint_beam" \
+  "data/negatives/$(basename "$esc10").jsonl" data/negatives/silence.jsonl
+
+echo "what one utterance looks like inside"
+python -m asr.explain $run "$(python -c "import json; print(json.loads(open('$data/dev.jsonl').readline())['audio_filepath'])")"

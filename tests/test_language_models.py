@@ -196,15 +196,18 @@ def test_the_search_of_weights_finds_the_best_and_tries_none_twice() -> None:
         tried.append(tuple(weights.values()))
         assert weights["weight"] >= 0
         errors = round(1000 * ((weights["weight"] - 0.9) ** 2 + (weights["token_bonus"] - 1.6) ** 2))
-        return Trial(weights, ErrorCounts(errors, 0, 0, 1000), ErrorCounts(0, 0, 0, 1))
+        counts = ErrorCounts(hits=10_000 - errors, substitutions=errors)
+        return Trial(weights, counts, ErrorCounts(hits=1))
 
     trials = search_pattern(attempt, start={"weight": 0.5, "token_bonus": 0.0})
     assert len(set(tried)) == len(tried) == len(trials)
     assert min(trials, key=lambda trial: trial.rank).weights == {"weight": 0.9, "token_bonus": 1.6}
 
 
-def test_weights_are_tuned_on_dev_kept_and_used(folder: Path, tmp_path: Path, capsys) -> None:
-    paths = write_recordings(tmp_path / "wav", [0.6, 0.9])
+def test_weights_are_tuned_on_dev_kept_and_used(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("asr.fusion_tuning.STEPS", {"weight": 0.4})
+    monkeypatch.setattr("asr.fusion_tuning.NUM_HALVINGS", 1)
+    paths = write_recordings(tmp_path / "wav", [0.5, 0.6])
     spoken = [Utterance(str(number), str(path), 0.5, "stop") for number, path in enumerate(paths)]
     write_manifest(tmp_path / "dev.jsonl", spoken)
     run, dev = str(folder / "recognizer"), str(tmp_path / "dev.jsonl")

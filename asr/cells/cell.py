@@ -130,12 +130,24 @@ class Cell(nn.Module):
             raise ValueError(
                 f"{type(self).__name__}: inputs of {inputs.shape[-1]} features; expected {self.input_size}, as built"
             )
-        batch, time, _ = inputs.shape
+        recurrence = self.recurrence(self.input_gates(inputs), state, generator=generator)
+        outputs, state = scan(recurrence, path=self.path)
+        return outputs.flatten(2), tuple(part.flatten(1) for part in state)
+
+    def recurrence(
+        self,
+        gates: Float[Tensor, "batch time band gate_unit"],
+        state: tuple[Tensor, ...] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Recurrence:
+        """What the scan needs for inputs whose share of the gates is known, with dropout and zoneout drawn."""
+        batch, time = gates.shape[:2]
         if state is None:
             state = tuple(part.expand(batch, -1) for part in self.initial_state)
-        recurrence = Recurrence(
+        return Recurrence(
             form=self.form,
-            gates=self.input_gates(inputs),
+            gates=gates,
             recurrent_weight=self.recurrent_weight,
             state=tuple(part.reshape(batch, self.num_bands, -1) for part in state),
             weights=self.unit_weights(),
@@ -143,8 +155,10 @@ class Cell(nn.Module):
             mask=self._dropout_mask(batch, generator),
             noise=self._zoneout_noise(batch, time, generator),
         )
-        outputs, state = scan(recurrence, path=self.path)
-        return outputs.flatten(2), tuple(part.flatten(1) for part in state)
+
+    def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
+        """Whether PyTorch's own layer runs in the place of the scan."""
+        return False
 
     def _dropout_mask(self, batch: int, generator: Generator | None) -> Tensor | None:
         rate = self.options.recurrent_dropout

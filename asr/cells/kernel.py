@@ -14,16 +14,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from asr.cells import processor
 from asr.cells.pointwise import Program
 from asr.cells.step_source import step_header
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernel.cpp", "panels.h", "vectors.h"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernel.cpp", "rows.h", "halves.h", "panels.h", "vectors.h"))
 SWITCH = "EARSHOT_COMPILED_CELLS"
 COMPILERS = ("c++", "g++", "clang++")
 # Not -march=native, so that machines which share a home directory do not share code that one of them cannot run.
@@ -31,6 +32,8 @@ FLAGS_OF_CPU = {
     "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
 }
+FLAG_OF_HALVES = "-mavx512bf16"
+FLAGS_OF_TILES = ("-mamx-tile", "-mamx-bf16")
 FLAGS = ("-O3", "-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 COMPILER_SECONDS = 300
 
@@ -44,8 +47,9 @@ class Arguments(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "time", "bands", "units", "recurrent", "taps")),
-        *((name, ctypes.c_int64) for name in ("threads", "training")),
+        *((name, ctypes.c_int64) for name in ("training", "reversed", "gate_stride", "output_stride")),
         ("noise_strides", ctypes.c_int64 * 4),
+        ("lengths", ctypes.c_void_p),
         *((name, ctypes.c_void_p) for name in ("inputs", "recurrent_weight", "projection", "weights", "mask", "noise")),
         ("initial", ctypes.c_void_p * 2),
         ("states", ctypes.c_void_p * 2),
@@ -136,24 +140,40 @@ def cpu_flags() -> tuple[str, ...]:
     capability = torch.backends.cpu.get_cpu_capability()
     if capability not in FLAGS_OF_CPU:
         raise KernelError(f"this processor ({capability}) has neither AVX2 nor AVX-512")
-    return FLAGS_OF_CPU[capability]
+    flags = FLAGS_OF_CPU[capability]
+    if capability == "AVX512" and processor.has_halves():
+        flags = (*flags, FLAG_OF_HALVES, *(FLAGS_OF_TILES if processor.may_use_tiles() else ()))
+    return flags
+
+
+NAMES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "half"}
 
 
 def find_function(library: ctypes.CDLL, name: str, dtype: torch.dtype) -> Callable[..., None]:
-    function = library[f"{name}_{'double' if dtype == torch.float64 else 'float'}"]
+    function = library[f"{name}_{NAMES[dtype]}"]
     function.restype = None
     return function
 
 
-def call_kernel(library: ctypes.CDLL, direction: str, dtype: torch.dtype, arguments: Arguments) -> None:
-    """Run `forward` or `backward` over all time; the caller has checked shapes, types and contiguity."""
-    find_function(library, direction, dtype)(ctypes.byref(arguments))
+def has_half_kernel(library: ctypes.CDLL) -> bool:
+    """Whether the kernel can keep and multiply what it need not sum in bfloat16, on this processor."""
+    return hasattr(library, "forward_half")
+
+
+def call_kernel(library: ctypes.CDLL, direction: str, stored: torch.dtype, arguments: Sequence[Arguments]) -> None:
+    """Run `forward` or `backward` over all time, for a layer's one or two directions.
+
+    The caller has checked shapes, types and contiguity; `stored` is the type of the gates.
+    """
+    threads = ctypes.c_int64(torch.get_num_threads())
+    count = len(arguments)
+    find_function(library, direction, stored)((Arguments * count)(*arguments), ctypes.c_int64(count), threads)
 
 
 def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left.T @ right for [row, column] and [row, inner] of one type, both contiguous."""
+    """left.T @ right for [row, column] and [row, inner] of one type; the values of a row lie side by side."""
     result = left.new_zeros(left.shape[1], right.shape[1])
-    sizes = (ctypes.c_int64 * 3)(*left.shape, right.shape[1])
+    sizes = (ctypes.c_int64 * 5)(*left.shape, right.shape[1], left.stride(0), right.stride(0))
     pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, result))
     threads = ctypes.c_int64(torch.get_num_threads())
     find_function(library, "outer_product", left.dtype)(*pointers, sizes, threads)

@@ -10,21 +10,24 @@ using std::int64_t;
 
 inline int64_t rounded_up(int64_t size, int64_t unit) { return (size + unit - 1) / unit * unit; }
 
-// A matrix [depth, columns] cut into panels of a few vectors, each panel stored row after row.
+// A matrix [depth, columns] cut into panels of a few vectors, each panel stored row after row. Its rows are those of
+// `taps` matrices [width, columns] one below the other.
 template <class Scalar>
 struct Panels {
   static constexpr int kVectors = kVectorBytes == 64 ? 4 : 2;
   static constexpr int kWidth = kVectors * kLanes<Scalar>;
-  int64_t depth, columns;  // columns rounded up to whole panels, filled with zeros
+  static constexpr int kDepthUnit = 1;  // a tap's width is rounded up to it
+  int64_t depth, columns;               // columns rounded up to whole panels, filled with zeros
   std::vector<Scalar> values;
 
   template <class Element>
-  Panels(int64_t depth, int64_t num_columns, Element element)
-      : depth(depth), columns(rounded_up(num_columns, kWidth)), values(depth * columns) {
+  Panels(int64_t taps, int64_t width, int64_t num_columns, Element element)
+      : depth(taps * width), columns(rounded_up(num_columns, kWidth)), values(depth * columns) {
     for (int64_t first = 0; first < num_columns; first += kWidth) {
-      const int64_t width = num_columns - first < kWidth ? num_columns - first : kWidth;
-      for (int64_t j = 0; j < width; j++)
-        for (int64_t k = 0; k < depth; k++) values[first * depth + k * kWidth + j] = element(k, first + j);
+      const int64_t count = num_columns - first < kWidth ? num_columns - first : kWidth;
+      for (int64_t k = 0; k < depth; k++)
+        for (int64_t j = 0; j < count; j++)
+          values[first * depth + k * kWidth + j] = element(k / width, k % width, first + j);
     }
   }
 };
@@ -55,16 +58,44 @@ inline void panel_product(const Scalar* const* rows, const Scalar* panel, int64_
     for (int v = 0; v < Matrix::kVectors; v++) store(products + r * stride + v * kLanes<Scalar>, sums[r][v]);
 }
 
-// products [row, columns] = rows [row, depth] @ matrix, where each row is given by its address.
+// Frames of every band with zero bands on both sides; `rows[r]` is the neighbourhood of row r, all taps wide.
+template <class Element>
+struct Neighbourhoods {
+  int64_t bands, side, width;  // width rounded up as the panels want it, filled with zeros
+  std::vector<Element> values;
+  std::vector<const Element*> rows;
+
+  Neighbourhoods(int64_t utterances, int64_t bands, int64_t taps, int64_t units)
+      : bands(bands), side(taps / 2), width(rounded_up(units, Panels<Element>::kDepthUnit)),
+        values((utterances * (bands + taps - 1) + taps + 31) * width) {  // tiles of rows may reach past the last
+    for (int64_t u = 0; u < utterances; u++)
+      for (int64_t band = 0; band < bands; band++) rows.push_back(values.data() + (u * padded() + band) * width);
+  }
+  int64_t padded() const { return bands + 2 * side; }
+  Element* middle(int64_t row) { return values.data() + (row / bands * padded() + side + row % bands) * width; }
+};
+
+// The products of a step's rows, for room in cache made once.
+template <class Element, class Scalar>
+struct Products {
+  int64_t stride;
+  std::vector<Scalar> values;
+  Products(const Neighbourhoods<Element>& rows, const Panels<Element>& matrix)
+      : stride(matrix.columns), values(rows.rows.size() * matrix.columns) {}
+  Scalar* of(int64_t row) { return values.data() + row * stride; }
+};
+
+// products [row, columns] = the first `num_rows` of `hidden` @ matrix.
 template <class Scalar>
-void multiply(const std::vector<const Scalar*>& rows, const Panels<Scalar>& matrix, Scalar* products) {
-  const int64_t num_rows = rows.size(), num_tiles = (num_rows + 5) / 6;
+void multiply(const Neighbourhoods<Scalar>& hidden, int64_t num_rows, const Panels<Scalar>& matrix,
+              Products<Scalar, Scalar>& products) {
+  const int64_t num_tiles = (num_rows + 5) / 6;
   for (int64_t first = 0; first < matrix.columns; first += Panels<Scalar>::kWidth) {
     const Scalar* panel = matrix.values.data() + first * matrix.depth;
     for (int64_t tile = 0; tile < num_tiles; tile++) {  // of 6 rows, or as even as can be
       const int64_t start = num_rows * tile / num_tiles, end = num_rows * (tile + 1) / num_tiles;
-      const Scalar* const* from = rows.data() + start;
-      Scalar* to = products + start * matrix.columns + first;
+      const Scalar* const* from = hidden.rows.data() + start;
+      Scalar* to = products.of(start) + first;
       switch (end - start) {
         case 6: panel_product<Scalar, 6>(from, panel, matrix.depth, to, matrix.columns); break;
         case 5: panel_product<Scalar, 5>(from, panel, matrix.depth, to, matrix.columns); break;
@@ -85,8 +116,8 @@ struct OuterProduct {
   // The packed columns and a panel fit the second-level cache, one tile and its share of the panel the first.
   static constexpr int kRows = 256, kTiles = 32, kColumns = 6;
   static constexpr int kWidth = Panels<Scalar>::kWidth, kVectors = Panels<Scalar>::kVectors;
-  int64_t m, n;
-  const Scalar *left, *right;  // [row, m], [row, n]
+  int64_t m, n, left_stride, right_stride;
+  const Scalar *left, *right;  // [row, m], [row, n], rows so many values apart
   Scalar* result;
 
   // `width` columns of some rows, side by side; zeros where there are fewer.
@@ -127,13 +158,15 @@ struct OuterProduct {
     for (int64_t start = 0; start < num_rows; start += kRows) {
       const int64_t rows = num_rows - start < kRows ? num_rows - start : kRows;
       for (int64_t p = 0; p < num_panels; p++)
-        pack<kWidth>(right + start * n + p * kWidth, n, n - p * kWidth, rows, &panels[p * kRows * kWidth]);
+        pack<kWidth>(right + start * right_stride + p * kWidth, right_stride, n - p * kWidth, rows,
+                     &panels[p * kRows * kWidth]);
       for (int64_t first = begin; first < end; first += kTiles * kColumns) {
         const int64_t left_over = (end - first + kColumns - 1) / kColumns;
         const int64_t tiles = left_over < kTiles ? left_over : kTiles;
         for (int64_t t = 0; t < tiles; t++) {
           const int64_t column = first + t * kColumns;
-          pack<kColumns>(left + start * m + column, m, end - column, rows, &columns[t * kRows * kColumns]);
+          pack<kColumns>(left + start * left_stride + column, left_stride, end - column, rows,
+                         &columns[t * kRows * kColumns]);
         }
         for (int64_t p = 0; p < num_panels; p++)
           for (int64_t t = 0; t < tiles; t++)

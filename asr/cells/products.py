@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.amp.autocast_mode import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
+from asr.cells.processor import has_halves
+
 
 def has_onednn(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and torch.backends.mkldnn.is_available()
@@ -55,8 +57,10 @@ class Linear(torch.autograd.Function):
 
 
 def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, by oneDNN where that is faster; on a CPU it stays in float32 under autocast, as the state does."""
+    """`F.linear`, by oneDNN where that is faster; under autocast in bfloat16, where the processor multiplies that."""
     if inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        if has_halves() and weight.dtype == torch.float32:
+            return F.linear(inputs, weight, bias)
         inputs = inputs.to(weight.dtype)
     if not has_onednn(inputs):
         return F.linear(inputs, weight, bias)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from asr.cells.compiled import can_compile, scan_compiled
+from asr.cells.compiled import Kernel, scan_compiled
 from asr.cells.gpu import scan_triton
-from asr.cells.kernel import load_kernel
+from asr.cells.kernel import has_half_kernel, load_kernel
 from asr.cells.loop import scan_loop
-from asr.cells.pointwise import trace
+from asr.cells.pointwise import StepForm, trace
 from asr.cells.recurrence import Recurrence, scan_reference
 
 Path = Literal["auto", "reference", "loop", "compiled", "triton"]
@@ -25,17 +25,38 @@ def scan(
     Under autocast too the state is kept in the weights' own precision, so that rounding does not pile up over a long
     utterance.
     """
-    device = recurrence.gates.device.type
-    lower = torch.is_autocast_enabled(device)
+    device, zoneout = recurrence.gates.device.type, recurrence.noise is not None
+    precision = asked_precision(recurrence.recurrent_weight)
+    is_empty = recurrence.gates.shape[0] == 0 or recurrence.gates.shape[1] == 0
+    fast = path in ("auto", "compiled") and not is_empty
+    kernel = find_kernel(recurrence.form, recurrence.recurrent_weight, zoneout=zoneout) if fast else None
     with torch.autocast(device, enabled=False):
+        if kernel is not None:
+            outputs, last = scan_compiled(kernel, recurrence.gates.unsqueeze(3), [recurrence])
+            return outputs.squeeze(3), (outputs[:, -1, :, 0], *last)
         recurrence = replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype))
-        if path == "reference" or recurrence.gates.shape[0] == 0 or recurrence.gates.shape[1] == 0:
+        if path == "reference" or is_empty:
             return scan_reference(recurrence)
-        program = trace(recurrence.form, zoneout=recurrence.noise is not None)
-        if path == "triton":
-            precision = torch.get_autocast_dtype(device) if lower else recurrence.gates.dtype
-            return scan_triton(recurrence, program, precision=precision)
-        library = load_kernel(program) if path != "loop" and can_compile(recurrence) else None
-        if library is None:
-            return scan_loop(recurrence, program)
-        return scan_compiled(recurrence, program, library)
+        program = trace(recurrence.form, zoneout=zoneout)
+        return scan_triton(recurrence, program, precision=precision) if path == "triton" else scan_loop(recurrence, program)
+
+
+def asked_precision(weight: Tensor) -> torch.dtype:
+    """That of autocast where it is on, else of the weights."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | None:
+    """The compiled kernel for weights such as this one, or None on a GPU and where it cannot be built.
+
+    Under autocast it keeps and multiplies in bfloat16, where the processor gains by that.
+    """
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
+        return None
+    program = trace(form, zoneout=zoneout)
+    library = load_kernel(program)
+    if library is None:
+        return None
+    halved = asked_precision(weight) == torch.bfloat16 and weight.dtype == torch.float32 and has_half_kernel(library)
+    return Kernel(library, program, torch.bfloat16 if halved else weight.dtype)

@@ -7,6 +7,10 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 #else
 constexpr int kVectorBytes = 32;
@@ -24,7 +28,7 @@ template <class Scalar>
 constexpr int kLanes = kVectorBytes / sizeof(Scalar);
 
 template <class Scalar>
-inline typename VectorOf<Scalar>::type load(const Scalar* from) {
+inline auto load(const Scalar* from) {
   typename VectorOf<Scalar>::type vector;
   std::memcpy(&vector, from, sizeof vector);
   return vector;
@@ -56,13 +60,23 @@ inline Floats exponential(Floats x) {
   return p * power;
 }
 
-inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+// 1 / x to about one unit in the last place; a division costs several times as much.
+inline Floats reciprocal(Floats x) {
+#if defined(__AVX512F__)
+  const Floats guess = (Floats)_mm512_rcp14_ps((__m512)x);
+  return guess * (2.0f - x * guess);
+#else
+  return 1.0f / x;
+#endif
+}
+
+inline Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(-x)); }
 
 // tanh |x| = (1 - e) / (1 + e) with e = exp(-2 |x|), and an odd polynomial near zero, where that loses digits.
 inline Floats hyperbolic_tangent(Floats x) {
   const Floats size = x < 0.0f ? -x : x;
   const Floats e = exponential(size * -2.0f);
-  const Floats far = (1.0f - e) / (1.0f + e);
+  const Floats far = (1.0f - e) * reciprocal(1.0f + e);
   const Floats square = x * x;
   Floats p = Floats{} - 5.70498872745e-3f;
   p = p * square + 2.06390887954e-2f;

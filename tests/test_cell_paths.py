@@ -29,8 +29,8 @@ def program_of(config: CellConfig) -> Program:
     return trace(config.build(FEATURES).form, zoneout=config.zoneout > 0)
 
 
-def need_kernel(path: str, config: CellConfig) -> None:
-    if path == "compiled" and load_kernel(program_of(config)) is None:
+def need_kernel(path: str, config: CellConfig, kind: torch.dtype = torch.float64) -> None:
+    if path == "compiled" and load_kernel(program_of(config), kind) is None:
         pytest.skip("the kernel cannot be built here (needs a C++ compiler and AVX2 or AVX-512)")
 
 
@@ -67,7 +67,7 @@ def test_equals_the_reference_in_float64(config: CellConfig, path: str, options:
 @every_cell
 @pytest.mark.parametrize("units", [UNITS, 40])  # less than a vector, and whole vectors with some units over
 def test_equals_the_reference_in_float32(config: CellConfig, path: str, units: int) -> None:
-    need_kernel(path, config)
+    need_kernel(path, config, torch.float32)
     torch.manual_seed(0)
     cell = config.model_copy(update={"hidden_size": units}).build(FEATURES)
     for fast, plain in zip(run(cell, path, batch=8), run(cell, "reference", batch=8), strict=True):
@@ -77,7 +77,7 @@ def test_equals_the_reference_in_float32(config: CellConfig, path: str, units: i
 @every_path
 def test_single_precision_is_as_good_far_from_zero(path: str) -> None:
     """The kernel's own sigmoid and tanh, through gates from -100 to 100, and through those next to zero."""
-    need_kernel(path, MEMBERS["coupled_lstm"])
+    need_kernel(path, MEMBERS["coupled_lstm"], torch.float32)
     cell = MEMBERS["coupled_lstm"].build(1)
     for scale in (1e-6, 1e-3, 1.0, 10.0, 100.0):
         inputs = scale * torch.linspace(-1, 1, 400).view(400, 1, 1)
@@ -94,7 +94,7 @@ def test_single_precision_is_as_good_far_from_zero(path: str) -> None:
 @every_path
 @pytest.mark.parametrize("name", ["peephole_lstm", "layer_norm_lstm", "conv_lstm", "projected_lstm"])
 def test_not_a_number_is_not_hidden(path: str, name: str) -> None:
-    need_kernel(path, MEMBERS[name])
+    need_kernel(path, MEMBERS[name], torch.float32)
     cell = MEMBERS[name].build(FEATURES)
     cell.path = path
     inputs = torch.zeros(2, 4, FEATURES)
@@ -132,7 +132,7 @@ def test_several_callers_at_once_change_nothing() -> None:
 @every_cell
 @pytest.mark.parametrize("path", ["reference", "loop", "compiled", "auto"])
 def test_autocast_keeps_the_state_in_float32(config: CellConfig, path: str) -> None:
-    need_kernel(path, config)
+    need_kernel(path, config, torch.float32)
     torch.manual_seed(0)
     cell = config.build(FEATURES)
     cell.path = path
@@ -207,17 +207,17 @@ def test_a_kernel_is_built_once_by_many_and_then_found(
     monkeypatch.setenv("CXX", str(counting_compiler(tmp_path)))
     folder = tmp_path / "kernels"
     with ThreadPoolExecutor(3) as pool:  # each opens the lock anew, as processes do
-        paths = set(pool.map(lambda _: build_kernel(program, folder), range(3)))
+        paths = set(pool.map(lambda _: build_kernel(program, torch.float64, folder), range(3)))
     (library,) = paths
     assert (tmp_path / "calls").read_text() == "call\n"
     assert [path.name for path in folder.iterdir() if path.suffix != ".lock"] == [library.name]
-    assert ctypes.CDLL(str(library)).forward_float
-    build_kernel(program_of(MEMBERS["rnn relu"]), folder)
+    assert ctypes.CDLL(str(library)).forward
+    build_kernel(program_of(MEMBERS["rnn relu"]), torch.float64, folder)
     assert (tmp_path / "calls").read_text() == "call\ncall\n"
 
 
 def test_a_kernel_for_avx2_gives_the_same(monkeypatch: pytest.MonkeyPatch, fresh_kernels: Path) -> None:
-    need_kernel("compiled", MEMBERS["peephole_lstm"])
+    need_kernel("compiled", MEMBERS["peephole_lstm"], torch.float32)
     torch.manual_seed(0)
     cell = PeepholeLSTMConfig(hidden_size=19).build(FEATURES)
     expected = run(cell, "compiled")
@@ -231,7 +231,7 @@ def test_a_kernel_for_avx2_gives_the_same(monkeypatch: pytest.MonkeyPatch, fresh
 def test_no_compiler_is_an_error(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(KernelError, match=r"no C\+\+ compiler \(no-such-compiler\) on the path"):
-        build_kernel(program, tmp_path)
+        build_kernel(program, torch.float64, tmp_path)
 
 
 def test_a_failing_compiler_is_an_error(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_failing_compiler_is_an_error(program: Program, monkeypatch: pytest.Mo
     script.write_text("#!/bin/sh\necho 'kernel.cpp:1: fatal error: no thread header' >&2\nexit 1\n")
     monkeypatch.setenv("CXX", str(script))
     with pytest.raises(KernelError, match=r"compiler failed: kernel\.cpp:1: fatal error: no thread header"):
-        build_kernel(program, tmp_path / "kernels")
+        build_kernel(program, torch.float64, tmp_path / "kernels")
     assert not list((tmp_path / "kernels").glob("*.so"))
 
 
@@ -249,7 +249,7 @@ def test_a_compiler_that_hangs_is_an_error(program: Program, monkeypatch: pytest
     monkeypatch.setenv("CXX", str(script))
     monkeypatch.setattr(kernel_module, "COMPILER_SECONDS", 0.2)
     with pytest.raises(KernelError, match="still busy after"):
-        build_kernel(program, tmp_path / "kernels")
+        build_kernel(program, torch.float64, tmp_path / "kernels")
 
 
 def test_a_processor_without_vectors_is_an_error(
@@ -258,14 +258,14 @@ def test_a_processor_without_vectors_is_an_error(
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     monkeypatch.setenv("CXX", "sh")
     with pytest.raises(KernelError, match=r"this processor \(DEFAULT\) has neither AVX2 nor AVX-512"):
-        build_kernel(program, tmp_path)
+        build_kernel(program, torch.float64, tmp_path)
 
 
 def test_a_cache_that_others_may_write_is_an_error(program: Program, tmp_path: Path) -> None:
     need_kernel("compiled", MEMBERS["rnn"])
     tmp_path.chmod(0o777)
     with pytest.raises(KernelError, match="another user may write there"):
-        build_kernel(program, tmp_path)
+        build_kernel(program, torch.float64, tmp_path)
 
 
 @pytest.mark.usefixtures("fresh_kernels")
@@ -289,7 +289,7 @@ def test_the_switch_turns_kernels_off(
     program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EARSHOT_COMPILED_CELLS", "0")
-    assert load_kernel(program) is None
+    assert load_kernel(program, torch.float32) is None
     assert not caplog.records
 
 

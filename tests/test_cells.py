@@ -1,6 +1,7 @@
 """The contract of every cell, the proofs of each against PyTorch or another cell, and refused configurations."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -11,29 +12,26 @@ from asr.cells import (
     Cell,
     CellConfig,
     ConvLSTMConfig,
-    CoupledLSTMConfig,
-    GRUConfig,
-    LayerNormLSTMConfig,
-    LightGRUConfig,
     LSTMConfig,
-    PeepholeLSTMConfig,
-    ProjectedLSTMConfig,
     RNNConfig,
 )
 from asr.cells.pointwise import trace
 
 FEATURES, UNITS = 6, 5
-MEMBERS = {
-    "rnn": RNNConfig(hidden_size=UNITS),
+NARROW = {"projected_lstm": {"projection_size": 3}, "conv_lstm": {"num_bands": 3, "kernel_size": 3}}
+
+
+def members() -> dict[str, CellConfig]:
+    """Every cell of the union, small."""
+    union, _ = get_args(CellConfig)
+    kinds = [member.model_fields["kind"].default for member in get_args(union)]
+    build = TypeAdapter(CellConfig).validate_python
+    return {kind: build({"kind": kind, "hidden_size": UNITS, **NARROW.get(kind, {})}) for kind in kinds}
+
+
+MEMBERS: dict[str, CellConfig] = {
+    **members(),
     "rnn relu": RNNConfig(hidden_size=UNITS, nonlinearity="relu"),
-    "lstm": LSTMConfig(hidden_size=UNITS),
-    "gru": GRUConfig(hidden_size=UNITS),
-    "peephole_lstm": PeepholeLSTMConfig(hidden_size=UNITS),
-    "coupled_lstm": CoupledLSTMConfig(hidden_size=UNITS),
-    "layer_norm_lstm": LayerNormLSTMConfig(hidden_size=UNITS),
-    "projected_lstm": ProjectedLSTMConfig(hidden_size=UNITS, projection_size=3),
-    "light_gru": LightGRUConfig(hidden_size=UNITS),
-    "conv_lstm": ConvLSTMConfig(hidden_size=UNITS, num_bands=3, kernel_size=3),
     "conv_lstm peepholes": ConvLSTMConfig(hidden_size=UNITS, num_bands=3, kernel_size=3, peepholes=True),
 }
 OPTIONS = {
@@ -58,11 +56,6 @@ def build(config: CellConfig, *, dtype: torch.dtype = torch.float64, features: i
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def test_every_kind_of_the_union_is_a_member() -> None:
-    kinds = set(TypeAdapter(CellConfig).json_schema()["discriminator"]["mapping"])
-    assert kinds == {config.kind for config in MEMBERS.values()}
 
 
 @every_cell

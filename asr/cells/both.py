@@ -21,19 +21,19 @@ def run_both(
     """The outputs of two cells of one kind, band by band, the second of which reads each utterance from its end.
 
     Zeros stand past each length. None where only one cell after the other can be had: on a GPU, without the compiled
-    kernel, or where PyTorch's own layer is faster. The result is the same as that of one after the other.
+    kernel, where PyTorch's own layer is faster, or for hooks. The result is the same as that of one after the other.
     """
     cells = (forwards, backwards)
-    alone = any(cell.path not in ("auto", "compiled") or cell.is_builtin(inputs) for cell in cells)
-    if alone or inputs.shape[0] == 0 or inputs.shape[1] == 0:
+    for cell in cells:
+        if cell.path not in ("auto", "compiled") or cell.is_builtin(inputs) or cell.is_hooked():
+            return None
+    if inputs.shape[0] == 0 or inputs.shape[1] == 0:
         return None
     kernel = find_kernel(forwards.form, forwards.recurrent_weight, zoneout=forwards.options.zoneout > 0)
     if kernel is None:
         return None
     gates = gates_of_both(forwards, backwards, inputs)
-    directions = [
-        cell.recurrence(gates.select(3, number), generator=generator) for number, cell in enumerate(cells)
-    ]
+    directions = [cell.recurrence(gates.select(3, number), generator=generator) for number, cell in enumerate(cells)]
     with torch.autocast("cpu", enabled=False):
         outputs, _ = scan_compiled(kernel, gates, directions, lengths=lengths)
     return outputs.flatten(2)

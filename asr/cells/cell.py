@@ -160,6 +160,10 @@ class Cell(nn.Module):
         """Whether PyTorch's own layer runs in the place of the scan."""
         return False
 
+    def is_hooked(self) -> bool:
+        """Whether somebody waits for this module to be called."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
     def _dropout_mask(self, batch: int, generator: Generator | None) -> Tensor | None:
         rate = self.options.recurrent_dropout
         if not self.training or rate == 0.0:

@@ -12,6 +12,7 @@ from torch import Tensor
 from asr.cells.kernel import Arguments, call_kernel, call_outer_product
 from asr.cells.pointwise import Program
 from asr.cells.processor import is_intel
+from asr.cells.products import half_outer_product
 from asr.cells.recurrence import Recurrence, neighbours
 
 
@@ -60,6 +61,9 @@ class Direction:
     mask: Tensor | None
     noise: Tensor | None  # of which only the units must be adjacent
     state: tuple[Tensor, ...]
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        return (self.recurrent_weight, self.weights, self.projection, self.mask, self.noise, *self.state)
 
     def arguments(self, kernel: Kernel, shape: Sequence[int], lengths: Tensor | None) -> Arguments:
         """The kernel's arguments for gates of that shape, without the gates and without results."""
@@ -142,18 +146,18 @@ class CompiledScan(torch.autograd.Function):
             point(call, inputs=direction.one_of(given), saved=own.saved, unprojected=own.unprojected)
             calls.append(call)
             kept.append(own)
-        call_kernel(kernel.library, "forward", kernel.stored, calls)
+        call_kernel(kernel.library, "forward", calls)
         ctx.kernel, ctx.count, ctx.types = kernel, count, [None if t is None else t.dtype for t in (gates, *tensors)]
         ctx.shape = given.shape
         own_tensors = (tensor for own in kept for tensor in (*own.inner, own.saved, own.unprojected))
-        solids = (t for d in directions for t in (d.recurrent_weight, d.weights, d.projection, d.mask, d.noise, *d.state))
+        solids = (tensor for direction in directions for tensor in direction.tensors())
         ctx.save_for_backward(lengths, outputs, *solids, *own_tensors)
         last = kept[0].inner if count == 1 and lengths is None else ()
         return outputs, *(part[:, -1] for part in last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        kernel, count = ctx.kernel, ctx.count
+        kernel = ctx.kernel
         lengths, outputs, directions, kept = restore(ctx)
         of_outputs = gradients[0].contiguous()
         of_gates = outputs.new_empty(ctx.shape, dtype=kernel.stored)
@@ -178,7 +182,7 @@ class CompiledScan(torch.autograd.Function):
             )  # fmt: skip
             calls.append((call, of_last))
             results.append((of_weights, of_projected, of_initial))
-        call_kernel(kernel.library, "backward", kernel.stored, [call for call, _ in calls])
+        call_kernel(kernel.library, "backward", [call for call, _ in calls])
         found = [of_gates]
         for direction, own, (of_weights, of_projected, of_initial) in zip(directions, kept, results, strict=True):
             before = hidden_before(direction, outputs, lengths, kernel.stored)
@@ -231,6 +235,6 @@ def outer_product(kernel: Kernel, left: Tensor, right: Tensor) -> Tensor:
     """The gradient of a weight: of [batch, time, band, row] and [batch, time, band, inner], summed over all frames."""
     left, right = left.flatten(0, 2), right.flatten(0, 2).to(kernel.stored)
     if kernel.stored == torch.bfloat16:
-        return left.to(kernel.stored).T @ right
+        return half_outer_product(left.to(kernel.stored), right)
     # MKL multiplies twice as fast as the kernel on Intel's processors, half as fast on AMD's.
     return left.T @ right if is_intel() else call_outer_product(kernel.library, left, right)

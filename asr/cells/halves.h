@@ -22,9 +22,6 @@ struct Tiles {
 struct Tiles {};
 #endif
 
-#if defined(__AVX512BF16__)
-#define HAS_HALVES
-
 struct Half {
   uint16_t bits;
 };
@@ -38,7 +35,10 @@ inline void store(Half* to, Floats vector) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh((__m512)vector));
 }
 
-inline Half half_of(float value) { return {(uint16_t)_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0)}; }
+inline Half half_of(float value) {
+  const __m128i rounded = (__m128i)_mm_cvtneps_pbh(_mm_set_ss(value));
+  return {static_cast<uint16_t>(_mm_extract_epi16(rounded, 0))};
+}
 
 // As the other panels, but two rows lie side by side, value by value, as the processor takes them.
 template <>
@@ -62,20 +62,10 @@ struct Panels<Half> {
   }
 };
 
-// Of rows at equal distances, so those between two utterances' bands are multiplied too, and not looked at.
-template <>
-struct Products<Half, float> {
-  int64_t stride, bands, padded;
-  std::vector<float> values;
-  Products(const Neighbourhoods<Half>& rows, const Panels<Half>& matrix)
-      : stride(matrix.columns), bands(rows.bands), padded(rows.padded()),
-        values((rows.rows.size() / bands * padded + 31) * matrix.columns) {}
-  float* of(int64_t row) { return values.data() + (row / bands * padded + row % bands) * stride; }
-};
-
 #if defined(__AMX_BF16__)
 // 16 rows with a panel: four tiles of sums.
-inline void product_of_16(const Half* rows, int64_t width, const Half* panel, int64_t depth, float* to, int64_t stride) {
+inline void product_of_16(const Half* rows, int64_t width, const Half* panel, int64_t depth, float* to,
+                          int64_t stride) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -98,7 +88,8 @@ inline void product_of_16(const Half* rows, int64_t width, const Half* panel, in
 }
 
 // 32 rows with half a panel.
-inline void product_of_32(const Half* rows, int64_t width, const Half* panel, int64_t depth, float* to, int64_t stride) {
+inline void product_of_32(const Half* rows, int64_t width, const Half* panel, int64_t depth, float* to,
+                          int64_t stride) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -119,8 +110,9 @@ inline void product_of_32(const Half* rows, int64_t width, const Half* panel, in
   _tile_stored(3, to + 16 * stride + 16, stride * 4);
 }
 
-inline void multiply_rows(const Half* rows, int64_t width, int64_t num_rows, const Half* panel, int64_t depth, float* to,
-                          int64_t stride) {
+// Any number of rows; up to 31 more may be computed.
+inline void multiply_rows(const Half* rows, int64_t width, int64_t num_rows, const Half* panel, int64_t depth,
+                          float* to, int64_t stride) {
   for (int64_t row = 0; row < num_rows; row += 32) {
     if (num_rows - row <= 16) {
       product_of_16(rows + row * width, width, panel, depth, to + row * stride, stride);
@@ -150,19 +142,12 @@ inline void product_of(const Half* rows, int64_t width, const Half* panel, int64
     for (int v = 0; v < 4; v++) _mm512_storeu_ps(to + r * stride + 16 * v, sums[r][v]);
 }
 
-inline void multiply_rows(const Half* rows, int64_t width, int64_t num_rows, const Half* panel, int64_t depth, float* to,
-                          int64_t stride) {
-  int64_t row = 0;
-  for (; row + 6 <= num_rows; row += 6) product_of<6>(rows + row * width, width, panel, depth, to + row * stride, stride);
-  for (; row < num_rows; row++) product_of<1>(rows + row * width, width, panel, depth, to + row * stride, stride);
-}
-#endif
-
-inline void multiply(const Neighbourhoods<Half>& hidden, int64_t num_rows, const Panels<Half>& matrix,
-                     Products<Half, float>& products) {
-  const int64_t total = (num_rows + hidden.bands - 1) / hidden.bands * hidden.padded();
-  for (int64_t first = 0; first < matrix.columns; first += Panels<Half>::kWidth)
-    multiply_rows(hidden.values.data(), hidden.width, total, matrix.values.data() + first * matrix.depth, matrix.depth,
-                  products.values.data() + first, matrix.columns);
+inline void multiply_rows(const Half* rows, int64_t width, int64_t num_rows, const Half* panel, int64_t depth,
+                          float* to, int64_t stride) {
+  for (int64_t row = 0, count; row < num_rows; row += count) {
+    count = num_rows - row >= 6 ? 6 : 1;
+    auto product = count == 6 ? product_of<6> : product_of<1>;
+    product(rows + row * width, width, panel, depth, to + row * stride, stride);
+  }
 }
 #endif

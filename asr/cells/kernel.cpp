@@ -17,7 +17,8 @@
 // length - 1 - t. Where lengths are given, an utterance takes no step past its own, and all results there are zeros.
 // Threads share out directions and utterances and never wait for one another.
 //
-// What is only kept or multiplied can be of fewer bits (`Stored`) than what is summed and carried on (`Scalar`).
+// What is only kept or multiplied can be of fewer bits (`Stored`) than what is summed and carried on (`Scalar`). A
+// library is compiled for one pair of them, which the compiler is told as SCALAR and STORED.
 
 #include <algorithm>
 #include <numeric>
@@ -129,7 +130,7 @@ struct Part {
       copy_masked(hidden.middle(row), state_before(0, row, 0), mask(row), a.recurrent);
     for (int64_t t = 0; t < a.time; t++) {
       const int64_t running = num_running(t);
-      multiply(hidden, running, weights, products);
+      products.multiply(running);
       for (int64_t row = 0; row < running; row++) {
         Row<Scalar, Stored> r = row_at(row, t);
         r.products = products.of(row);
@@ -138,7 +139,7 @@ struct Part {
         forward_row<0>(r);
         if (Step::projected) copy_masked<Scalar>(unprojected.middle(row), r.next[0], nullptr, a.units);
       }
-      if (Step::projected) multiply(unprojected, running, projection, projected);
+      if (Step::projected) projected.multiply(running);
       for (int64_t row = 0; row < running; row++) {
         Scalar* output = state_at(0, row, t);
         if (Step::projected) std::memcpy(output, projected.of(row), a.recurrent * sizeof(Scalar));
@@ -172,10 +173,10 @@ struct Part {
         copy_masked<Scalar>(outputs.middle(row), total, nullptr, a.recurrent);
         std::memcpy(a.product_gradients + frame(row, t) * a.recurrent, total, a.recurrent * sizeof *total);
       }
-      if (Step::projected) multiply(outputs, running, projection, unprojected);
+      if (Step::projected) unprojected.multiply(running);
       for (int64_t row = 0; row < running; row++)
         backward_step(row, t, gates, carried, before, Step::projected ? unprojected.of(row) : nullptr);
-      multiply(gates, running, weights, products);
+      products.multiply(running);
       for (int64_t row = 0; row < running; row++) {
         Scalar* total = &before[0][row * a.recurrent];
         const Scalar *product = products.of(row), *masked = mask(row);
@@ -223,13 +224,13 @@ void share_out(int64_t number, int64_t num_threads, Run run) {
   for (auto& other : others) other.join();
 }
 
-template <class Scalar, class Stored>
+template <class Stored>
 struct Weights {
   Panels<Stored> recurrent, projection;
 };
 
 template <class Scalar, class Stored>
-Weights<Scalar, Stored> forward_weights(const Arguments<Scalar, Stored>& a) {
+Weights<Stored> forward_weights(const Arguments<Scalar, Stored>& a) {
   const int64_t depth = a.taps * a.recurrent;
   return {
       {a.taps, a.recurrent, Step::gates * a.units,
@@ -241,7 +242,7 @@ Weights<Scalar, Stored> forward_weights(const Arguments<Scalar, Stored>& a) {
 
 // The gradient of h[t-1] gathers from the bands that it gave to: the same convolution with the taps turned round.
 template <class Scalar, class Stored>
-Weights<Scalar, Stored> backward_weights(const Arguments<Scalar, Stored>& a) {
+Weights<Stored> backward_weights(const Arguments<Scalar, Stored>& a) {
   const int64_t depth = a.taps * a.recurrent;
   return {
       {a.taps, Step::gates * a.units, a.recurrent,
@@ -256,7 +257,7 @@ Weights<Scalar, Stored> backward_weights(const Arguments<Scalar, Stored>& a) {
 // One direction or both; with one thread, one after the other, so that each one's weights stay in the cache.
 template <class Scalar, class Stored>
 void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t threads, bool is_forward) {
-  std::vector<Weights<Scalar, Stored>> weights;
+  std::vector<Weights<Stored>> weights;
   for (int64_t d = 0; d < count; d++)
     weights.push_back(is_forward ? forward_weights(directions[d]) : backward_weights(directions[d]));
   const int64_t batch = directions[0].batch;
@@ -273,7 +274,7 @@ void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t thr
 
 // result [m, n], zeros at first, += left.T @ right over [row, m] and [row, n]; sizes: rows, m, n and both strides.
 template <class Scalar>
-void outer_product(const Scalar* left, const Scalar* right, Scalar* result, const int64_t* sizes, int64_t threads) {
+void add_outer_product(const Scalar* left, const Scalar* right, Scalar* result, const int64_t* sizes, int64_t threads) {
   const int64_t rows = sizes[0], m = sizes[1], n = sizes[2], num_tiles = (m + 5) / 6;
   const OuterProduct<Scalar> product{m, n, sizes[3], sizes[4], left, right, result};
   share_out(threads, threads, [&](int64_t number) {
@@ -282,22 +283,16 @@ void outer_product(const Scalar* left, const Scalar* right, Scalar* result, cons
   });
 }
 
-#define EXPORT(type, Scalar, Stored)                                                                   \
-  extern "C" void forward_##type(const Arguments<Scalar, Stored>* given, int64_t count, int64_t n) {  \
-    run(given, count, n, true);                                                                        \
-  }                                                                                                    \
-  extern "C" void backward_##type(const Arguments<Scalar, Stored>* given, int64_t count, int64_t n) { \
-    run(given, count, n, false);                                                                       \
-  }
-EXPORT(float, float, float)
-EXPORT(double, double, double)
-#if defined(HAS_HALVES)
-EXPORT(half, float, Half)
+extern "C" {
+void forward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
+  run(directions, count, threads, true);
+}
+void backward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
+  run(directions, count, threads, false);
+}
+#if !defined(HALVES)
+void outer_product(const SCALAR* left, const SCALAR* right, SCALAR* result, const int64_t* sizes, int64_t threads) {
+  add_outer_product(left, right, result, sizes, threads);
+}
 #endif
-
-#define EXPORT_OUTER_PRODUCT(type)                                                                                     \
-  extern "C" void outer_product_##type(const type* left, const type* right, type* result, const int64_t* s, int64_t n) { \
-    outer_product(left, right, result, s, n);                                                                          \
-  }
-EXPORT_OUTER_PRODUCT(float)
-EXPORT_OUTER_PRODUCT(double)
+}

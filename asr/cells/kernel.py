@@ -24,7 +24,7 @@ from asr.cells import processor
 from asr.cells.pointwise import Program
 from asr.cells.step_source import step_header
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernel.cpp", "rows.h", "halves.h", "panels.h", "vectors.h"))
+SOURCES = [Path(__file__).with_name(f) for f in ("kernel.cpp", "rows.h", "halves.h", "panels.h", "vectors.h")]
 SWITCH = "EARSHOT_COMPILED_CELLS"
 COMPILERS = ("c++", "g++", "clang++")
 # Not -march=native, so that machines which share a home directory do not share code that one of them cannot run.
@@ -32,9 +32,13 @@ FLAGS_OF_CPU = {
     "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
 }
-FLAG_OF_HALVES = "-mavx512bf16"
+FLAGS_OF_TYPE = {
+    torch.float32: ("-O3", "-DSCALAR=float", "-DSTORED=float"),
+    torch.float64: ("-O1", "-DSCALAR=double", "-DSTORED=double"),  # for proofs, not for speed
+    torch.bfloat16: ("-O3", "-DSCALAR=float", "-DSTORED=Half", "-DHALVES", "-mavx512bf16"),
+}
 FLAGS_OF_TILES = ("-mamx-tile", "-mamx-bf16")
-FLAGS = ("-O3", "-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = ("-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 COMPILER_SECONDS = 300
 
 
@@ -62,15 +66,25 @@ class Arguments(ctypes.Structure):
 
 
 @cache
-def load_kernel(program: Program) -> ctypes.CDLL | None:
-    """The library of one cell's step, or None, with a notice, where this machine cannot build or run it."""
-    if os.environ.get(SWITCH, "1") == "0":
+def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
+    """The library of one cell's step for one type of gates, or None where this machine cannot build or run it.
+
+    Then a notice says so, but for bfloat16 on a processor that does not multiply it.
+    """
+    if os.environ.get(SWITCH, "1") == "0" or (stored == torch.bfloat16 and not multiplies_halves()):
         return None
     try:
-        return ctypes.CDLL(str(build_kernel(program, cache_folder())))
+        return ctypes.CDLL(str(build_kernel(program, stored, cache_folder())))
     except (KernelError, OSError) as error:
-        notice(f"compiled cells: {error}; cells run in PyTorch, more slowly")
+        if stored != torch.bfloat16:
+            notice(f"compiled cells: {error}; cells run in PyTorch, more slowly")
+        elif load_kernel(program, torch.float32) is not None:
+            notice(f"compiled cells: {error}; cells keep to float32")
         return None
+
+
+def multiplies_halves() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and processor.has_halves()
 
 
 @cache
@@ -84,9 +98,11 @@ def cache_folder() -> Path:
     return Path(base) / "earshot" / "kernels"
 
 
-def build_kernel(program: Program, folder: Path) -> Path:
+def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
     """Build the library of a step in `folder`, unless it is there; raises KernelError where that cannot be done."""
-    command = [find_compiler(), *FLAGS, *cpu_flags()]
+    command = [find_compiler(), *FLAGS, *cpu_flags(), *FLAGS_OF_TYPE[stored]]
+    if stored == torch.bfloat16 and processor.may_use_tiles():
+        command += FLAGS_OF_TILES
     header = step_header(program)
     texts = [*command, header, *(source.read_text() for source in SOURCES)]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
@@ -140,34 +156,22 @@ def cpu_flags() -> tuple[str, ...]:
     capability = torch.backends.cpu.get_cpu_capability()
     if capability not in FLAGS_OF_CPU:
         raise KernelError(f"this processor ({capability}) has neither AVX2 nor AVX-512")
-    flags = FLAGS_OF_CPU[capability]
-    if capability == "AVX512" and processor.has_halves():
-        flags = (*flags, FLAG_OF_HALVES, *(FLAGS_OF_TILES if processor.may_use_tiles() else ()))
-    return flags
+    return FLAGS_OF_CPU[capability]
 
 
-NAMES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "half"}
-
-
-def find_function(library: ctypes.CDLL, name: str, dtype: torch.dtype) -> Callable[..., None]:
-    function = library[f"{name}_{NAMES[dtype]}"]
-    function.restype = None
-    return function
-
-
-def has_half_kernel(library: ctypes.CDLL) -> bool:
-    """Whether the kernel can keep and multiply what it need not sum in bfloat16, on this processor."""
-    return hasattr(library, "forward_half")
-
-
-def call_kernel(library: ctypes.CDLL, direction: str, stored: torch.dtype, arguments: Sequence[Arguments]) -> None:
+def call_kernel(library: ctypes.CDLL, direction: str, arguments: Sequence[Arguments]) -> None:
     """Run `forward` or `backward` over all time, for a layer's one or two directions.
 
-    The caller has checked shapes, types and contiguity; `stored` is the type of the gates.
+    The caller has checked shapes, types and contiguity.
     """
-    threads = ctypes.c_int64(torch.get_num_threads())
-    count = len(arguments)
-    find_function(library, direction, stored)((Arguments * count)(*arguments), ctypes.c_int64(count), threads)
+    count, threads = ctypes.c_int64(len(arguments)), ctypes.c_int64(torch.get_num_threads())
+    find_function(library, direction)((Arguments * len(arguments))(*arguments), count, threads)
+
+
+def find_function(library: ctypes.CDLL, name: str) -> Callable[..., None]:
+    function = library[name]
+    function.restype = None
+    return function
 
 
 def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -176,5 +180,5 @@ def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Te
     sizes = (ctypes.c_int64 * 5)(*left.shape, right.shape[1], left.stride(0), right.stride(0))
     pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, result))
     threads = ctypes.c_int64(torch.get_num_threads())
-    find_function(library, "outer_product", left.dtype)(*pointers, sizes, threads)
+    find_function(library, "outer_product")(*pointers, sizes, threads)
     return result

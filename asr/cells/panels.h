@@ -14,7 +14,8 @@ inline int64_t rounded_up(int64_t size, int64_t unit) { return (size + unit - 1)
 // `taps` matrices [width, columns] one below the other.
 template <class Scalar>
 struct Panels {
-  static constexpr int kVectors = kVectorBytes == 64 ? 4 : 2;
+  // Sums of 8 rows and 3 vectors fill the registers of AVX-512, of 6 and 2 those of AVX2.
+  static constexpr int kVectors = kVectorBytes == 64 ? 3 : 2, kRows = kVectorBytes == 64 ? 8 : 6;
   static constexpr int kWidth = kVectors * kLanes<Scalar>;
   static constexpr int kDepthUnit = 1;  // a tap's width is rounded up to it
   int64_t depth, columns;               // columns rounded up to whole panels, filled with zeros
@@ -32,24 +33,23 @@ struct Panels {
   }
 };
 
-// products[row, panel] of a few rows: every vector of weights is read once and serves all of them from registers.
+// products[row, panel] of a few rows, `width` apart: every vector of weights is read once and serves all of them from
+// registers.
 template <class Scalar, int num_rows>
-inline void panel_product(const Scalar* const* rows, const Scalar* panel, int64_t depth, Scalar* products,
+inline void panel_product(const Scalar* rows, int64_t width, const Scalar* panel, int64_t depth, Scalar* products,
                           int64_t stride) {
   using Vector = typename VectorOf<Scalar>::type;
   using Matrix = Panels<Scalar>;
   Vector sums[num_rows][Matrix::kVectors] = {};
-  const Scalar* row[num_rows];
-  for (int r = 0; r < num_rows; r++) row[r] = rows[r];
   for (int64_t k = 0; k < depth; k++, panel += Matrix::kWidth) {
     Vector weights[Matrix::kVectors];
     for (int v = 0; v < Matrix::kVectors; v++) {
       weights[v] = load(panel + v * kLanes<Scalar>);
       __builtin_prefetch(panel + 16 * Matrix::kWidth + v * kLanes<Scalar>);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int r = 0; r < num_rows; r++) {
-      const Vector value = Vector{} + row[r][k];
+      const Vector value = Vector{} + rows[r * width + k];
 #pragma GCC unroll 4
       for (int v = 0; v < Matrix::kVectors; v++) sums[r][v] += value * weights[v];
     }
@@ -58,55 +58,67 @@ inline void panel_product(const Scalar* const* rows, const Scalar* panel, int64_
     for (int v = 0; v < Matrix::kVectors; v++) store(products + r * stride + v * kLanes<Scalar>, sums[r][v]);
 }
 
-// Frames of every band with zero bands on both sides; `rows[r]` is the neighbourhood of row r, all taps wide.
-template <class Element>
-struct Neighbourhoods {
-  int64_t bands, side, width;  // width rounded up as the panels want it, filled with zeros
-  std::vector<Element> values;
-  std::vector<const Element*> rows;
+// The same for a number of rows that is known when it runs, `most` of them.
+template <class Scalar, int most>
+inline void some_rows(int64_t num_rows, const Scalar* rows, int64_t width, const Scalar* panel, int64_t depth,
+                      Scalar* products, int64_t stride) {
+  if (num_rows == most) panel_product<Scalar, most>(rows, width, panel, depth, products, stride);
+  else if constexpr (most > 1) some_rows<Scalar, most - 1>(num_rows, rows, width, panel, depth, products, stride);
+}
 
-  Neighbourhoods(int64_t utterances, int64_t bands, int64_t taps, int64_t units)
-      : bands(bands), side(taps / 2), width(rounded_up(units, Panels<Element>::kDepthUnit)),
-        values((utterances * (bands + taps - 1) + taps + 31) * width) {  // tiles of rows may reach past the last
-    for (int64_t u = 0; u < utterances; u++)
-      for (int64_t band = 0; band < bands; band++) rows.push_back(values.data() + (u * padded() + band) * width);
-  }
-  int64_t padded() const { return bands + 2 * side; }
-  Element* middle(int64_t row) { return values.data() + (row / bands * padded() + side + row % bands) * width; }
-};
-
-// The products of a step's rows, for room in cache made once.
-template <class Element, class Scalar>
-struct Products {
-  int64_t stride;
-  std::vector<Scalar> values;
-  Products(const Neighbourhoods<Element>& rows, const Panels<Element>& matrix)
-      : stride(matrix.columns), values(rows.rows.size() * matrix.columns) {}
-  Scalar* of(int64_t row) { return values.data() + row * stride; }
-};
-
-// products [row, columns] = the first `num_rows` of `hidden` @ matrix.
+// Any number of rows, in tiles as even as can be.
 template <class Scalar>
-void multiply(const Neighbourhoods<Scalar>& hidden, int64_t num_rows, const Panels<Scalar>& matrix,
-              Products<Scalar, Scalar>& products) {
-  const int64_t num_tiles = (num_rows + 5) / 6;
-  for (int64_t first = 0; first < matrix.columns; first += Panels<Scalar>::kWidth) {
-    const Scalar* panel = matrix.values.data() + first * matrix.depth;
-    for (int64_t tile = 0; tile < num_tiles; tile++) {  // of 6 rows, or as even as can be
-      const int64_t start = num_rows * tile / num_tiles, end = num_rows * (tile + 1) / num_tiles;
-      const Scalar* const* from = hidden.rows.data() + start;
-      Scalar* to = products.of(start) + first;
-      switch (end - start) {
-        case 6: panel_product<Scalar, 6>(from, panel, matrix.depth, to, matrix.columns); break;
-        case 5: panel_product<Scalar, 5>(from, panel, matrix.depth, to, matrix.columns); break;
-        case 4: panel_product<Scalar, 4>(from, panel, matrix.depth, to, matrix.columns); break;
-        case 3: panel_product<Scalar, 3>(from, panel, matrix.depth, to, matrix.columns); break;
-        case 2: panel_product<Scalar, 2>(from, panel, matrix.depth, to, matrix.columns); break;
-        case 1: panel_product<Scalar, 1>(from, panel, matrix.depth, to, matrix.columns); break;
-      }
-    }
+void multiply_rows(const Scalar* rows, int64_t width, int64_t num_rows, const Scalar* panel, int64_t depth,
+                   Scalar* products, int64_t stride) {
+  constexpr int most = Panels<Scalar>::kRows;
+  const int64_t num_tiles = (num_rows + most - 1) / most;
+  for (int64_t tile = 0; tile < num_tiles; tile++) {
+    const int64_t start = num_rows * tile / num_tiles, end = num_rows * (tile + 1) / num_tiles;
+    some_rows<Scalar, most>(end - start, rows + start * width, width, panel, depth, products + start * stride, stride);
   }
 }
+
+// Frames of every band, with zero bands on both sides of each utterance's, so that the neighbourhood of a band, all
+// taps wide, is one stretch that begins `side` bands before it.
+template <class Element>
+struct Neighbourhoods {
+  int64_t utterances, bands, side, width;  // width rounded up as the panels want it, filled with zeros
+  std::vector<Element> values;
+
+  Neighbourhoods(int64_t utterances, int64_t bands, int64_t taps, int64_t units)
+      : utterances(utterances), bands(bands), side(taps / 2), width(rounded_up(units, Panels<Element>::kDepthUnit)),
+        values((utterances * padded() + taps + 31) * width) {}  // tiles of rows may reach past the last
+  int64_t padded() const { return bands + 2 * side; }
+  // The number of a row among all neighbourhoods, those that straddle two utterances too.
+  int64_t place(int64_t row) const { return row / bands * padded() + row % bands; }
+  Element* middle(int64_t row) { return values.data() + (place(row) + side) * width; }
+};
+
+// The products of all neighbourhoods with a matrix; the place is made once for all steps.
+template <class Element, class Scalar>
+struct Products {
+  const Neighbourhoods<Element>& rows;
+  const Panels<Element>& matrix;
+  std::vector<Scalar> values;
+
+  Products(const Neighbourhoods<Element>& rows, const Panels<Element>& matrix)
+      : rows(rows), matrix(matrix), values((rows.utterances * rows.padded() + 31) * matrix.columns) {}
+  const Scalar* of(int64_t row) const { return values.data() + rows.place(row) * matrix.columns; }
+
+  // Compute those of the first rows, panel by panel, which the first-level cache holds.
+  void multiply(int64_t num_rows) {
+    const int64_t count = num_rows / rows.bands;
+    // Convolutions may leave out what lies between utterances; tiles would rather have long runs.
+    const bool apart = rows.side > 0 && Panels<Element>::kDepthUnit == 1;
+    for (int64_t first = 0; first < matrix.columns; first += Panels<Element>::kWidth) {
+      const Element* panel = matrix.values.data() + first * matrix.depth;
+      for (int64_t u = 0; u < (apart ? count : 1); u++)
+        multiply_rows(rows.values.data() + u * rows.padded() * rows.width, rows.width,
+                      apart ? rows.bands : count * rows.padded(), panel, matrix.depth,
+                      values.data() + u * rows.padded() * matrix.columns + first, matrix.columns);
+    }
+  }
+};
 
 // result [m, n] += left.T @ right, with neither turned round in memory: the gradient of a weight. Blocks of rows are
 // packed so that six columns of `left` meet one panel of `right` in registers and cache.
@@ -115,7 +127,7 @@ struct OuterProduct {
   using Vector = typename VectorOf<Scalar>::type;
   // The packed columns and a panel fit the second-level cache, one tile and its share of the panel the first.
   static constexpr int kRows = 256, kTiles = 32, kColumns = 6;
-  static constexpr int kWidth = Panels<Scalar>::kWidth, kVectors = Panels<Scalar>::kVectors;
+  static constexpr int kVectors = kVectorBytes == 64 ? 4 : 2, kWidth = kVectors * kLanes<Scalar>;
   int64_t m, n, left_stride, right_stride;
   const Scalar *left, *right;  // [row, m], [row, n], rows so many values apart
   Scalar* result;

@@ -2,7 +2,12 @@
 
 #pragma once
 
+#if defined(HALVES)
 #include "halves.h"
+#else
+#include "panels.h"
+struct Tiles {};
+#endif
 
 template <int number>
 struct Phase {};  // a step is cut into phases where it needs a mean over the units
@@ -10,8 +15,6 @@ struct Phase {};  // a step is cut into phases where it needs a mean over the un
 #include "step.h"
 
 constexpr int at_least_one(int size) { return size > 0 ? size : 1; }
-
-// At the row's end fewer units than lanes may be left.
 
 template <class Scalar, class Stored>
 struct Row {
@@ -23,6 +26,7 @@ struct Row {
   typename VectorOf<Scalar>::type sums[at_least_one(Step::forward_means + Step::backward_means)];  // then means
 };
 
+// As many units as the processor has lanes; at the row's end fewer may be left.
 template <class Scalar, class Stored, bool partial>
 struct Units {
   using Vector = typename VectorOf<Scalar>::type;

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asr.cells.compiled import Kernel, scan_compiled
 from asr.cells.gpu import scan_triton
-from asr.cells.kernel import has_half_kernel, load_kernel
+from asr.cells.kernel import load_kernel
 from asr.cells.loop import scan_loop
 from asr.cells.pointwise import StepForm, trace
 from asr.cells.recurrence import Recurrence, scan_reference
@@ -38,7 +38,9 @@ def scan(
         if path == "reference" or is_empty:
             return scan_reference(recurrence)
         program = trace(recurrence.form, zoneout=zoneout)
-        return scan_triton(recurrence, program, precision=precision) if path == "triton" else scan_loop(recurrence, program)
+        if path == "triton":
+            return scan_triton(recurrence, program, precision=precision)
+        return scan_loop(recurrence, program)
 
 
 def asked_precision(weight: Tensor) -> torch.dtype:
@@ -55,8 +57,8 @@ def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | No
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
         return None
     program = trace(form, zoneout=zoneout)
-    library = load_kernel(program)
-    if library is None:
-        return None
-    halved = asked_precision(weight) == torch.bfloat16 and weight.dtype == torch.float32 and has_half_kernel(library)
-    return Kernel(library, program, torch.bfloat16 if halved else weight.dtype)
+    kinds = [weight.dtype]
+    if asked_precision(weight) == torch.bfloat16 and weight.dtype == torch.float32:
+        kinds.insert(0, torch.bfloat16)
+    kernels = ((load_kernel(program, kind), kind) for kind in kinds)
+    return next((Kernel(library, program, kind) for library, kind in kernels if library is not None), None)

@@ -1,0 +1,195 @@
+"""Under autocast the compiled kernel keeps and multiplies in bfloat16, and sums and carries the state in float32.
+
+Tolerances: forwards 1e-3 of the size of each tensor from the plain loop with the same roundings (sums in another order
+now and then round the other way); gradients 3e-2 of their size from those in float32, which is what 8 bits leave.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.cells import Cell, CellConfig, LSTMConfig, processor, recurrence
+from asr.cells.kernel import multiplies_halves
+from asr.cells.products import half_outer_product, linear
+from asr.cells.recurrence import scan_reference
+from asr.cells.scan import find_kernel
+from tests.test_cell_paths import counting_compiler, fresh_kernels  # noqa: F401
+from tests.test_cells import FEATURES, MEMBERS, every_cell
+
+autocast = torch.autocast("cpu", torch.bfloat16)
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.bfloat16).to(tensor.dtype)
+
+
+def need_halves(cell: Cell) -> None:
+    with autocast:
+        kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=cell.options.zoneout > 0)
+    if kernel is None or kernel.stored != torch.bfloat16:
+        pytest.skip("needs a C++ compiler and a processor that multiplies bfloat16 (AMX or AVX512-BF16)")
+
+
+def build(config: CellConfig, units: int = 40) -> Cell:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": units}
+    if "projection_size" in type(config).model_fields:
+        sizes["projection_size"] = units // 2
+    return config.model_copy(update=sizes).build(FEATURES)
+
+
+@every_cell
+@pytest.mark.parametrize("units", [5, 40])  # less than a vector, and more than a tile is deep
+def test_equals_the_plain_loop_with_the_same_roundings(
+    config: CellConfig, units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = build(config, units)
+    need_halves(cell)
+    inputs = torch.randn(37, 9, FEATURES)  # three tiles of utterances
+    with autocast, torch.no_grad():
+        outputs, state = cell(inputs)
+        gates = rounded(cell.input_gates(inputs).float())
+    given = cell.recurrence(gates)
+    given = replace(given, recurrent_weight=rounded(given.recurrent_weight))
+    if given.projection is not None:
+        given = replace(given, projection=rounded(given.projection))
+    plain = recurrence.recurrent_products
+    monkeypatch.setattr(recurrence, "recurrent_products", lambda given, output: plain(given, rounded(output)))
+    with torch.no_grad():
+        expected, last = scan_reference(given)
+    for found, wanted in zip(
+        (outputs, *state), (expected.flatten(2), *(part.flatten(1) for part in last)), strict=True
+    ):
+        assert found.dtype == torch.float32
+        # What a projection multiplies is rounded too, which the plain loop does not.
+        assert (found - wanted).norm() <= (5e-3 if given.projection is not None else 1e-3) * wanted.norm()
+
+
+@every_cell
+def test_gradients_are_those_in_float32_but_for_rounding(config: CellConfig) -> None:
+    cell = build(config.model_copy(update={"learnt_initial_state": True, "recurrent_dropout": 0.2}))
+    need_halves(cell)
+    inputs = torch.randn(9, 12, FEATURES, requires_grad=True)
+    wanted = [inputs, *cell.parameters()]
+
+    def gradients() -> tuple[Tensor, ...]:
+        outputs, state = cell(inputs, generator=torch.Generator().manual_seed(1))
+        weight = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))
+        return torch.autograd.grad((outputs * weight).sum() + sum(part.sum() for part in state), wanted)
+
+    with autocast:
+        found = gradients()
+    cell.path = "reference"
+    for half, single in zip(found, gradients(), strict=True):
+        assert half.dtype == torch.float32
+        assert (half - single).norm() <= 3e-2 * single.norm()
+
+
+@every_cell
+def test_an_utterance_comes_out_alike_in_any_company(config: CellConfig) -> None:
+    cell = build(config)
+    need_halves(cell)
+    inputs = torch.randn(20, 15, FEATURES)
+    with autocast, torch.no_grad():
+        together = cell(inputs)[0]
+        alone = torch.cat([cell(inputs[i : i + 1])[0] for i in range(20)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=2e-3)
+
+
+def test_not_a_number_stays_in_its_utterance() -> None:
+    for name in ("lstm", "conv_lstm", "projected_lstm"):
+        cell = build(MEMBERS[name])
+        need_halves(cell)
+        inputs = torch.zeros(3, 4, FEATURES)
+        inputs[1, 2] = torch.nan
+        with autocast:
+            outputs = cell(inputs)[0]
+        assert outputs[1, 2:].isnan().all()
+        assert outputs[[0, 2]].isfinite().all()
+
+
+def test_the_plain_lstm_too_is_left_to_the_kernel_under_autocast() -> None:
+    cell = LSTMConfig(hidden_size=8).build(FEATURES)
+    need_halves(cell)
+    inputs = torch.zeros(1, 2, FEATURES)
+    assert cell.is_builtin(inputs)
+    with autocast:
+        assert not cell.is_builtin(inputs)
+
+
+def test_a_linear_layer_in_halves_has_the_gradients_of_one_in_float32() -> None:
+    torch.manual_seed(0)
+    inputs, weight, bias = (torch.randn(*shape, requires_grad=True) for shape in ((3, 50, 24), (32, 24), (32,)))
+    wanted = [inputs, weight, bias]
+    factor = torch.randn(3, 50, 32)
+    with autocast:
+        outputs = linear(inputs, weight, bias)
+    found = torch.autograd.grad((outputs.float() * factor).sum(), wanted)
+    expected = torch.autograd.grad((linear(inputs, weight, bias) * factor).sum(), wanted)
+    for half, single in zip(found, expected, strict=True):
+        assert half.dtype == torch.float32
+        assert (half - single).norm() <= 1e-2 * single.norm()
+
+
+def test_outer_products_of_halves_are_whole_either_way_round() -> None:
+    left, right = torch.randn(64, 8).bfloat16(), torch.randn(64, 24).bfloat16()
+    expected = left.float().T @ right.float()
+    for found in (half_outer_product(left, right), half_outer_product(right, left).T):
+        assert (found - expected).norm() <= 1e-2 * expected.norm()
+
+
+@pytest.fixture
+def no_processor_yet() -> Iterator[None]:
+    yield
+    processor.described.cache_clear()
+    processor.may_use_tiles.cache_clear()
+
+
+@pytest.mark.usefixtures("no_processor_yet")
+def test_the_processor_is_asked_what_it_can_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def pretend(text: str | None) -> None:
+        path = tmp_path / "cpuinfo"
+        path.write_text(text or "")
+        monkeypatch.setattr(processor, "CPUINFO", path if text is not None else tmp_path / "none")
+        processor.described.cache_clear()
+        processor.may_use_tiles.cache_clear()
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    pretend("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n\nvendor_id\t: GenuineIntel\n")
+    assert processor.has_halves()
+    assert not processor.is_intel()
+    assert multiplies_halves()
+    assert not processor.may_use_tiles()
+    pretend("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16 amx_tile amx_bf16\n")
+    for refused in (1, 0):  # what Linux answers to who asks for tiles
+        monkeypatch.setattr(ctypes, "CDLL", lambda name, answer=refused: type("C", (), {"syscall": lambda *_: answer}))
+        processor.may_use_tiles.cache_clear()
+        assert processor.may_use_tiles() == (refused == 0)
+    pretend(None)
+    assert not processor.has_halves()
+    assert not multiplies_halves()
+
+
+@pytest.mark.usefixtures("fresh_kernels")
+def test_a_compiler_too_old_for_halves_leaves_float32(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not multiplies_halves():
+        pytest.skip("needs a processor that multiplies bfloat16")
+    script = counting_compiler(tmp_path)
+    refusal = 'case "$*" in *-mavx512bf16*) echo "error: unrecognized option" >&2; exit 1;; esac\n'
+    script.write_text(script.read_text().replace("exec", refusal + "exec"))
+    monkeypatch.setenv("CXX", str(script))
+    cell = build(MEMBERS["rnn"])
+    with autocast:
+        kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=False)
+    assert kernel is not None
+    assert kernel.stored == torch.float32
+    assert [record.getMessage() for record in caplog.records] == [
+        f"compiled cells: {script} failed: error: unrecognized option; cells keep to float32"
+    ]

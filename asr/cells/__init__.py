@@ -13,6 +13,7 @@ from asr.cells.cell import Cell
 from asr.cells.conv_lstm import ConvLSTMConfig
 from asr.cells.coupled_lstm import CoupledLSTMConfig
 from asr.cells.gru import GRUConfig
+from asr.cells.janet import JANETConfig
 from asr.cells.layer_norm_lstm import LayerNormLSTMConfig
 from asr.cells.light_gru import LightGRUConfig
 from asr.cells.lstm import LSTMConfig
@@ -29,6 +30,7 @@ CellConfig = Annotated[
     | LayerNormLSTMConfig
     | ProjectedLSTMConfig
     | LightGRUConfig
+    | JANETConfig
     | ConvLSTMConfig,
     Field(discriminator="kind"),
 ]
@@ -39,6 +41,7 @@ __all__ = [
     "ConvLSTMConfig",
     "CoupledLSTMConfig",
     "GRUConfig",
+    "JANETConfig",
     "LSTMConfig",
     "LayerNormLSTMConfig",
     "LightGRUConfig",

@@ -228,6 +228,19 @@ def test_coupled_lstm_is_an_lstm_whose_input_gate_mirrors_its_forget_gate() -> N
     torch.testing.assert_close(coupled(inputs)[0], lstm(inputs)[0], rtol=0, atol=1e-12)
 
 
+def test_janet_is_the_gru_with_its_reset_gate_open() -> None:
+    janet, gru = build(MEMBERS["janet"]), build(MEMBERS["gru"])
+    with torch.no_grad():
+        for name in ("input_weight", "recurrent_weight", "bias"):
+            getattr(gru, name)[UNITS:] = getattr(janet, name)
+            getattr(gru, name)[:UNITS] = 0.0
+        gru.bias[:UNITS] = 1000.0
+        gru.candidate_bias.zero_()
+        gru.initial_state[0].copy_(janet.initial_state[0])
+    inputs = random(2, 9, FEATURES)
+    torch.testing.assert_close(janet(inputs)[0], gru(inputs)[0], rtol=0, atol=1e-12)
+
+
 def test_light_gru_follows_its_equations() -> None:
     cell = build(MEMBERS["light_gru"])
     inputs, before = random(2, 1, FEATURES), random(2, UNITS, seed=1)
@@ -272,7 +285,7 @@ def test_forget_gate_bias_and_orthogonal_weights_are_set() -> None:
     for config in MEMBERS.values():
         if "forget_gate_bias" in type(config).model_fields:
             cell = config.model_copy(update={"forget_gate_bias": 2.0}).build(FEATURES)
-            gate = 0 if config.kind == "coupled_lstm" else 1
+            gate = cell.form.gates.index("forget")
             assert (cell.bias.view(cell.form.num_gates, -1)[gate] == 2.0).all()
             assert cell.bias.sum() == 2.0 * UNITS
     cell = LSTMConfig(hidden_size=UNITS, orthogonal_recurrent=True).build(FEATURES)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asr.cells import (
+    CellConfig,
     ConvLSTMConfig,
     CoupledLSTMConfig,
     GRUConfig,
@@ -25,11 +26,12 @@ from asr.encoders.masking import clear_padding, reverse_within_length, valid_fra
 from asr.encoders.pyramid import PyramidEncoderConfig, pair_frames
 from asr.encoders.recurrent import RecurrentEncoderConfig
 from asr.encoders.subsampling import ConvSubsamplingConfig
+from tests.test_cells import MEMBERS
 
 NUM_MELS = 8
 SUBSAMPLING = ConvSubsamplingConfig(num_channels=4, output_size=12)
 SMALL = {"cell": LSTMConfig(hidden_size=6), "num_layers": 2, "dropout": 0.0}
-CELLS = {
+CELLS: dict[str, CellConfig] = {
     "rnn": RNNConfig(hidden_size=6),
     "gru": GRUConfig(hidden_size=6, learnt_initial_state=True),
     "peephole_lstm": PeepholeLSTMConfig(hidden_size=6, zoneout=0.1),
@@ -39,6 +41,7 @@ CELLS = {
     "light_gru": LightGRUConfig(hidden_size=6),
     "conv_lstm": ConvLSTMConfig(hidden_size=2, num_bands=3),
 }
+CELLS |= {kind: cell for kind, cell in MEMBERS.items() if kind == cell.kind and kind not in (*CELLS, "lstm")}
 
 
 def both_directions(name: str, config: Callable[..., EncoderConfig], **options: object) -> dict[str, EncoderConfig]:

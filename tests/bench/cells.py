@@ -18,6 +18,7 @@ from asr.cells import (
     ConvLSTMConfig,
     CoupledLSTMConfig,
     GRUConfig,
+    JANETConfig,
     LayerNormLSTMConfig,
     LightGRUConfig,
     LSTMConfig,
@@ -41,6 +42,7 @@ def cells(hidden: int) -> dict[str, CellConfig]:
         "layer_norm_lstm": LayerNormLSTMConfig(hidden_size=hidden),
         "projected_lstm": ProjectedLSTMConfig(hidden_size=hidden, projection_size=hidden // 2),
         "light_gru": LightGRUConfig(hidden_size=hidden),
+        "janet": JANETConfig(hidden_size=hidden),
         "conv_lstm": ConvLSTMConfig(hidden_size=hidden // 8, num_bands=8, kernel_size=3),
         "lstm zoneout": LSTMConfig(hidden_size=hidden, zoneout=0.1),
     }

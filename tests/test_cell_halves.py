@@ -1,7 +1,8 @@
 """Under autocast the compiled kernel keeps and multiplies in bfloat16, and sums and carries the state in float32.
 
 Tolerances: forwards 1e-3 of the size of each tensor from the plain loop with the same roundings (sums in another order
-now and then round the other way); gradients 3e-2 of their size from those in float32, which is what 8 bits leave.
+now and then round the other way); gradients 3e-2 of their size from those in float32, which is what 8 bits leave, and
+1e-1 with a rectifier, whose gradient jumps.
 """
 
 import ctypes
@@ -40,7 +41,9 @@ def build(config: CellConfig, units: int = 40) -> Cell:
     sizes = {"hidden_size": units}
     if "projection_size" in type(config).model_fields:
         sizes["projection_size"] = units // 2
-    return config.model_copy(update=sizes).build(FEATURES)
+    cell = config.model_copy(update=sizes).build(FEATURES)
+    cell.path = "compiled"
+    return cell
 
 
 @every_cell
@@ -85,9 +88,10 @@ def test_gradients_are_those_in_float32_but_for_rounding(config: CellConfig) -> 
     with autocast:
         found = gradients()
     cell.path = "reference"
+    jumps = config.kind == "light_gru" or getattr(config, "nonlinearity", None) == "relu"
     for half, single in zip(found, gradients(), strict=True):
         assert half.dtype == torch.float32
-        assert (half - single).norm() <= 3e-2 * single.norm()
+        assert (half - single).norm() <= (1e-1 if jumps else 3e-2) * single.norm()
 
 
 @every_cell
@@ -113,13 +117,15 @@ def test_not_a_number_stays_in_its_utterance() -> None:
         assert outputs[[0, 2]].isfinite().all()
 
 
-def test_the_plain_lstm_too_is_left_to_the_kernel_under_autocast() -> None:
+def test_the_plain_lstm_too_is_trained_by_the_kernel_under_autocast() -> None:
     cell = LSTMConfig(hidden_size=8).build(FEATURES)
     need_halves(cell)
     inputs = torch.zeros(1, 2, FEATURES)
     assert cell.is_builtin(inputs)
     with autocast:
         assert not cell.is_builtin(inputs)
+        with torch.no_grad():
+            assert cell.is_builtin(inputs)
 
 
 def test_a_linear_layer_in_halves_has_the_gradients_of_one_in_float32() -> None:

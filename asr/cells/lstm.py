@@ -56,7 +56,7 @@ class LSTM(Cell):
         return outputs, tuple(part.squeeze(0).to(self.bias.dtype) for part in after)  # under autocast too
 
     def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
-        """In float32 it is faster than the scan or as fast; in bfloat16 the compiled kernel is faster."""
+        """It is as fast as the scan or faster, but for a training in bfloat16, where the compiled kernel is."""
         options = self.options
         free = options.zoneout == 0.0 and (options.recurrent_dropout == 0.0 or not self.training)
         return (
@@ -65,7 +65,7 @@ class LSTM(Cell):
             and free
             and inputs.shape[1] > 0
             and inputs.shape[-1] == self.input_size
-            and not self._multiplies_halves()
+            and not (torch.is_grad_enabled() and self._multiplies_halves())
         )
 
     def _multiplies_halves(self) -> bool:

@@ -114,3 +114,10 @@ inline Vector inverse_root(Vector x) {
   for (unsigned lane = 0; lane < sizeof x / sizeof x[0]; lane++) x[lane] = 1 / std::sqrt(x[lane]);
   return x;
 }
+
+#if defined(__AVX512F__)
+inline Floats inverse_root(Floats x) {
+  const Floats guess = (Floats)_mm512_rsqrt14_ps((__m512)x);
+  return guess * (1.5f - 0.5f * x * guess * guess);
+}
+#endif

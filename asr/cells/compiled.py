@@ -14,6 +14,7 @@ from asr.cells.pointwise import Program
 from asr.cells.processor import is_intel
 from asr.cells.products import half_outer_product
 from asr.cells.recurrence import Recurrence, neighbours
+from asr.cells.step_source import saved_apart
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ class Kept:
 
     inner: tuple[Tensor, ...]  # the states behind the output, [batch, time, band, unit]
     saved: Tensor | None
+    saved_for_row: Tensor | None
     unprojected: Tensor | None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        return (*self.inner, self.saved, self.saved_for_row, self.unprojected)
 
 
 class CompiledScan(torch.autograd.Function):
@@ -132,24 +137,27 @@ class CompiledScan(torch.autograd.Function):
         *frames, count, rows = given.shape
         directions = as_directions(tensors, count, kernel.summed)
         outputs = given.new_empty(*frames, count, directions[0].state[0].shape[2], dtype=kernel.summed)
+        of_units, of_rows = saved_apart(kernel.program)
         form, calls, kept = kernel.program.form, [], []
         for direction in directions:
             inner_frames = frames if training else (frames[0], 1, frames[2])
             wide = (*inner_frames, rows // form.num_gates)
             own = Kept(
                 inner=tuple(outputs.new_empty(wide) for _ in direction.state[1:]),
-                saved=given.new_empty(*frames, len(kernel.program.saved), wide[-1]) if training else None,
+                saved=given.new_empty(*frames, len(of_units), wide[-1]) if training else None,
+                saved_for_row=outputs.new_empty(*frames, len(of_rows)) if training else None,
                 unprojected=outputs.new_empty(*frames, wide[-1]) if form.projected else None,
             )
             call = direction.arguments(kernel, given.shape, lengths)
             call.training, call.states = training, addresses((direction.one_of(outputs), *own.inner))
             point(call, inputs=direction.one_of(given), saved=own.saved, unprojected=own.unprojected)
+            point(call, saved_for_row=own.saved_for_row)
             calls.append(call)
             kept.append(own)
         call_kernel(kernel.library, "forward", calls)
         ctx.kernel, ctx.count, ctx.types = kernel, count, [None if t is None else t.dtype for t in (gates, *tensors)]
         ctx.shape = given.shape
-        own_tensors = (tensor for own in kept for tensor in (*own.inner, own.saved, own.unprojected))
+        own_tensors = (tensor for own in kept for tensor in own.tensors())
         solids = (tensor for direction in directions for tensor in direction.tensors())
         ctx.save_for_backward(lengths, outputs, *solids, *own_tensors)
         last = kept[0].inner if count == 1 and lengths is None else ()
@@ -176,7 +184,7 @@ class CompiledScan(torch.autograd.Function):
             call.training, call.states = True, addresses((direction.one_of(outputs), *own.inner))
             call.last_gradients, call.initial_gradients = addresses(of_last), addresses(of_initial)
             point(
-                call, saved=own.saved, output_gradients=direction.one_of(of_outputs),
+                call, saved=own.saved, saved_for_row=own.saved_for_row, output_gradients=direction.one_of(of_outputs),
                 input_gradients=direction.one_of(of_gates), recurrent_gradients=direction.one_of(of_products),
                 product_gradients=of_projected, weight_gradients=of_weights,
             )  # fmt: skip
@@ -206,8 +214,8 @@ def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[Kept
         directions.append(Direction(number, *five[0], tuple(last)))
     tensors = tensors[size * count :]
     for number in range(count):
-        *inner, saved, unprojected = tensors[(num_states + 1) * number : (num_states + 1) * (number + 1)]
-        kept.append(Kept(tuple(inner), saved, unprojected))
+        *inner, saved, of_rows, unprojected = tensors[(num_states + 2) * number : (num_states + 2) * (number + 1)]
+        kept.append(Kept(tuple(inner), saved, of_rows, unprojected))
     return lengths, outputs, directions, kept
 
 

@@ -45,6 +45,7 @@ struct Arguments {
   Scalar* states[2];                      // [batch, time, band, .] as `initial`; the first are the outputs
   Scalar* unprojected;                    // [batch, time, band, unit] where projected
   Stored* saved;                          // [batch, time, band, saved, unit] in training
+  Scalar* saved_for_row;                  // [batch, time, band, saved_for_row] in training
   const Scalar* output_gradients;         // as the outputs
   const Scalar* last_gradients[2];        // of the last state, as `initial`
   Stored* input_gradients;                // as `inputs`
@@ -109,7 +110,10 @@ struct Part {
       r.noise = a.noise + utterance(row) * stride[0] + t * stride[1] + band * stride[2];
       r.noise_stride = stride[3];
     }
-    if (a.training) r.saved = a.saved + frame(row, t) * Step::saved * a.units;
+    if (a.training) {
+      r.saved = a.saved + frame(row, t) * Step::saved * a.units;
+      r.saved_for_row = a.saved_for_row + frame(row, t) * Step::saved_for_row;
+    }
     r.spilled = spilled.data();
     for (int state = 0; state < Step::states; state++) r.state[state] = state_before(state, row, t);
     return r;

@@ -38,7 +38,7 @@ FLAGS_OF_TYPE = {
     torch.bfloat16: ("-O3", "-DSCALAR=float", "-DSTORED=Half", "-DHALVES", "-mavx512bf16"),
 }
 FLAGS_OF_TILES = ("-mamx-tile", "-mamx-bf16")
-FLAGS = ("-std=c++20", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = ("-std=c++17", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 COMPILER_SECONDS = 300
 
 
@@ -57,7 +57,7 @@ class Arguments(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("inputs", "recurrent_weight", "projection", "weights", "mask", "noise")),
         ("initial", ctypes.c_void_p * 2),
         ("states", ctypes.c_void_p * 2),
-        *((name, ctypes.c_void_p) for name in ("unprojected", "saved", "output_gradients")),
+        *((name, ctypes.c_void_p) for name in ("unprojected", "saved", "saved_for_row", "output_gradients")),
         ("last_gradients", ctypes.c_void_p * 2),
         *((name, ctypes.c_void_p) for name in ("input_gradients", "recurrent_gradients", "product_gradients")),
         ("initial_gradients", ctypes.c_void_p * 2),

@@ -10,6 +10,8 @@ from asr.cells.cell import Cell, ForgetGateOptions
 from asr.cells.pointwise import StepForm, Vector, Vectors
 from asr.cells.scan import find_kernel
 
+MANY_STEPS = 16
+
 
 class LSTMConfig(ForgetGateOptions):
     """An LSTM layer."""
@@ -56,7 +58,10 @@ class LSTM(Cell):
         return outputs, tuple(part.squeeze(0).to(self.bias.dtype) for part in after)  # under autocast too
 
     def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
-        """It is as fast as the scan or faster, but for a training in bfloat16, where the compiled kernel is."""
+        """It is as fast as the scan or faster, but for a training in bfloat16, where the compiled kernel is.
+
+        The kernel packs its weights anew in each call, so a decoder that takes single steps stays here.
+        """
         options = self.options
         free = options.zoneout == 0.0 and (options.recurrent_dropout == 0.0 or not self.training)
         return (
@@ -65,7 +70,7 @@ class LSTM(Cell):
             and free
             and inputs.shape[1] > 0
             and inputs.shape[-1] == self.input_size
-            and not (torch.is_grad_enabled() and self._multiplies_halves())
+            and not (torch.is_grad_enabled() and inputs.shape[1] >= MANY_STEPS and self._multiplies_halves())
         )
 
     def _multiplies_halves(self) -> bool:

@@ -21,7 +21,7 @@ struct Row {
   int64_t units, weight_stride, noise_stride;
   const Stored* inputs;
   const Scalar *products, *state[2], *weights, *noise, *gradients[2];
-  Scalar *next[2], *spilled, *state_gradients[2], *weight_gradients;
+  Scalar *next[2], *saved_for_row, *spilled, *state_gradients[2], *weight_gradients;
   Stored *saved, *input_gradients, *recurrent_gradients, *scratch_gradients;
   typename VectorOf<Scalar>::type sums[at_least_one(Step::forward_means + Step::backward_means)];  // then means
 };
@@ -62,6 +62,10 @@ struct Units {
   void save(int number, Vector value) const {
     if (row.saved != nullptr) put(row.saved + number * row.units, value);
   }
+  void save_for_row(int number, Vector value) const {
+    if (row.saved != nullptr) row.saved_for_row[number] = value[0];
+  }
+  Vector saved_for_row(int number) const { return Vector{} + row.saved_for_row[number]; }
   void sum(int number, Vector value) const {
     if (partial)
       for (int64_t lane = count; lane < kLanes<Scalar>; lane++) value[lane] = 0;

@@ -31,7 +31,9 @@ def step_header(program: Program) -> str:
     """The constants and the two functions of `struct Step`, as kernel.cpp calls them."""
     form = program.form
     forward = [Sink(s, f"io.next({n}, {{value}});", last=True) for n, s in enumerate(program.next_state)]
-    forward += [Sink(s, f"io.save({n}, {{value}});") for n, s in enumerate(program.saved)]
+    saved, constants_of_row = saved_apart(program)
+    forward += [Sink(s, f"io.save({n}, {{value}});") for n, s in enumerate(saved)]
+    forward += [Sink(s, f"io.save_for_row({n}, {{value}});") for n, s in enumerate(constants_of_row)]
     backward = []
     for kind in ("input", "recurrent", "state", "weight"):
         if kind == "recurrent" and program.additive:
@@ -44,18 +46,34 @@ def step_header(program: Program) -> str:
         "gates": form.num_gates,
         "states": form.num_states,
         "weights": form.num_weights,
-        "saved": len(program.saved),
+        "saved": len(saved),
+        "saved_for_row": len(constants_of_row),
         "additive": int(program.additive),
         "projected": int(form.projected),
         "noisy": int(program.num_noise > 0),
     }
     lines = ["struct Step {", *(f"  static constexpr int {name} = {value};" for name, value in constants.items())]
     lines += phases("forward", forward, {})
-    lines += phases("backward", backward, {symbol: number for number, symbol in enumerate(program.saved)})
+    reads = {symbol: f"io.saved({n})" for n, symbol in enumerate(saved)}
+    reads |= {symbol: f"io.saved_for_row({n})" for n, symbol in enumerate(constants_of_row)}
+    lines += phases("backward", backward, reads)
     return "\n".join([*lines, "};", ""])
 
 
-def phases(name: str, sinks: Sequence[Sink], saved: dict[Symbol, int]) -> list[str]:
+def saved_apart(program: Program) -> tuple[list[Symbol], list[Symbol]]:
+    """What is saved for every unit, and what is the same for all units of a row."""
+    constants = [symbol for symbol in program.saved if is_constant_of_row(symbol)]
+    return [symbol for symbol in program.saved if symbol not in constants], constants
+
+
+def is_constant_of_row(symbol: Symbol) -> bool:
+    """Whether a value is the same for all units: a mean over them, or made of means alone."""
+    if symbol.operation in ("mean", "constant"):
+        return True
+    return bool(symbol.arguments) and all(is_constant_of_row(argument) for argument in symbol.arguments)
+
+
+def phases(name: str, sinks: Sequence[Sink], saved: dict[Symbol, str]) -> list[str]:
     """One function a phase: a mean over the units ends a phase, for the next one needs it for every unit."""
     symbols = reachable([sink.symbol for sink in sinks], stop=frozenset(saved))
     level = levels(symbols, saved)
@@ -93,7 +111,7 @@ def in_order(symbols: Iterable[Symbol]) -> list[Symbol]:
     return sorted(symbols, key=lambda symbol: symbol.index)
 
 
-def levels(symbols: set[Symbol], saved: dict[Symbol, int]) -> dict[Symbol, int]:
+def levels(symbols: set[Symbol], saved: dict[Symbol, str]) -> dict[Symbol, int]:
     """The first phase in which each value can be had."""
     level: dict[Symbol, int] = {}
     for symbol in in_order(symbols):
@@ -103,11 +121,11 @@ def levels(symbols: set[Symbol], saved: dict[Symbol, int]) -> dict[Symbol, int]:
 
 
 def read(
-    symbol: Symbol, saved: dict[Symbol, int], means: dict[Symbol, int], spilled: dict[Symbol, int], known: bool
+    symbol: Symbol, saved: dict[Symbol, str], means: dict[Symbol, int], spilled: dict[Symbol, int], known: bool
 ) -> str:
     """The right-hand side that gives a value in one phase."""
     if symbol in saved:
-        return f"io.saved({saved[symbol]})"
+        return saved[symbol]
     if symbol.operation == "constant":
         return f"io.constant({symbol.value!r})"
     if symbol.operation in READS:

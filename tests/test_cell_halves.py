@@ -2,7 +2,8 @@
 
 Tolerances: forwards 1e-3 of the size of each tensor from the plain loop with the same roundings (sums in another order
 now and then round the other way); gradients 3e-2 of their size from those in float32, which is what 8 bits leave, and
-1e-1 with a rectifier, whose gradient jumps.
+1e-1 with a rectifier, whose gradient jumps, and with layer normalisation, which magnifies what is rounded (the product
+with the inputs in bfloat16 and all else in float32 is 3e-2 away).
 """
 
 import ctypes
@@ -88,10 +89,10 @@ def test_gradients_are_those_in_float32_but_for_rounding(config: CellConfig) -> 
     with autocast:
         found = gradients()
     cell.path = "reference"
-    jumps = config.kind == "light_gru" or getattr(config, "nonlinearity", None) == "relu"
+    is_rough = config.kind in ("light_gru", "layer_norm_lstm") or getattr(config, "nonlinearity", None) == "relu"
     for half, single in zip(found, gradients(), strict=True):
         assert half.dtype == torch.float32
-        assert (half - single).norm() <= (1e-1 if jumps else 3e-2) * single.norm()
+        assert (half - single).norm() <= (1e-1 if is_rough else 3e-2) * single.norm()
 
 
 @every_cell

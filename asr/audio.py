@@ -24,6 +24,7 @@ AUDIO_EXTENSIONS = frozenset(
 SAMPLE_RATES = range(1_000, 768_001)  # a damaged header's 3 Hz would be resampled into gigabytes
 LONGEST_OVERRUN = 0.1  # seconds a stretch may reach past the end: durations are rounded, lossy containers pad
 BLOCK_VALUES = 1 << 20  # values read at a time, so that a header promising years of audio costs no memory
+SMALL_BLOCK = 1 << 12  # samples asked for where none should be left
 UNKNOWN_LENGTH = 1 << 62  # libsndfile's number of samples where a stream does not say it
 
 
@@ -259,7 +260,7 @@ def _info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
 def _count_samples(path: Path) -> int:
     """Those of one channel, by decoding all of them: the header of a stream does not say."""
     with _SequentialFile(os.fsencode(path)) as file:  # type: ignore
-        return sum(map(len, _blocks(path, file, None)))
+        return sum(map(len, _blocks(path, file, None, expected=UNKNOWN_LENGTH)))
 
 
 def _stretch(info: AudioInfo, offset: float, duration: float | None) -> tuple[int, int | None]:
@@ -298,7 +299,7 @@ def _channel_blocks(
     found = 0
     if start:
         file.seek(start)
-    for block in _blocks(info.path, file, wanted):
+    for block in _blocks(info.path, file, wanted, expected=expected):
         found += len(block)
         if channel == "mix":
             yield block[:, 0] if info.num_channels == 1 else block.mean(axis=1)
@@ -314,17 +315,19 @@ def _channel_blocks(
 
 
 def _blocks(
-    path: Path, file: soundfile.SoundFile, num_samples: int | None
+    path: Path, file: soundfile.SoundFile, num_samples: int | None, *, expected: int
 ) -> Iterator[Float32[np.ndarray, "sample channel"]]:
-    """Samples from where the file stands, as many or up to its end."""
+    """Samples from where the file stands, as many or up to its end, which is `expected` after so many."""
     size = max(1, BLOCK_VALUES // file.channels)
     missing = UNKNOWN_LENGTH if num_samples is None else num_samples
     try:
         while missing > 0:
-            block = file.read(min(missing, size), dtype="float32", always_2d=True)
+            # libsndfile clears what it does not fill: a megabyte for a second of audio takes longer than reading it.
+            wanted = min(missing, size, max(expected, SMALL_BLOCK))
+            block = file.read(wanted, dtype="float32", always_2d=True)
             if not len(block):
                 return
-            missing -= len(block)
+            missing, expected = missing - len(block), expected - len(block)
             yield block
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: damaged ({_reason(error)}); fetch or write it again", kind="damaged") from error

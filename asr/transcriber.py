@@ -218,7 +218,13 @@ def _load(config: JobConfig, device: str) -> Recognizer:
     from asr.recognizer import Recognizer
 
     torch.set_num_threads(1)
-    return Recognizer.load(config.run, device=device, commands=config.commands, decoding=config.decoding)
+    return Recognizer.load(
+        config.run,
+        device=device,
+        commands=config.commands,
+        decoding=config.decoding,
+        precision=config.precision,
+    )
 
 
 def _sample_rate(run: str) -> int:

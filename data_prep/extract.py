@@ -5,15 +5,19 @@
 Feature settings are those of the configuration's `features` section, or the defaults; key=value changes one of them
 (num_mels=40). The features are stored before normalisation. Run again after an interruption, it keeps the shards that
 are finished and whole; a recording that cannot be read is named and left out, and the exit code is then 1.
+
+With --engine ray (extra `ray`) the shards are made under Ray, on this machine or with --ray-address on a cluster, whose
+machines must see the manifest, the recordings, the output folder and this package under the same paths.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +42,16 @@ class Job:
     utterances: tuple[Utterance, ...]
     config: FeatureConfig
     device: str
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What makes the shards."""
+
+    number: int
+    engine: str = "local"  # or ray
+    ray_address: str | None = None  # of a cluster; None: this machine
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def make_shard(job: Job) -> Finished:
 
 
 def extract(
-    manifest: Manifest, folder: Path, *, config: FeatureConfig, num_workers: int, device: str, shard_size: int
+    manifest: Manifest, folder: Path, *, config: FeatureConfig, workers: Workers, shard_size: int
 ) -> list[str]:
     """Bring FOLDER up to date with the manifest; gives what was found wrong with recordings, one line each.
 
@@ -99,12 +113,12 @@ def extract(
     for number in todo:
         index = index.with_shard(number, None)
     index.write(folder)
-    jobs = (_job(manifest, number, folder, index.shard_size, config, device) for number in todo)
+    jobs = _Jobs(manifest.path, manifest.digest, folder, index.shard_size, config, workers.device)
     faults: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=False) as progress:
         bar = progress.add_task("utterances", total=len(manifest), completed=_num_done(index, len(manifest)))
-        for finished in _run(jobs, num_workers=min(num_workers, len(todo))):
+        for finished in _run(jobs, todo, manifest, workers):
             index = index.with_shard(finished.number, finished.entry)
             index.write(folder)
             faults += finished.faults
@@ -187,19 +201,71 @@ def _is_finished(folder: Path, index: ShardIndex, number: int) -> bool:
     return checksum(folder / entry.file) == entry.sha256
 
 
-def _job(manifest: Manifest, number: int, folder: Path, size: int, config: FeatureConfig, device: str) -> Job:
-    positions = range(number * size, min((number + 1) * size, len(manifest)))
-    return Job(number, folder, tuple(manifest[position] for position in positions), config, device)
+@dataclass(frozen=True)
+class _Jobs:
+    """The shards of a manifest; small enough to send to another machine, which reads the manifest itself."""
+
+    manifest: Path
+    digest: str  # of the manifest
+    folder: Path
+    size: int  # utterances a shard
+    config: FeatureConfig
+    device: str
+
+    def job(self, manifest: Manifest, number: int) -> Job:
+        positions = range(number * self.size, min((number + 1) * self.size, len(manifest)))
+        utterances = tuple(manifest[position] for position in positions)
+        return Job(number, self.folder, utterances, self.config, self.device)
+
+    def __call__(self) -> Callable[[str], str]:
+        """A worker under Ray: the number of a shard in, what it gives out, both as JSON."""
+        from asr.manifest import Manifest
+
+        manifest = Manifest.read(self.manifest)
+        if manifest.digest != self.digest:
+            raise ExtractError(f"{self.manifest}: changed since the extraction began; expected it to stay; run again")
+
+        def work(text: str) -> str:
+            return json.dumps(asdict(make_shard(self.job(manifest, int(text)))))
+
+        return work
 
 
-def _run(jobs: Iterator[Job], *, num_workers: int) -> Iterator[Finished]:
-    """Shards as they are finished, in any order; with no workers, in this process."""
+def _run(jobs: _Jobs, numbers: Sequence[int], manifest: Manifest, workers: Workers) -> Iterator[Finished]:
+    """These shards as they are finished, in any order; with no workers, in this process."""
+    num_workers = min(workers.number, len(numbers))
+    if workers.engine == "ray" and numbers:
+        yield from _run_on_ray(jobs, numbers, workers)
+    elif num_workers < 2:
+        yield from (make_shard(jobs.job(manifest, number)) for number in numbers)
+    else:
+        yield from _run_in_processes((jobs.job(manifest, number) for number in numbers), num_workers)
+
+
+def _run_on_ray(jobs: _Jobs, numbers: Sequence[int], workers: Workers) -> Iterator[Finished]:
+    from asr.engines.ray_data import RayError, run_on_ray
+    from asr.shards import ShardEntry
+
+    answers = run_on_ray(
+        replace(jobs, manifest=jobs.manifest.absolute(), folder=jobs.folder.absolute()),
+        [str(number) for number in numbers],
+        num_workers=max(workers.number, 1),
+        address=workers.ray_address,
+        num_gpus=1.0 if workers.device == "cuda" else 0.0,
+    )
+    try:
+        for values in map(json.loads, answers):
+            entry = values["entry"]
+            stored = ShardEntry(**{**entry, "left_out": tuple(entry["left_out"])})
+            yield Finished(values["number"], stored, tuple(values["faults"]))
+    except RayError as error:
+        raise ExtractError(f"{error}\nwhat is finished is kept: run the same command to go on from it") from None
+
+
+def _run_in_processes(jobs: Iterator[Job], num_workers: int) -> Iterator[Finished]:
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
-    if num_workers < 2:
-        yield from map(make_shard, jobs)
-        return
     # Fresh processes: a forked one cannot use CUDA, nor the thread pools of its parent.
     with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         pending = set()
@@ -231,8 +297,6 @@ def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig
 
     Raises ConfigError where the file or a change is wrong.
     """
-    import json
-
     from pydantic import ValidationError
 
     from asr.config import ConfigError, load_config, read_yaml
@@ -266,6 +330,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the features are computed")
     parser.add_argument("--shard-size", type=int, default=500, help="utterances a shard")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="what the workers run under")
+    parser.add_argument("--ray-address", help="of a cluster, such as auto or ray://head:10001")
     return parser
 
 
@@ -278,14 +344,15 @@ def main(arguments: list[str] | None = None) -> int:
     from asr.shards import FeatureShards
 
     config = feature_config(options.config, options.settings)
-    if options.device == "cuda":
+    if options.ray_address is not None and options.engine != "ray":
+        parser.error("--ray-address is for --engine ray")
+    if options.device == "cuda" and options.ray_address is None:
         _check_cuda()
     faults = extract(
         Manifest.read(options.manifest),
         options.output_dir,
         config=config,
-        num_workers=options.num_workers,
-        device=options.device,
+        workers=Workers(options.num_workers, options.engine, options.ray_address, options.device),
         shard_size=options.shard_size,
     )
     shards = FeatureShards(options.output_dir, config)

@@ -73,6 +73,7 @@ DATA_PREP_MAY_USE = {"asr.manifest", "asr.audio", "asr.text", "asr.features", "a
     "asr.section",
     "asr.shards",
     "asr.config",
+    "asr.engines",
 }
 
 

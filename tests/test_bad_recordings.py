@@ -13,7 +13,7 @@ from asr.audio import write_audio
 from tests.small_run import some_speech, write_recordings, write_small_run
 from tests.test_job import job, lines, start
 
-SPEECH = some_speech(0, 1.0)
+SPEECH = np.round(some_speech(0, 1.0) * 32768) / 32768  # the same in 16 bits as in 64
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def write_broken(folder: Path) -> dict[str, str]:
         path = folder / f"cut.{suffix}"
         write_audio(path, SPEECH, sample_rate=16_000)
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-        expected[path.name] = {"flac": "damaged", "caf": "format"}.get(suffix, "truncated")
+        expected[path.name] = "damaged" if suffix == "flac" else "truncated"
     for name, value in (("nan.wav", np.nan), ("infinite.wav", np.inf)):
         samples = SPEECH.copy()
         samples[500] = value

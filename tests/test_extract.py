@@ -1,6 +1,8 @@
 """Extraction: the numbers of on-the-fly features, restarts, broken recordings, and what is refused."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 from asr.audio import read_audio, write_audio
 from asr.config import ConfigError
+from asr.engines import ray_data
 from asr.features import FeatureConfig, LogMel
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.shards import FeatureShards, ShardIndex, shard_name
@@ -102,6 +105,59 @@ def test_a_restart_gives_the_same_bytes(manifest: Path) -> None:
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / shard_name(1)).unlink()
     run(manifest)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_ray_gives_the_same_bytes_and_names_the_same_faults(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """With the workers of Ray called one after the other, and their answers given in another order."""
+    (manifest.parent / "wav" / "1.wav").write_bytes(b"no audio")
+    folder = manifest.parent / "shards"
+    assert run(manifest) == 1
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    faults = capsys.readouterr().err
+
+    def one_after_the_other(make, texts: list[str], **options) -> list[str]:
+        assert options == {"num_workers": 2, "address": "auto", "num_gpus": 0.0}
+        worker = make()
+        return [worker(text) for text in reversed(texts)]
+
+    monkeypatch.setattr(ray_data, "run_on_ray", one_after_the_other)
+    shutil.rmtree(folder)
+    assert run(manifest, "--engine", "ray", "--ray-address", "auto", num_workers=2) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert capsys.readouterr().err == faults
+
+
+def test_ray_that_fails_is_said(manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def replaced_meanwhile(make, texts: list[str], **options) -> list[str]:
+        write_manifest(manifest, list(Manifest.read(manifest))[1:])
+        return [make()(text) for text in texts]
+
+    def fails(make, texts: list[str], **options) -> Iterator[str]:
+        yield make()(texts[0])
+        raise ray_data.RayError("a worker under Ray failed")
+
+    monkeypatch.setattr(ray_data, "run_on_ray", fails)
+    with pytest.raises(ExtractError, match="a worker under Ray failed\nwhat is finished is kept: run the same"):
+        run(manifest, "--engine", "ray")
+    monkeypatch.setattr(ray_data, "run_on_ray", replaced_meanwhile)
+    with pytest.raises(ExtractError, match=r"train\.jsonl: changed since the extraction began; expected it to stay"):
+        run(manifest, "--engine", "ray")
+    with pytest.raises(SystemExit, match="2"):
+        run(manifest, "--ray-address", "auto")
+    assert "--ray-address is for --engine ray" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_real_ray_gives_the_same_bytes(manifest: Path) -> None:
+    pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
+    folder = manifest.parent / "shards"
+    run(manifest)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    assert run(manifest, "--engine", "ray", num_workers=2) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 

@@ -11,12 +11,15 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from asr.audio import read_audio
 from asr.engines.local import EngineError, LocalEngine
 from asr.job import Job, JobResult, run_job
 from asr.job_config import JobConfig, load_job
 from asr.job_progress import JobProgress
 from asr.journal import JournalError, JournalFullError
 from asr.manifest import Utterance, write_manifest
+from asr.precision import Precision
+from asr.recognizer import Recognizer
 from asr.shares import Item, Share
 from tests.moody_worker import MakeMoody
 from tests.small_run import some_speech, write_recordings, write_small_run
@@ -82,6 +85,21 @@ def test_batches_and_decoders_change_nothing(
 ) -> None:
     start(job(run, audio, out=tmp_path / "out", **options))
     assert files(tmp_path / "out") == unbroken
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_fewer_bits_are_those_of_the_recogniser_whatever_the_batch(
+    run: Path, audio: Path, tmp_path: Path, unbroken: dict[str, bytes], precision: Precision
+) -> None:
+    for size in (1, 16):
+        start(job(run, audio, out=tmp_path / str(size), precision=precision, batch_size=size))
+    assert files(tmp_path / "1") == files(tmp_path / "16") != unbroken
+    found = {line["id"]: line for line in lines(tmp_path / "1")}
+    recognizer = Recognizer.load(run, precision=precision)
+    speech, other = read_audio(audio / "a" / "01.wav"), read_audio(audio / "b" / "00.wav")
+    transcript = recognizer.transcripts([speech, other])[0]
+    assert found["a/01.wav"]["pred_text"] == transcript.pred_text != ""
+    assert found["a/01.wav"]["confidence"] == transcript.confidence
 
 
 def test_the_order_changes_nothing(run: Path, audio: Path, tmp_path: Path, unbroken: dict[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from asr.shares import Outcome, Share
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_RETRIES = 3  # of a share whose worker died
+LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 OBJECT_STORE_BYTES = 128 << 20  # shares and results are text, some kilobytes each
 
 
@@ -120,13 +121,18 @@ def _start(address: str | None, *, num_workers: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     if address is None:
         # Ray's switch for "this machine only", whatever its system: without it, 127.0.0.1 is taken for the address by
-        # which other machines reach this one.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # which other machines reach this one. Ray looks at it when it is imported.
+        os.environ[LOOPBACK_SWITCH] = "0"
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise RayError(f"engine: ray is not installed ({error}); expected it: pip install -e '.[ray]'") from None
+    if address is None and ray._private.ray_constants.ENABLE_RAY_CLUSTER:
+        raise RayError(
+            f"engine: ray was imported before {LOOPBACK_SWITCH}=0 was set, so that others could reach it; expected it "
+            "to be imported by this engine; set that in the environment, or give the address of a cluster"
+        )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     options: dict[str, Any] = {
@@ -140,6 +146,13 @@ def _start(address: str | None, *, num_workers: int) -> Any:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    ray.init(address=address or "local", **options)
+    try:
+        ray.init(address=address or "local", **options)
+    except Exception as error:  # noqa: BLE001 - Ray raises Exception itself where its processes are slow to start
+        ray.shutdown()
+        raise RayError(
+            f"engine: ray does not start ({error}); expected it to, within half a minute; wait until the machine is "
+            "less busy, look for the cluster at its address, or use engine local"
+        ) from None
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray

@@ -95,9 +95,7 @@ def make_shard(job: Job) -> Finished:
     return Finished(job.number, entry, tuple(faults.values()))
 
 
-def extract(
-    manifest: Manifest, folder: Path, *, config: FeatureConfig, workers: Workers, shard_size: int
-) -> list[str]:
+def extract(manifest: Manifest, folder: Path, *, config: FeatureConfig, workers: Workers, shard_size: int) -> list[str]:
     """Bring FOLDER up to date with the manifest; gives what was found wrong with recordings, one line each.
 
     Raises ExtractError where FOLDER holds the features of another manifest, or features of other settings.

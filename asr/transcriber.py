@@ -105,16 +105,18 @@ class Transcriber:
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]:
         """What became of each recording, in no certain order; audio is decoded ahead, across shares too."""
         waiting: list[_Utterance] = []
+        num_samples = 0
         for decoded in self.pool.read(self._requests(shares)):
             item, is_last = decoded.request.tag
             recording = _Progress(item)
             for utterance in self._channels(recording, decoded):
                 waiting.append(utterance)
+                num_samples += len(utterance.samples)
             if recording.is_complete:
                 yield recording.outcome()
-            if is_last or sum(len(each.samples) for each in waiting) > BUFFER_SECONDS * self.sample_rate:
+            if is_last or num_samples > BUFFER_SECONDS * self.sample_rate:
                 yield from self._transcribe(waiting)
-                waiting = []
+                waiting, num_samples = [], 0
 
     def _requests(self, shares: Iterable[Share]) -> Iterator[AudioRequest]:
         channel = self.config.channel

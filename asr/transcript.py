@@ -9,7 +9,7 @@ This is what the batch job carries from the recogniser to the writers, and what 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -39,7 +39,8 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; `from_dict` gives the transcript back."""
-        return asdict(self)
+        words = [vars(word).copy() for word in self.words]  # asdict takes 20 times as long
+        return {**vars(self), "words": words}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transcript:

@@ -53,7 +53,7 @@ class JobConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: all GPUs, or else all cores")
     num_workers: int = Field(0, ge=0, description="processes with a model; 0: one a GPU, or one a core")
     num_decoders: int = Field(0, ge=0, description="processes that decode audio, a worker; 0: as many as it has cores")
-    batch_size: int = Field(16, ge=1, description="recordings that the model hears at a time, at most")
+    batch_size: int = Field(32, ge=1, description="recordings that the model hears at a time, at most")
     batch_seconds: float = Field(120.0, gt=0, description="of their padded audio, at most: the memory of a batch")
     limits: AudioLimits = AudioLimits()
     watch: bool = Field(False, description="go on with what arrives, until interrupted")

@@ -95,7 +95,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="auto (default): all GPUs, or all cores")
     parser.add_argument("--engine", choices=("local", "ray"), help="what the workers run under (default: local)")
     parser.add_argument("--num-workers", type=int, help="processes with a model (default: one a GPU or core)")
-    parser.add_argument("--batch-size", type=int, help="recordings at a time (default: 16)")
+    parser.add_argument("--batch-size", type=int, help="recordings at a time (default: 32)")
     parser.add_argument("--batch-seconds", type=float, help="of padded audio at a time (default: 120)")
     parser.add_argument("--watch", action="store_true", help="go on with what arrives, until Ctrl-C")
     parser.add_argument("--overwrite", action="store_true", help="replace files that no job has written")

@@ -1,0 +1,218 @@
+"""What a job of transcribing takes on one core: beside the bare model, in fewer bits, and beside pocketsphinx.
+
+    python -m tests.bench.transcribe RUN RECORDINGS [--commands GRAMMAR.yaml --pocketsphinx 40]
+
+RECORDINGS is what asr.transcribe takes: a folder, or a manifest, whose intents and slots (or texts) are then scored.
+Everything is processor time, of all processes of a job together, on one core; what is compared is measured in turns.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from asr.audio import read_info
+from asr.inputs import find_inputs
+from asr.metrics import count_word_errors, total
+from asr.recognizer import Recognizer
+
+
+@dataclass
+class Row:
+    """One way to transcribe all recordings, or some of them."""
+
+    name: str
+    audio_seconds: float
+    cpu_seconds: list[float] = field(default_factory=list)  # of each round
+    right: str = ""
+
+    @property
+    def rtf(self) -> float:
+        return min(self.cpu_seconds) / self.audio_seconds
+
+
+def cpu_of(command: list[str]) -> tuple[float, float, int]:
+    """Processor time of a command and of all its processes, wall time, exit code."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in (0, 4):
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall, done.returncode
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on one core, with one worker and one process that decodes."""
+
+    run: str
+    paths: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+    def seconds(self) -> tuple[float, list[dict]]:
+        """Processor time without start-up, which a job of one recording is taken for, and the lines written."""
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder, "all.jsonl")
+            whole, _, _ = cpu_of(self.command(self.paths, output))
+            lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+            first = next(line for line in lines if line["error"] is None)["audio_filepath"]
+            start, _, _ = cpu_of(self.command((first,), Path(folder, "one.jsonl")))
+        return whole - start, lines
+
+    def command(self, paths: tuple[str, ...], output: Path) -> list[str]:
+        own = ["--output", str(output), "--num-workers", "1", "--set", "num_decoders=1", "--device", "cpu"]
+        return [sys.executable, "-m", "asr.transcribe", self.run, *paths, *own, *self.options]
+
+
+def bare_forward(run: str, paths: list[str], *, batch_size: int, batch_seconds: float) -> Callable[[], float]:
+    """Measures log-mels to log-probabilities alone, in the batches of a job."""
+    recognizer = Recognizer.load(run)
+    features = sorted((recognizer.features(path) for path in paths), key=len, reverse=True)
+    batches = []
+    while features:
+        seconds = len(features[0]) * recognizer.feature_config.hop_ms / 1000
+        size = max(1, min(batch_size, int(batch_seconds / seconds)))
+        batches.append(features[:size])
+        features = features[size:]
+
+    @torch.inference_mode()
+    def measure() -> float:
+        seconds = 0.0
+        for batch in batches:
+            lengths = torch.tensor([len(frames) for frames in batch])
+            padded = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
+            start = time.thread_time()
+            encodings, _ = recognizer.model.encode(padded, lengths)
+            recognizer.model.heads[0](encodings)
+            seconds += time.thread_time() - start
+        return seconds
+
+    return measure
+
+
+def pocketsphinx(grammar: Path, paths: list[str], *, bestpath: bool, dictionary: Path | None) -> Callable[[], float]:
+    """Measures pocketsphinx with the same grammar, on these recordings."""
+    from tests.bench.pocketsphinx_commands import hear, load_decoder
+
+    decoder = load_decoder(grammar, dictionary=dictionary, bestpath=bestpath)
+    initial_mean = decoder.get_cmn(False)
+
+    def measure() -> float:
+        seconds = 0.0
+        for path in paths:
+            decoder.set_cmn(initial_mean)
+            seconds += hear(decoder, path, offset=0.0, duration=read_info(path).duration)["cpu_seconds"]
+        return seconds
+
+    return measure
+
+
+def what_is_right(lines: list[dict]) -> str:
+    """By the labels that the manifest's lines carry, if any."""
+    if all("intent" in line for line in lines):
+        understood = [line["command"] for line in lines if line.get("command")]
+        if not understood:
+            return ""
+        accepted = sum(
+            line["command"]["understood"]
+            and line["command"]["intent"] == line["intent"]
+            and line["slots"].items() <= line["command"]["slots"].items()
+            for line in lines
+            if line.get("command")
+        )
+        return f"{accepted} of {len(lines)} commands"
+    if all(line.get("text") for line in lines):
+        counts = count_word_errors([line["text"] for line in lines], [line.get("pred_text", "") for line in lines])
+        return f"WER {100 * total(counts).rate:.2f} %"
+    return ""
+
+
+def start_up(run: str, path: str, *, times: int) -> tuple[list[float], list[float]]:
+    """Processor and wall time from the command to its end, for one recording."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = Job(run, ()).command((path,), Path(folder, "one.jsonl"))
+        found = [cpu_of(command)[:2] for _ in range(times)]
+    return [cpu for cpu, _ in found], [wall for _, wall in found]
+
+
+def show(rows: list[Row], console: Console) -> None:
+    table = Table("what", "audio, s", "processor, s", "real-time factor", "times real time", "right", box=None)
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.audio_seconds:,.0f}",
+            " ".join(f"{each:.2f}" for each in row.cpu_seconds),
+            f"{row.rtf:.5f}",
+            f"{1 / row.rtf:,.0f}",
+            row.right,
+        )
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("recordings", nargs="+", help="folders, files, or a manifest")
+    parser.add_argument("--commands", type=Path, help="a grammar")
+    parser.add_argument("--pocketsphinx", type=int, default=0, help="so many of the recordings, by pocketsphinx too")
+    parser.add_argument("--dictionary", type=Path, help="words for pocketsphinx, as pocketsphinx_commands has it")
+    parser.add_argument("--rounds", type=int, default=2, help="of which the fastest counts (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=5, help="of the program, for one recording")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    console = Console(width=140)
+    recordings = [recording.path for recording in find_inputs(options.recordings)]
+    grammar = ("--commands", str(options.commands)) if options.commands else ()
+    paths = tuple(options.recordings)
+    _, lines = Job(options.run, paths).seconds()
+    audio = sum(line["duration"] for line in lines if line["error"] is None)
+    forward = bare_forward(options.run, recordings, batch_size=32, batch_seconds=120.0)
+    forward_row = Row("the model alone", audio)
+    jobs = {"a job": (), "a job, bf16": ("--precision", "bf16"), "a job, int8": ("--precision", "int8")}
+    if grammar:
+        jobs |= {f"{name}, commands": (*own, *grammar) for name, own in jobs.items()}
+    rows = {name: Row(name, audio) for name in jobs}
+    sphinx_rows: dict[str, tuple[Row, Callable[[], float]]] = {}
+    if options.pocketsphinx:
+        some = recordings[: options.pocketsphinx]
+        seconds = sum(read_info(path).duration for path in some)
+        for name, bestpath in (("pocketsphinx", True), ("pocketsphinx, first pass", False)):
+            measure = pocketsphinx(options.commands, some, bestpath=bestpath, dictionary=options.dictionary)
+            sphinx_rows[name] = Row(name, seconds), measure
+    for _ in range(options.rounds):
+        forward_row.cpu_seconds.append(forward())
+        for name, own in jobs.items():
+            seconds, lines = Job(options.run, paths, own).seconds()
+            rows[name].cpu_seconds.append(seconds)
+            rows[name].right = what_is_right(lines)
+        for row, measure in sphinx_rows.values():
+            row.cpu_seconds.append(measure())
+    show([forward_row, *rows.values(), *(row for row, _ in sphinx_rows.values())], console)
+    console.print(f"a job runs at {forward_row.rtf / rows['a job'].rtf:.2f} of the model's own speed")
+    ours = rows["a job, commands" if grammar else "a job"]
+    for name, (row, _) in sphinx_rows.items():
+        console.print(f"{name} takes {row.rtf / ours.rtf:.1f} times as long with the same grammar")
+    cpu, wall = start_up(options.run, recordings[0], times=options.starts)
+    console.print(
+        f"from the command to the transcript of one recording, {options.starts} times: processor {min(cpu):.2f} to "
+        f"{max(cpu):.2f} s, on the clock {min(wall):.2f} to {max(wall):.2f} s (median {statistics.median(wall):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

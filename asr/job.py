@@ -32,7 +32,7 @@ from asr.journal import Journal
 from asr.shares import Item, Outcome, Share
 from asr.transcriber import make_transcriber
 
-SHARE_SIZE = 256  # recordings
+SHARE_SIZE = 64  # recordings; a kill costs no more of them a worker
 SHARES_A_WORKER = 4  # at least, where there are so many recordings: the last to finish is not waited for long
 BYTES_A_WORKER = 20 << 20  # of recordings that make it worth to start one more
 MEMORY_A_WORKER = 1 << 30  # bytes
@@ -166,18 +166,19 @@ class Job:
         return max(1, min(len(os.sched_getaffinity(0)), by_memory, 1 + num_bytes // BYTES_A_WORKER))
 
     def _make_engine(self, num_workers: int) -> Engine:
-        make = functools.partial(make_transcriber, self.config, num_workers=num_workers)
         if self.config.engine == "ray":
             from asr.engines.ray_data import RayEngine
 
             return RayEngine(
-                make,
+                functools.partial(make_transcriber, self.config.with_absolute_paths(), num_workers=num_workers),
                 num_workers=num_workers,
                 address=self.config.ray.address,
                 cpus_per_worker=self.config.ray.cpus_per_worker,
                 gpus_per_worker=self.config.ray.gpus_per_worker,
             )
-        return LocalEngine(make, num_workers=num_workers)
+        return LocalEngine(
+            functools.partial(make_transcriber, self.config, num_workers=num_workers), num_workers=num_workers
+        )
 
     def _shares(self, numbers: Sequence[int], *, share_bytes: float, of: int) -> Iterator[Share]:
         """Recordings that follow each other, as far as they are to be done; with one worker only their number counts.

@@ -78,6 +78,16 @@ class JobConfig(Section):
             raise ValueError("watch: engine ray starts its workers for each job; expected engine local")
         return self
 
+    def with_absolute_paths(self) -> JobConfig:
+        """For processes that begin in another folder: of the run, the grammar and the language model."""
+        values = self.model_dump(mode="json")
+        for key in ("run", "commands"):
+            values[key] = values[key] and str(Path(values[key]).absolute())
+        fusion = (values["decoding"] or {}).get("fusion")
+        if fusion and fusion.get("language_model"):
+            fusion["language_model"] = str(Path(fusion["language_model"]).absolute())
+        return check_section(values, JobConfig, where="options")
+
 
 def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> JobConfig:
     """The job of a YAML file, with these options in the place of its own. Raises ConfigError with every fault."""

@@ -37,12 +37,12 @@ class Settings:
 
     @classmethod
     def of(cls, config: JobConfig) -> Settings:
-        """Of a job: the files of its run and its grammar, and the options that change a transcript."""
+        """Of a job: the files of its run, grammar and language model, and the options that change a transcript."""
         from asr import __version__
 
         run = Path(config.run)
         files = [run / "config.yaml", *sorted((run / "tokenizer").glob("*")), *sorted(run.glob("*.json"))]
-        files += sorted(run.glob("feature_statistics.safetensors"))
+        files += [path for path in sorted(run.glob("*.safetensors")) if path.name != "model.safetensors"]
         try:
             model = json.loads((run / "run.json").read_text(encoding="utf-8")).get("model", "")
         except (OSError, ValueError) as error:
@@ -52,13 +52,39 @@ class Settings:
             "version": __version__,
             "run": {path.name: _digest(path) for path in files if path.is_file()},
             "commands": None if config.commands is None else _digest(Path(config.commands)),
+            "language_model": _language_model_digests(options["decoding"] or _own_decoding(run)),
             **options,
         }
         return cls(model[:12], values)
 
 
+def _own_decoding(run: Path) -> Any:
+    """The section of a run's configuration, as it is written there."""
+    from asr.config import read_values
+
+    path = run / "config.yaml"
+    return read_values(path).get("decoding") if path.is_file() else None
+
+
+def _language_model_digests(section: Any) -> dict[str, str]:
+    """Of the files of the language model that a section of decoding names; loading it will name what is missing."""
+    if not isinstance(section, dict):
+        return {}
+    found: dict[str, str] = {}
+    for key, value in section.items():
+        if key == "language_model" and isinstance(value, str):
+            path = Path(value)
+            of_a_run = ("config.yaml", "run.json", "model.*", "words.*")
+            files = [each for pattern in of_a_run for each in path.glob(pattern)] if path.is_dir() else [path]
+            found |= {each.name: _digest(each) for each in sorted(files) if each.is_file()}
+        else:
+            found |= _language_model_digests(value)
+    return found
+
+
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

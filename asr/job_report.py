@@ -92,12 +92,17 @@ class JobReport:
             lines.append(
                 f"{self.num_doubtful:,} with a confidence below {LOW_CONFIDENCE:g}: {_some(names, self.num_doubtful)}"
             )
+        if self._slowest:
+            value, name = max(self._slowest)
+            lines.append(f"slowest: {name}, {value:.4f} seconds a second of audio")
         if self.passed_over:
             kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(self.passed_over.items()))
             lines.append(f"passed over: {kinds}")
         for kind, messages in sorted(self.errors.items()):
             lines.append(f"{sum(messages.values()):,} not transcribed, {kind}:")
-            lines += [f"  {message}" for message in sorted(messages)]
+            lines += [f"  {message}" for message in sorted(messages)[:NUM_SHOWN]]
+            if len(messages) > NUM_SHOWN:
+                lines.append(f"  and {len(messages) - NUM_SHOWN:,} more, each with its error in the transcripts")
         return lines
 
 

@@ -320,8 +320,17 @@ def as_transcript(transcription: Transcription, duration: float) -> Transcript:
     words = tuple(
         replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in transcription.words
     )
-    command = transcription.command.to_dict() if transcription.command is not None else None
+    command = _rounded(transcription.command.to_dict()) if transcription.command is not None else None
     return Transcript(transcription.text, round(transcription.confidence, 4), words, duration, command=command)
+
+
+def _rounded(value: Any) -> Any:
+    """JSON types, with four digits after the point: the others depend on how a machine adds."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:

@@ -74,10 +74,13 @@ class EnergyDetector:
         if num_frames <= 0:
             return
         windows = np.lib.stride_tricks.sliding_window_view(self._samples, self._window)[:: self._hop][:num_frames]
-        spectra = np.fft.rfft(windows * self._shape, n=self._size)[:, self._band]
-        # A sine of full scale gives the square of half the sum of the window's shape, whatever its frequency.
-        power = (spectra.real**2 + spectra.imag**2).sum(axis=1) / (self._shape.sum() / 2) ** 2
-        levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST_DB / 10)))
+        if self._samples.any():
+            spectra = np.fft.rfft(windows * self._shape, n=self._size)[:, self._band]
+            # A sine of full scale gives the square of half the sum of the window's shape, whatever its frequency.
+            power = (spectra.real**2 + spectra.imag**2).sum(axis=1) / (self._shape.sum() / 2) ** 2
+            levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST_DB / 10)))
+        else:  # hours of it fit in a megabyte, and should cost no more than that
+            levels = np.full(num_frames, QUIETEST_DB)
         self._levels = np.concatenate((self._levels, levels.astype(np.float32)))
         self._samples = self._samples[num_frames * self._hop :]
 

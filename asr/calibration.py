@@ -49,7 +49,8 @@ class Calibration:
     judgements: dict[str, Judgement]  # by the model alone, and where there is one with the second opinion
     kept: str  # the one of them that the run keeps
     path: Path
-    num_negatives: int
+    num_negatives: int  # pieces
+    num_left_out: int  # of the negatives, as they are commands
     num_positives: int  # heard right or wrong
     worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
@@ -65,6 +66,8 @@ class Calibration:
             f"{found.hours:.2f} h in {self.num_negatives:,} pieces (at most {found.upper_false_accepts_per_hour:.2f} "
             f"with 95 % confidence)"
         )
+        if self.num_left_out:
+            yield f"{self.num_left_out:,} of the negatives are commands of this grammar: left out"
         if found.recall is not None:
             yield (
                 f"{found.recall:.1%} of {found.num_positives:,} commands that were heard right are understood; "
@@ -128,16 +131,17 @@ def calibrate(
     run: Path,
     grammar_path: Path,
     *,
-    negatives: Path,
+    negatives: Sequence[Path],
     positives: Path | None,
     false_accepts_per_hour: float,
     window: float,
     second_opinion: bool = False,
 ) -> Calibration:
-    """Find the threshold on a manifest without commands, and keep it in the run; with one of commands, also how sure.
+    """Find the threshold on manifests without commands, and keep it in the run; with one of commands, also how sure.
 
-    Long negatives are cut into pieces of `window` seconds, as an assistant hears them: each is a chance to be wrong.
-    A second opinion is kept only where more commands are understood with it at the same false accepts.
+    What is a command of the grammar by its text or label is left out of the negatives. Long ones are cut into pieces
+    of `window` seconds, as an assistant hears them: each is a chance to be wrong. A second opinion is kept only where
+    more commands are understood with it at the same false accepts.
     """
     if window < SHORTEST_WINDOW:
         raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
@@ -149,9 +153,11 @@ def calibrate(
     recognizer.commands = CommandSearch(
         grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder)
     )
+    others_read = [item for path in negatives for item in Manifest.read(path)]
+    without = [item for item in others_read if not _is_command(item, recognizer.commands)]
     pieces = [
         Stretch(Path(item.audio_filepath), item.offset + start, length)
-        for item in Manifest.read(negatives)
+        for item in without
         for start, length in _cut(item.duration, window)
     ]
     others, errors = _understand(recognizer, pieces)
@@ -176,6 +182,7 @@ def calibrate(
         kept=kept,
         path=save_rejection(run, rejection, grammar=grammar.digest, model=model),
         num_negatives=len(others),
+        num_left_out=len(others_read) - len(without),
         num_positives=len(commands),
         worst=_worst(rejection, {pieces[index]: result for index, result in others.items()}),
         errors=[*errors, *more],
@@ -218,6 +225,11 @@ def _understand(recognizer: Recognizer, stretches: Sequence[Stretch]) -> tuple[d
         else:
             errors.append(str(outcome.error))
     return dict(sorted(results.items())), errors
+
+
+def _is_command(item: Utterance, search: CommandSearch) -> bool:
+    """By its label, or by its text."""
+    return item.extra.get("intent") is not None or bool(item.text and search.meanings(item.text))
 
 
 def _is_right(item: Utterance, result: CommandResult) -> bool:

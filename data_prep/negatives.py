@@ -1,16 +1,19 @@
 """Recordings that hold no command, to find out how often one is heard in them: manifests without transcripts.
 
     python -m data_prep.negatives data/negatives CORPORA/noise/esc10 CORPORA/wake_words --silence-minutes 10
+    python -m data_prep.negatives data/room my_room --silence-minutes 10 --noise-minutes 10
 
 Every recording below each folder becomes a line of OUTPUT_DIR/all.jsonl, with the folder's name as `source`, and of the
-manifest of that name. Silence is made: half of it nothing at all, half the faint noise of a microphone. With
---cut-seconds they are cut into utterances, as a training wants them (`data.train: [{..., without_speech: true}]`).
+manifest of that name. The best are of the room where the commands will be given: an hour of talk and television.
+Silence and noise are made: silence is half nothing at all, half the faint noise of a microphone; noise is hiss or
+rumble, hum, beeps and knocks. Other speech is made by data_prep.synthesize --other-speech. With --cut-seconds they are
+cut into utterances, as a training wants them (`data.train: [{..., without_speech: true}]`).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +23,14 @@ from data_prep.corpus import say
 from data_prep.entries import CorpusError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from asr.manifest import Utterance
 
 SAMPLE_RATE = 16_000  # hertz, of the silence
-SILENCE_SECONDS = 30.0  # of one recording
+MADE_SECONDS = 30.0  # of one recording of silence or noise
 FAINT_DB = -70.0  # level of a microphone's noise, of full scale
+LOWEST_DB, HIGHEST_DB = -50.0, -15.0  # peaks of the noise that is made, of full scale
 
 
 def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utterance]:
@@ -35,9 +41,9 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
     from asr.audio import AudioError, find_recordings, read_info
     from asr.manifest import Utterance
 
-    if len({"all", "silence", *(folder.resolve().name for folder in folders)}) < len(folders) + 2:
+    if len({"all", "silence", "noise", *(folder.resolve().name for folder in folders)}) < len(folders) + 3:
         raise CorpusError(
-            f"{', '.join(map(str, folders))}: two folders of the same name, or one that is named all or silence; "
+            f"{', '.join(map(str, folders))}: two folders of the same name, or one named all, silence or noise; "
             f"expected different names, as they tell where a recording is from"
         )
     for folder in folders:
@@ -54,20 +60,52 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
             yield Utterance(f"{source}/{name}", str(path.absolute()), round(info.duration, 6), extra={"source": source})
 
 
-def make_silence(folder: Path, *, minutes: float, seed: int) -> Iterator[Utterance]:
-    """Write recordings of silence, nothing and faint noise in turn; gives them as utterances."""
+def make_recordings(
+    source: str, folder: Path, *, minutes: float, make: Callable[[int, np.random.Generator], np.ndarray], seed: int
+) -> Iterator[Utterance]:
+    """Write so many minutes of what `make` gives for each number; gives the recordings as utterances."""
     import numpy as np
 
     from asr.audio import write_audio
     from asr.manifest import Utterance
 
     rng = np.random.default_rng(seed)
-    for number in range(round(minutes * 60 / SILENCE_SECONDS)):
-        level = 10 ** (FAINT_DB / 20) * (number % 2)
-        samples = level * rng.standard_normal(round(SILENCE_SECONDS * SAMPLE_RATE))
-        path = folder / f"{number:03d}.flac"
-        write_audio(path, samples.astype(np.float32), sample_rate=SAMPLE_RATE)
-        yield Utterance(f"silence/{path.stem}", str(path.absolute()), SILENCE_SECONDS, extra={"source": "silence"})
+    for number in range(round(minutes * 60 / MADE_SECONDS)):
+        path = folder / source / f"{number:03d}.flac"
+        write_audio(path, make(number, rng).astype(np.float32), sample_rate=SAMPLE_RATE)
+        yield Utterance(f"{source}/{path.stem}", str(path.absolute()), MADE_SECONDS, extra={"source": source})
+
+
+def silence(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Nothing and faint noise in turn, as samples [sample]."""
+    return 10 ** (FAINT_DB / 20) * (number % 2) * rng.standard_normal(round(MADE_SECONDS * SAMPLE_RATE))
+
+
+def noise(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Hiss or rumble, hum, beeps and knocks in turn, each over a little of the first, as samples [sample]."""
+    import numpy as np
+
+    num_samples = round(MADE_SECONDS * SAMPLE_RATE)
+    seconds, frequencies = np.arange(num_samples) / SAMPLE_RATE, np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(rng.standard_normal(num_samples)) * np.maximum(frequencies, 20) ** -rng.uniform(0, 1)
+    steady = np.fft.irfft(spectrum, num_samples)
+    steady /= np.abs(steady).max()
+    kind = number % 4
+    if kind == 0:
+        sound = steady * (1 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.05, 2) * seconds))
+    elif kind == 1:
+        partials = [np.sin(2 * np.pi * rng.choice((50, 60)) * k * seconds) / k for k in (1, 2, 3, 5, 7)]
+        sound = np.sum(partials, axis=0) / 2
+    else:
+        sound = np.zeros(num_samples)
+        for start in rng.uniform(0, MADE_SECONDS - 1, size=20):
+            since = seconds[:SAMPLE_RATE]
+            tone = np.sin(2 * np.pi * rng.uniform(300, 3000) * since) * (since < rng.uniform(0.05, 0.5))
+            knock = rng.standard_normal(SAMPLE_RATE) / 3 * np.exp(-since / rng.uniform(0.005, 0.1))
+            place = int(start * SAMPLE_RATE)
+            sound[place : place + SAMPLE_RATE] += tone if kind == 2 else knock
+    sound = sound + 0.05 * steady
+    return 10 ** (rng.uniform(LOWEST_DB, HIGHEST_DB) / 20) * sound / np.abs(sound).max()
 
 
 def cut(utterances: Sequence[Utterance], seconds: float) -> Iterator[Utterance]:
@@ -86,7 +124,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))
-    utterances += make_silence(options.output_dir / "silence", minutes=options.silence_minutes, seed=options.seed)
+    for source, make in (("silence", silence), ("noise", noise)):
+        minutes = getattr(options, f"{source}_minutes")
+        utterances += make_recordings(source, options.output_dir, minutes=minutes, make=make, seed=options.seed)
+    if not utterances:
+        raise CorpusError("negatives: no folder, and nothing to make; expected CORPUS_DIR, or --noise-minutes 10")
     utterances = list(cut(utterances, options.cut_seconds)) if options.cut_seconds else utterances
     by_source: dict[str, list[Utterance]] = {"all": utterances}
     for utterance in utterances:
@@ -102,12 +144,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.negatives", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets all.jsonl and one manifest a source")
-    parser.add_argument("folders", type=Path, nargs="+", metavar="CORPUS_DIR", help="folders of recordings")
+    parser.add_argument("folders", type=Path, nargs="*", metavar="CORPUS_DIR", help="folders of recordings")
     parser.add_argument("--silence-minutes", type=float, default=0.0, help="silence to make and add (0)")
+    parser.add_argument("--noise-minutes", type=float, default=0.0, help="noise to make and add (0)")
     parser.add_argument("--cut-seconds", type=float, help="cut the recordings into utterances of so long")
-    parser.add_argument("--seed", type=int, default=0, help="of the silence's faint noise (0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the silence's faint noise, and of the noise (0)")
     return parser
 
 

@@ -43,6 +43,16 @@ class Line:
         """Told apart from other engines' speakers of that name."""
         return f"{self.engine}/{self.delivery.speaker}"
 
+    @property
+    def folder(self) -> Path:
+        """Of its manifest, relative to the output folder."""
+        return Path(self.file).parents[3]
+
+    @property
+    def is_command(self) -> bool:
+        """Is it of the grammar of commands, rather than other speech in a folder of its own?"""
+        return self.folder == Path()
+
 
 @dataclass(frozen=True)
 class Range:
@@ -110,11 +120,17 @@ def cast_all(
 
 
 def plan_split(
-    split: str, commands: Sequence[Command], *, casting: Casting, suffix: str, rng: np.random.Generator
+    split: str,
+    commands: Sequence[Command],
+    *,
+    casting: Casting,
+    suffix: str,
+    rng: np.random.Generator,
+    folder: str = "",
 ) -> list[Line]:
     """Give each sentence its delivery: an engine by its share, its speakers in turn, in an order drawn anew each round.
 
-    What else there is, is drawn.
+    What else there is, is drawn. Other speech than commands has a folder of its own.
     """
     waiting: dict[str, list[str]] = {engine: [] for engine in casting.speakers[split]}
     engines = [engine for engine in waiting for _ in range(casting.shares[engine])]
@@ -132,8 +148,9 @@ def plan_split(
             words_per_minute=casting.words_per_minute.draw(rng),
             pitch=casting.pitch.draw(rng),
         )
-        id = f"{split}-{number:06d}"
-        lines.append(Line(id, split, command, engine, delivery, f"wav/{split}/{number // 1000:03d}/{id}.{suffix}"))
+        id = f"{folder}-{split}-{number:06d}".removeprefix("-")
+        file = Path(folder, "wav", split, f"{number // 1000:03d}", f"{id}.{suffix}").as_posix()
+        lines.append(Line(id, split, command, engine, delivery, file))
     return lines
 
 

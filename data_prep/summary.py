@@ -56,9 +56,9 @@ def print_summary(
     """Print a column for each split, a row for each reason of dropping, and what else is worth knowing."""
     console = console or Console()
     table = Table("", title=str(output_dir), title_justify="left", box=box.SIMPLE_HEAD)
-    filled = [name for name in SPLITS if splits.get(name)]
+    filled = [name for name in dict.fromkeys([*SPLITS, *splits]) if splits.get(name)]
     for name in filled:
-        table.add_column(name, justify="right")
+        table.add_column(name.replace("/", "\n"), justify="right")
     for cells in zip(ROW_NAMES, *(_cells(SplitSummary.of(splits[name])) for name in filled)):
         table.add_row(*cells)
     console.print(table)

@@ -5,6 +5,11 @@
 Writes train.jsonl, dev.jsonl and test.jsonl, the recordings below wav/, and listen.html to hear some of them. In train
 each choice of the grammar and each pair of neighbouring words occurs --min-count times at least. No voice of dev or
 test is in train. The same command gives the same bytes; run again after an interruption, it does what is missing.
+
+    python -m data_prep.synthesize conf/commands/home.yaml cache/home --other-speech conf/commands/everyday.yaml
+
+writes into other_speech/ the same of sentences that are no commands, by the same voices: to train on beside the
+commands, so that other speech does not pass for one, and to find the threshold and count false accepts with.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from asr.runtime import EXIT_OK, run_program
 
 if TYPE_CHECKING:
+    from asr.commands.templates import Grammar
     from asr.manifest import Utterance
     from data_prep.speaking import Casting, Line
     from data_prep.voices import Engine
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 SETTINGS_NAME = "synthesis.json"
 NUM_TO_HEAR = 12  # of each split, on the listening page
+SPLITS = ("train", "dev", "test")
+OTHER_SPEECH = "other_speech"  # folder of the sentences that are no commands
 
 
 def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
@@ -45,11 +53,36 @@ def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
     print(f"{options.grammar}: {sampler.num_sentences:,} sentences of {len(sampler.words):,} different words")
     casting = _casting(options, engines)
     lines = []
-    for number, split in enumerate(("train", "dev", "test")):
+    for number, split in enumerate(SPLITS):
         rng = np.random.default_rng([options.seed, 1 + number])
         min_count = options.min_count if split == "train" else 0
         commands = sampler.sample(getattr(options, f"num_{split}"), min_count=min_count, rng=rng)
         lines += plan_split(split, commands, casting=casting, suffix=options.format, rng=rng)
+    if options.other_speech is not None:
+        lines += _plan_other_speech(options, sampler.grammar, casting)
+    return lines
+
+
+def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: Casting) -> list[Line]:
+    """Sentences of the other grammar that are none of this one."""
+    import numpy as np
+
+    from asr.commands.parsing import Parser
+    from asr.commands.sampling import Sampler
+    from asr.commands.templates import load_grammar
+    from data_prep.speaking import plan_split
+
+    sampler, parser = Sampler(load_grammar(options.other_speech)), Parser(grammar)
+    lines, left_out = [], set()
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng([options.seed, 1 + len(SPLITS) + number])
+        wanted = options.num_other if split == "train" else options.num_other_held_out
+        said = sampler.sample(wanted, min_count=0, rng=rng)
+        left_out |= {each.text for each in said if parser.parse(each.text)}
+        others = [each for each in said if each.text not in left_out]
+        lines += plan_split(split, others, casting=casting, suffix=options.format, rng=rng, folder=OTHER_SPEECH)
+    for text in sorted(left_out):
+        print(f"{options.other_speech}: left out, as it is a command: {text}")
     return lines
 
 
@@ -110,6 +143,10 @@ def check_settings(options: argparse.Namespace, engines: Engines) -> None:
         if name not in ("grammar", "output_dir", "num_workers")
     }
     settings["grammar_sha256"] = hashlib.sha256(options.grammar.read_bytes()).hexdigest()
+    of_others = {name: settings.pop(name) for name in ("other_speech", "num_other", "num_other_held_out")}
+    if options.other_speech is not None:
+        settings |= of_others
+        settings["other_speech"] = hashlib.sha256(options.other_speech.read_bytes()).hexdigest()
     settings["engine_versions"] = {name: engine.version for name, engine in engines.items()}
     path = options.output_dir / SETTINGS_NAME
     if path.is_file():
@@ -157,9 +194,10 @@ def write_manifests(lines: Sequence[Line], durations: dict[str, float], options:
     from data_prep.summary import print_summary
     from data_prep.validation import Kept
 
-    splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
     for line in lines:
-        splits[line.split].append(_utterance(line, durations[line.id], options.output_dir))
+        name = (line.folder / line.split).as_posix()
+        splits.setdefault(name, []).append(_utterance(line, durations[line.id], options.output_dir))
     for split, utterances in splits.items():
         if utterances:
             write_manifest(options.output_dir / f"{split}.jsonl", utterances)
@@ -176,6 +214,7 @@ def write_manifests(lines: Sequence[Line], durations: dict[str, float], options:
 def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
     from asr.manifest import Utterance
 
+    meaning = {"intent": line.command.intent, "slots": line.command.slots}
     return Utterance(
         id=line.id,
         audio_filepath=str((folder / line.file).absolute()),
@@ -183,8 +222,7 @@ def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
         text=line.command.text,
         speaker=line.speaker,
         extra={
-            "intent": line.command.intent,
-            "slots": line.command.slots,
+            **(meaning if line.is_command else {}),
             "accent": line.delivery.accent,
             "words_per_minute": line.delivery.words_per_minute,
             "pitch": line.delivery.pitch,
@@ -204,6 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-dev", type=int, default=400, help="sentences of dev (400)")
     add("--num-test", type=int, default=400, help="sentences of test (400)")
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
+    add("--other-speech", type=Path, metavar="GRAMMAR", help="sentences that are no commands, to speak too")
+    add("--num-other", type=int, default=3000, help="of these in train (3000)")
+    add("--num-other-held-out", type=int, default=1000, help="of these in dev, and in test (1000)")
     add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")
     add("--num-test-speakers", type=int, default=8, help="voices that only test has (8)")
     add(
@@ -228,7 +269,7 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
     for name in at_least_one:
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 1")
-    for name in ("seed", "num_dev", "num_test", "min_count"):
+    for name in ("seed", "num_dev", "num_test", "min_count", "num_other", "num_other_held_out"):
         if getattr(options, name) < 0:
             parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 0")
     if not 80 <= options.slowest <= options.fastest <= 450:

@@ -25,6 +25,7 @@ from asr.augment import (
     NoiseConfig,
     PitchConfig,
     ReverbConfig,
+    RoomConfig,
     SilenceConfig,
     SpecAugmentConfig,
     SpeedConfig,
@@ -198,6 +199,24 @@ def test_reverb_by_a_response_of_one_sample_changes_nothing(tmp_path: Path) -> N
     samples = random_samples(5000)
     wet = ReverbConfig(folder=str(tmp_path), probability=1.0).build(FEATURES)(samples, generator())
     torch.testing.assert_close(wet, samples, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("decay_ms", "direct_db"), [(200.0, 10.0), (600.0, -3.0)])
+def test_a_room_rings_as_long_and_is_as_far_as_it_should(decay_ms: float, direct_db: float) -> None:
+    ranges = {"low_decay_ms": decay_ms, "high_decay_ms": decay_ms, "low_direct_db": direct_db}
+    room = RoomConfig(probability=1.0, high_direct_db=direct_db, **ranges).build(FEATURES)
+    response = room.response(generator())
+    direct, walls = response[0], response[1:]
+    assert 10 * math.log10(direct.square() / walls.square().sum()) == pytest.approx(direct_db, abs=0.01)
+    # Schroeder's backward integral falls by 20 dB in a third of the time
+    left_db = 10 * torch.log10(walls.square().flip(0).cumsum(0).flip(0) / walls.square().sum())
+    assert int((left_db > -20).sum()) / 16 == pytest.approx(decay_ms / 3, rel=0.15, abs=12)
+    click = torch.zeros(16000)
+    click[4000] = 0.5
+    inside = room(click, generator())
+    assert inside.abs().argmax() == 4000
+    assert not inside[:3999].abs().max() > 1e-4
+    assert inside.square().sum() == pytest.approx(0.25, rel=1e-3)
 
 
 @given(num_frames=st.integers(1, 120), seed=st.integers(0, 10_000))

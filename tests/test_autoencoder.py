@@ -180,7 +180,9 @@ def test_calibrating_with_a_second_opinion(run: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("asr.calibration.open_second_opinion", lambda _: Knows(an_autoencoder(), "abc"))
     manifests = {"negatives": tmp_path / "negatives.jsonl", "positives": tmp_path / "positives.jsonl"}
-    found = calibrate(run, grammar, **manifests, false_accepts_per_hour=0.0, window=6.0, second_opinion=True)
+    negatives, positives = [manifests["negatives"]], manifests["positives"]
+    settings = {"false_accepts_per_hour": 0.0, "window": 6.0, "second_opinion": True}
+    found = calibrate(run, grammar, negatives=negatives, positives=positives, **settings)
     assert list(found.judgements) == [ALONE, TOGETHER]
     assert found.rejection.familiarity_weight > 0
     assert found.kept == TOGETHER
@@ -204,7 +206,7 @@ def test_calibrating_with_a_second_opinion(run: Path, tmp_path: Path, monkeypatc
         calibrate(
             run,
             grammar,
-            negatives=manifests["negatives"],
+            negatives=[manifests["negatives"]],
             positives=None,
             false_accepts_per_hour=0.0,
             window=6.0,

@@ -218,6 +218,8 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     shown = capsys.readouterr().out
     assert "0.0% of 4 commands that were heard right are understood" in shown  # the same recordings as the negatives
     assert "confidence   right" in shown
+    assert main([*arguments, "0", "--negatives", str(negatives), str(positives)]) == 0
+    assert "4 of the negatives are commands of this grammar: left out" in capsys.readouterr().out
     assert "most like a command" in shown
 
 
@@ -245,6 +247,10 @@ def test_checking_a_grammar(run: Path, grammar: Path, tmp_path: Path, capsys: py
     shown = capsys.readouterr().out
     assert f"fault: {worse}:7: the model cannot spell 'quiz' (qz)" in shown
     assert f"hint: {worse}:8: lists.more: list {{more}} is not used" in shown
+    assert main(["check", str(tmp_path / "absent.yaml"), str(worse)]) == 1  # the others are checked all the same
+    shown = capsys.readouterr().out
+    assert f"fault: {tmp_path}/absent.yaml: no such file" in shown
+    assert "12 sentences" in shown or "sentences of" in shown
 
 
 def test_importing_a_grammar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,20 @@ def test_weights_repeat_and_thin_out_sources() -> None:
     assert abs(counts[2] - 1250) < 60
 
 
+def test_a_mix_of_corpora_is_as_the_configuration_weighs_it(tone_config: Path, tone_corpus: Path) -> None:
+    """Synthetic commands twice, some real speech half as often: by the utterances that an epoch visits."""
+    sources = f"[{{manifest: {tone_corpus}/train.jsonl, weight: 2}}, {{manifest: {tone_corpus}/dev.jsonl, weight: 0.5}}]"
+    config = load_config(tone_config, [f"data.train={sources}"])
+    experiment = build_experiment(config, train_tokenizer(config), None)
+    texts = [list(Manifest.read(tone_corpus / f"{split}.jsonl").texts()) for split in ("train", "dev")]
+    assert list(experiment.train.texts()) == texts[0] + texts[1]
+    num_first, num_second = map(len, texts)
+    visits = np.concatenate([np.concatenate(experiment.plan.epoch(epoch)) for epoch in range(20)])
+    counts = np.bincount(visits, minlength=num_first + num_second) / 20
+    assert (counts[:num_first] == 2).all()
+    assert counts[num_first:].mean() == pytest.approx(0.5, abs=0.2)
+
+
 def test_the_worst_batch_has_the_most_padded_audio() -> None:
     durations = np.float32([1, 1, 1, 30, 9, 9])
     plan = BatchPlan(durations, batch_seconds=20.0, seed=0)

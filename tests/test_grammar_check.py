@@ -8,6 +8,7 @@ import pytest
 from asr import pronunciation
 from asr.commands.ambiguity import find_ambiguity
 from asr.commands.check import check_grammar
+from asr.commands.grammar_file import GrammarError
 from asr.commands.parsing import Parser
 from asr.commands.pronunciation import phonetic_distance, sounds
 from asr.commands.sampling import Sampler
@@ -135,13 +136,56 @@ def test_a_faulty_grammar(tmp_path: Path) -> None:
     ]
 
 
+def test_phrases_that_sound_alike_are_found_where_their_words_do_not(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    text = """
+language: en
+intents:
+  Night: {data: [{sentences: [good night]}]}
+  Noble: {data: [{sentences: [goodnight]}]}
+  Sweet: {data: [{sentences: [ice cream]}]}
+  Loud: {data: [{sentences: [I scream]}]}
+  Set: {data: [{sentences: ["set (fifteen|fifty) (monday|sunday)"]}, {sentences: ["set {x}"]}]}
+lists:
+  x: {values: [forty, for tea]}
+"""
+    pairs = {frozenset(near.words): near.distance for near in check_grammar(write_grammar(tmp_path, text)).near_pairs}
+    alike = {frozenset(pair) for pair in (("good night", "goodnight"), ("ice cream", "i scream"))}
+    assert {pair for pair, distance in pairs.items() if distance < 0.1} >= alike
+    assert pairs.pop(frozenset(("for tea", "forty"))) < 0.15
+    assert not [pair for pair in pairs if "monday" in str(pair) and " " in "".join(pair)]  # words on their own
+
+
+def test_meanings_of_an_ambiguous_sentence_have_their_lines(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, AMBIGUOUS)
+    meanings = check_grammar(path).meanings
+    assert f"{path}: 'play radio' is A (x: radio) of line 4, or B (kind: b) of line 5" in meanings
+
+
+def test_what_is_not_written_as_it_is_spoken_is_a_hint(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, "language: en\nintents:\n  A: {data: [{sentences: ['go at 7:30', 'mp3 & on']}]}")
+    assert check_grammar(path).hints == [
+        f"{path}:3: '{found}' is not as it is spoken; expected letters; write it out in words"
+        for found in ("7", "30", "mp3", "&")
+    ]
+
+
+def test_a_language_that_espeak_lacks_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, "language: xx\nintents: {A: {data: [{sentences: [go]}]}}")
+    with pytest.raises(GrammarError, match=r"yaml:1: language: language 'xx': eSpeak NG has no such voice; expected"):
+        check_grammar(path)
+
+
 def test_words_without_sound_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asr.commands.check.pronounce", lambda words, language: dict.fromkeys(words, ""))
     path = write_grammar(tmp_path, "language: en\nintents: {A: {data: [{sentences: [go]}]}}")
     assert check_grammar(path).faults == [f"{path}:2: eSpeak has no sound for 'go'; expected a word that can be spoken"]
 
 
-@pytest.mark.parametrize("name", ["barista", "demo", "digits"])
+@pytest.mark.parametrize("name", ["barista", "demo", "digits", pytest.param("home", marks=pytest.mark.slow)])
 def test_the_shipped_grammars_have_no_faults(name: str) -> None:
     pytest.importorskip("espeakng_loader")
     report = check_grammar(COMMANDS / f"{name}.yaml")

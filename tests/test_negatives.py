@@ -52,10 +52,28 @@ def test_recordings_are_cut_for_a_training(tmp_path: Path, capsys: pytest.Captur
 def test_folders_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     write_recordings(tmp_path / "a" / "rain", [0.5])
     write_recordings(tmp_path / "b" / "rain", [0.5])
-    with pytest.raises(
-        CorpusError, match="two folders of the same name, or one that is named all or silence; expected"
-    ):
+    with pytest.raises(CorpusError, match="two folders of the same name, or one named all, silence or noise; expected"):
         main([str(tmp_path / "out"), str(tmp_path / "a" / "rain"), str(tmp_path / "b" / "rain")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty: no recordings; expected some below it"):
         main([str(tmp_path / "out"), str(tmp_path / "empty")])
+    with pytest.raises(CorpusError, match="no folder, and nothing to make; expected CORPUS_DIR, or --noise-minutes 10"):
+        main([str(tmp_path / "out")])
+
+
+def test_noise_is_made_without_any_corpus(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        assert main([str(tmp_path / folder), "--noise-minutes", "2", "--silence-minutes", "0.5"]) == 0
+    items = list(Manifest.read(tmp_path / "first" / "noise.jsonl"))
+    assert [(item.id, item.extra["source"], item.duration) for item in items[:2]] == [
+        ("noise/000", "noise", 30.0),
+        ("noise/001", "noise", 30.0),
+    ]
+    assert len(items) == 4
+    for item in items:
+        samples = read_audio(item.audio_filepath)
+        assert -51 < 20 * np.log10(np.abs(samples).max()) < -14
+        assert np.array_equal(samples, read_audio(item.audio_filepath.replace("/first/", "/second/")))
+    hum = np.abs(np.fft.rfft(read_audio(items[1].audio_filepath)))
+    assert hum.argmax() / 30 in (50, 60)  # hertz
+    assert len(list(Manifest.read(tmp_path / "first" / "all.jsonl"))) == 5

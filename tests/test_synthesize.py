@@ -280,3 +280,45 @@ def test_settings_are_written_down(tmp_path: Path) -> None:
     assert settings["num_train"] == 30
     assert settings["engine_versions"]["espeak"].startswith("eSpeak NG")
     assert "num_workers" not in settings
+
+
+OTHER = """
+language: en
+intents:
+  Talk: {data: [{sentences: ["(she|he) (met|saw|told) (me|us|them) (today|tomorrow)"]}]}
+  Command: {data: [{sentences: ["set a reminder for today at (one|two) a.m."]}]}
+"""
+
+
+def test_other_speech_is_no_command_and_by_the_same_voices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.yaml").write_text(OTHER)
+    other = ("--other-speech", str(tmp_path / "other.yaml"), "--num-other", "38", "--num-other-held-out", "38")
+    assert run(tmp_path, *other) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("left out, as it is a command: set a reminder for today at one a m") == 1
+    speakers: dict[str, set[str | None]] = {}
+    for split in ("train", "dev", "test"):
+        commands = list(Manifest.read(tmp_path / "out" / f"{split}.jsonl"))
+        others = list(Manifest.read(tmp_path / "out" / "other_speech" / f"{split}.jsonl"))
+        assert len(others) == 36  # 38 are all sentences of the grammar, and two are commands
+        for each in others:
+            assert each.text.split()[0] in ("she", "he")
+            assert "intent" not in each.extra
+            assert read_info(each.audio_filepath).duration == pytest.approx(each.duration, abs=1e-6)
+            assert Path(each.audio_filepath).is_relative_to(tmp_path / "out" / "other_speech" / "wav" / split)
+        speakers[split] = {each.speaker for each in [*commands, *others]}
+    assert not speakers["train"] & (speakers["dev"] | speakers["test"])
+    assert len(speakers["dev"]) == len(speakers["test"]) == 3
+    assert "other_speech" in (tmp_path / "out" / "listen.html").read_text()
+    with pytest.raises(SynthesisError, match="made with other settings: num_other was 38, now None"):
+        run(tmp_path)
+    before = files(tmp_path / "out")
+    assert run(tmp_path, *other) == 0
+    assert files(tmp_path / "out") == before
+
+
+def test_a_folder_without_other_speech_is_as_it_was(tmp_path: Path) -> None:
+    """Its options leave no trace, so that folders made before there were any can go on."""
+    run(tmp_path)
+    settings = json.loads((tmp_path / "out" / synthesize.SETTINGS_NAME).read_text())
+    assert not [name for name in settings if "other" in name]

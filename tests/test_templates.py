@@ -202,8 +202,11 @@ SENTENCE = r"intents\.A\.data\.0\.sentences\.0"
 FLAT = "intents: {A: {data: [{sentences: [go]}]}}\n"
 NOT_THE_FORM = {  # keys and types
     FLAT: "yaml:1: 'language' is missing; this key is required",
-    "": "yaml:1: found None",
-    "language: [\n": "not a YAML file",
+    "": "yaml:1: found None; expected language: and intents:, and perhaps lists: and expansion_rules:",
+    "language: [\n": r"yaml:2: not a YAML file: while parsing a flow node, .*; expected YAML, indented with spaces",
+    "language: \0\n": "yaml: not a YAML file: unacceptable character .*; expected YAML in UTF-8",
+    "language: en\nlanguage: de\n"
+    + FLAT: "yaml:2: language: the same key as in line 1; expected each once; join the t",
     "language: en\nlanguages: en\n" + FLAT: "yaml:2: languages: unknown key; did you mean 'language'",
     HEAD.replace("sentences", "sentence")
     + "go": r"yaml:6: intents\.A\.data\.0\.sentence: unknown key; did you mean 's",
@@ -211,11 +214,25 @@ NOT_THE_FORM = {  # keys and types
     HEAD + "go\nlists:\n  x: {value: [a]}": r"yaml:8: lists\.x\.value: unknown key; did you mean 'values'",
     HEAD + "go\nlists:\n  x: {values: [{inn: a}]}": r"yaml:8: lists\.x\.values\.0\.inn: unknown key; did you mean 'in'",
     HEAD + "go\nlists:\n  x: {range: {from: 1, to: 2, stop: 3}}": r"yaml:8: lists\.x\.range\.stop: unknown key",
-    HEAD + "on": rf"yaml:6: {SENTENCE}: found True; input should be a valid string",
+    HEAD + "on": rf"yaml:6: {SENTENCE}: YAML reads on as yes; expected words; put it in quotes: 'on'",
+    HEAD + "5": rf"yaml:6: {SENTENCE}: found the number 5; expected words, as they are spoken; write them in letters",
+    HEAD + "": rf"yaml:6: {SENTENCE}: found nothing; expected words",
+    HEAD + "[go]": rf"yaml:6: {SENTENCE}: found \['go'\]; expected a template in quotes, such as",
+    HEAD + "go\nlists:\n  x: {values: [up, off]}": r"yaml:8: lists\.x\.values\.1: YAML reads off as no; .*: 'off'",
+    HEAD + "go\nlists:\n  x: {values: []}": r"yaml:8: lists\.x\.values: it is empty; expected one at least; write some",
+    HEAD
+    + "go\nlists:\n  x: [a, b]": r"yaml:8: lists\.x: found \['a', 'b'\]; expected values: \[\.\.\.\], or range: {fro",
+    HEAD + "go\nlists:\n  x: {range: 5}": r"yaml:8: lists\.x\.range: found 5; expected {from: 1, to: 9}, perhaps with",
+    "language: en\nintents:\n  A: [go]": r"yaml:3: intents\.A: found \['go'\]; expected data: and a list of blocks",
+    HEAD.replace("\n          - ", " ")
+    + "go": r"yaml:5: .*\.sentences: found 'go'; expected a list: \[go\], or each in",
     HEAD
     + "go\n        metadata: {weight: 0}": r"yaml:7: intents\.A\.data\.0\.metadata: .*weight 0; expected a number abo",
 }
-NO_TEMPLATE = {  # what hassil cannot parse
+NO_TEMPLATE = {  # what hassil cannot parse; all of it is said at once
+    HEAD + "''": rf"yaml:6: {SENTENCE}: it is empty; expected words; write some, or leave it out",
+    HEAD + "go <x>\nexpansion_rules:\n  x: ''": r"yaml:8: expansion_rules\.x: it is empty; expected words; write some",
+    HEAD + "(go\n          - go]": r"(?s)yaml:6: .*'\(go' is no template.*yaml:7: .*'go\]' is no template",
     HEAD + "go (there": rf"yaml:6: {SENTENCE}: 'go \(there' is no template",
     HEAD + "go\nexpansion_rules:\n  x: 'a]'": r"yaml:8: expansion_rules\.x: 'a\]' is no template",
     HEAD + "go {x}\nlists:\n  x: {}": r"yaml:8: lists\.x: 'x' is no list",
@@ -226,11 +243,13 @@ NO_SENTENCES = {  # names that lead nowhere, and what cannot be spoken
     HEAD + "go {place}": r"yaml:6: .*: no list {place}; expected one of \(none\)",
     HEAD + "go <there>": r"yaml:6: .*: no expansion rule <there>; expected one of \(none\)",
     HEAD + "go <a>\nexpansion_rules: {a: x <b>, b: y <a>}": "yaml:6: .*: <a> -> <b> -> <a> never ends",
-    HEAD + "go {x}\nlists:\n  x: {values: []}": "yaml:6: .*: list {x} has no values",
-    HEAD + "go {x}\nlists:\n  x: {wildcard: true}": r"list {x} has no values \(it is empty, or a wildcard\)",
+    HEAD + "go {x}\n          - run <y>": r"(?s)yaml:6: .*: no list {x}.*yaml:7: .*: no expansion rule <y>",
+    HEAD + "go <a>\nexpansion_rules:\n  a: 'x {b}'": r"yaml:6: .*, in <a>: no list {b}; expected one of \(none\)",
+    HEAD + "go {x}\nlists:\n  x: {wildcard: true}": r"yaml:6: .*: list {x} is a wildcard, .*; expected values: ",
     HEAD.replace("en", "xx", 1) + "go {1..3:x}": "yaml:6: .*: the numbers of {1..3} in language 'xx'",
     HEAD + "(a;b;c;d;e;f)": "yaml:6: .*: 6 parts in any order; expected at most 5",
-    HEAD + "'[go]'": "intent A has a sentence without words; expected one word at least",
+    HEAD + "'[go]'": rf"yaml:6: {SENTENCE}: it has a sentence without words; expected one word at least",
+    HEAD + "(go|...)": rf"yaml:6: {SENTENCE}: it has a sentence without words; expected one word at least",
 }
 
 

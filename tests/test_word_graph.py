@@ -143,12 +143,6 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, weight: str) -> None:
         load_grammar(write_grammar(tmp_path, text))
 
 
-def test_a_sentence_without_words_is_refused(tmp_path: Path) -> None:
-    path = write_grammar(tmp_path, "language: en\nintents: {A: {data: [{sentences: ['[go]']}]}}")
-    with pytest.raises(GrammarError, match=r"it has a sentence without words; expected one word at least"):
-        word_graph(load_grammar(path))
-
-
 def test_states_know_all_ways_into_them() -> None:
     """Against the graph itself: each token may follow exactly what the edges say."""
     characters = CharTokenizerConfig().train(["abn o"])
@@ -179,7 +173,7 @@ def test_states_know_all_ways_into_them() -> None:
 
 @pytest.mark.parametrize("path", sorted(COMMANDS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_grammars_stay_small(path: Path) -> None:
-    assert word_graph(load_grammar(path)).num_states < 500
+    assert word_graph(load_grammar(path)).num_states < 1000
 
 
 def test_graphs_say_how_large_they_are() -> None:

@@ -17,6 +17,7 @@ from asr.augment.codecs import CodecConfig, TelephoneConfig
 from asr.augment.level import ClippingConfig, GainConfig, SilenceConfig
 from asr.augment.masks import SpecAugmentConfig
 from asr.augment.recorded import NoiseConfig, ReverbConfig
+from asr.augment.room import RoomConfig
 from asr.augment.spectrum import ColoredNoiseConfig, EqualizerConfig, LowPassConfig
 from asr.augment.voice import PitchConfig, SpeedConfig, VocalTractConfig
 
@@ -28,6 +29,7 @@ AugmentationConfig = Annotated[
     | NoiseConfig
     | ColoredNoiseConfig
     | ReverbConfig
+    | RoomConfig
     | EqualizerConfig
     | LowPassConfig
     | TelephoneConfig
@@ -50,6 +52,7 @@ __all__ = [
     "NoiseConfig",
     "PitchConfig",
     "ReverbConfig",
+    "RoomConfig",
     "SampleAugmentation",
     "SilenceConfig",
     "SpecAugmentConfig",

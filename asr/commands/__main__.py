@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
     calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
-    calibrate.add_argument("--negatives", type=Path, required=True, help="manifest of recordings without commands")
+    calibrate.add_argument("--negatives", type=Path, nargs="+", required=True, help="manifests without commands")
     calibrate.add_argument("--positives", type=Path, help="manifest of commands with text, or intent and slots")
     calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
     calibrate.add_argument(
@@ -99,14 +99,20 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from asr.commands.check import check_grammar
+    from asr.commands.grammar_file import GrammarError
     from asr.run import RunFolder
     from asr.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(RunFolder(options.run).tokenizer_path) if options.run else None
-    code = EXIT_OK
+    console, code = Console(), EXIT_OK
     for path in options.grammar:
-        report = check_grammar(path, tokenizer=tokenizer)
-        _show(Console(), path, report, all_words=options.all_words)
+        try:
+            report = check_grammar(path, tokenizer=tokenizer)
+        except GrammarError as error:
+            _say_faults(console, str(error).splitlines())
+            code = EXIT_BAD_FILES
+            continue
+        _show(console, path, report, all_words=options.all_words)
         code = EXIT_BAD_FILES if report.faults else code
     return code
 
@@ -124,18 +130,22 @@ def _show(console: Console, path: Path, report: GrammarReport, *, all_words: boo
         say(f"  {word}  {phonemes}")
     if not all_words and len(shown) > NUM_SHOWN:
         say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
-    say(f"{len(report.near_pairs)} pairs of words sound alike and change the meaning (0: the same sounds)")
+    say(f"{len(report.near_pairs)} pairs of words or phrases sound alike and change the meaning (0: the same sounds)")
     for near in report.near_pairs[:NUM_SHOWN]:
         say(f"  {near.distance:.2f}  {' / '.join(near.words)}:  {near.sentences[0]}  /  {near.sentences[1]}")
     ambiguity = report.ambiguity
     partly = "" if ambiguity.is_complete else " at least (the grammar is too large to search in full)"
     say(f"{ambiguity.num_sentences:,} sentences have more than one meaning{partly}")
-    for sentence in ambiguity.examples:
-        say(f"  {sentence}", "yellow")
+    for meanings in report.meanings:
+        say(f"  {meanings}", "yellow")
     for hint in report.hints:
         say(f"hint: {hint}", "yellow")
-    for fault in report.faults:
-        say(f"fault: {fault}", "red")
+    _say_faults(console, report.faults)
+
+
+def _say_faults(console: Console, faults: list[str]) -> None:
+    for fault in faults:
+        console.print(f"fault: {fault}", style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _import(options: argparse.Namespace) -> int:

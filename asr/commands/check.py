@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.commands.ambiguity import Ambiguity, find_ambiguity
-from asr.commands.grammar_file import ParsedFile, read_grammar_file
+from asr.commands.grammar_file import GrammarError, ParsedFile, read_grammar_file
 from asr.commands.network import unfold, word_graph
 from asr.commands.parsing import Meaning, Parser
-from asr.commands.pronunciation import phonetic_distance, sounds
+from asr.commands.pronunciation import phonetic_cost, phonetic_distance, sounds
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.token_graph import unspellable
 from asr.decoding.word_graph import Graph
-from asr.pronunciation import pronounce
+from asr.pronunciation import PronunciationError, pronounce
 from asr.tokenizer import Tokenizer
 
 NEAR = 0.25  # phonetic distance below which two words are easily taken for each other
+LONGEST_PHRASE = 2  # words, of phrases that are compared with others of as many or fewer
 MAX_SEARCHED = 2_000  # pairs of states, in the search for two sentences that differ in one word
+DIGITS_OR_SIGNS = re.compile(r"\w*\d\w*|[&%$€£@#°+=*/]")
 VOICES = {"en": "en-us"}  # where eSpeak has several of a language
 
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two words that sound alike, and two sentences that differ in these words and in meaning."""
+    """Two words or phrases that sound alike, and two sentences that differ in these and in meaning."""
 
     words: tuple[str, str]
     distance: float  # 0 (the same sounds) to 1
@@ -43,6 +46,7 @@ class GrammarReport:
     pronunciations: dict[str, str]  # IPA of each word
     near_pairs: list[NearPair]  # most alike first
     ambiguity: Ambiguity
+    meanings: list[str]  # of each example of the ambiguous sentences
     faults: list[str]
     hints: list[str]
 
@@ -52,7 +56,11 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
     grammar, file = load_grammar(path), read_grammar_file(path)
     graph, parser = word_graph(grammar), Parser(grammar)
     words = sorted(graph.symbols)
-    pronunciations = pronounce(words, language=VOICES.get(grammar.language, grammar.language))
+    ambiguity = find_ambiguity(grammar)
+    try:
+        pronunciations = pronounce(words, language=VOICES.get(grammar.language, grammar.language))
+    except PronunciationError as error:
+        raise GrammarError(f"{file.where(('language',))}: {error}") from error
     faults = [
         f"{_where(file, word)}: the model cannot spell '{word}' ({characters}); expected the characters it was trained "
         f"with; respell the word, or train on transcripts that have these characters"
@@ -68,34 +76,86 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
         num_states=graph.num_states,
         pronunciations=pronunciations,
         near_pairs=near_pairs(graph, parser, pronunciations),
-        ambiguity=find_ambiguity(grammar),
+        ambiguity=ambiguity,
+        meanings=[_meanings(sentence, parser, file) for sentence in ambiguity.examples],
         faults=[*faults, *_slots_used_twice(grammar, file)],
-        hints=[*_unused_and_empty(grammar, file)],
+        hints=[*_unused_and_empty(grammar, file), *_unspoken(grammar, file)],
     )
 
 
 def near_pairs(graph: Graph[str], parser: Parser, pronunciations: dict[str, str]) -> list[NearPair]:
-    """Words that can stand in the same place, sound alike, and change what the sentence means."""
+    """Words and phrases that can stand in the same place, sound alike, and change what the sentence means.
+
+    Phrases of up to LONGEST_PHRASE words are compared where the sentence goes on alike after them: "for tea" and
+    "forty". Those that are near because each of their words is are left to the pairs of words.
+    """
     paths = _beginnings(graph)
     found: dict[tuple[str, str], NearPair] = {}
     distances: dict[tuple[str, str], float] = {}
-    for state, edges in enumerate(graph.edges):
-        for pair in itertools.combinations(edges, 2):
+    for state in range(graph.num_states):
+        for pair, ending in itertools.chain(_words_in_place(graph, state), _phrases_in_place(graph, state)):
             if pair not in distances:
-                distances[pair] = phonetic_distance(*(pronunciations[word] for word in pair))
+                distances[pair] = _distance(*pair, pronunciations)
             if distances[pair] > NEAR or pair in found:
                 continue
-            ending = _common_ending(graph, edges[pair[0]][0], edges[pair[1]][0])
-            if ending is None:
+            said = ending()
+            if said is None:
                 continue
-            one, other = (" ".join([*paths[state], word, *ending]) for word in pair)
+            one, other = (" ".join([*paths[state], phrase, *said]) for phrase in pair)
             if _plain(parser.parse(one)) != _plain(parser.parse(other)):
                 found[pair] = NearPair(pair, round(distances[pair], 3), (one, other))
     return sorted(found.values(), key=lambda near: (near.distance, near.words))
 
 
+_Candidate = tuple[tuple[str, str], Callable[[], list[str] | None]]  # two phrases; the end of a sentence after both
+
+
+def _words_in_place(graph: Graph[str], state: int) -> Iterator[_Candidate]:
+    edges = graph.edges[state]
+    for one, other in itertools.combinations(edges, 2):
+        yield (one, other), functools.partial(_common_ending, graph, edges[one][0], edges[other][0])
+
+
+def _phrases_in_place(graph: Graph[str], state: int) -> Iterator[_Candidate]:
+    """Pairs of which one has several words, that lead to the same state and have no word in common."""
+    for target, phrases in _phrases(graph, state).items():
+        for one, other in itertools.combinations(phrases, 2):
+            if max(len(one), len(other)) > 1 and not set(one) & set(other):
+                yield (" ".join(one), " ".join(other)), functools.partial(_common_ending, graph, target, target)
+
+
+def _phrases(graph: Graph[str], state: int) -> dict[int, list[tuple[str, ...]]]:
+    """Those of up to LONGEST_PHRASE words from a state on, by the state that they lead to."""
+    found: dict[int, list[tuple[str, ...]]] = {}
+    ways: list[tuple[int, tuple[str, ...]]] = [(state, ())]
+    for _ in range(LONGEST_PHRASE):
+        ways = [(target, (*said, word)) for place, said in ways for word, (target, _) in graph.edges[place].items()]
+        for target, said in ways:
+            found.setdefault(target, []).append(said)
+    return found
+
+
+def _distance(one: str, other: str, pronunciations: dict[str, str]) -> float:
+    """Phonetic; 1 for phrases of as many words, unless these are far nearer as a whole than one by one."""
+    left, right = ([pronunciations[word] for word in phrase.split()] for phrase in (one, other))
+    whole = "".join(left), "".join(right)
+    if len(left) == len(right) > 1 and phonetic_cost(*whole) > sum(map(phonetic_cost, left, right)) / 2:
+        return 1.0
+    return phonetic_distance(*whole)
+
+
 def _plain(meanings: list[Meaning]) -> list[tuple[str, str]]:
     return [(meaning.intent, repr(sorted(meaning.slots.items()))) for meaning in meanings]
+
+
+def _meanings(sentence: str, parser: Parser, file: ParsedFile) -> str:
+    """Where the sentence comes from and what it means there; the first counts."""
+    ways = []
+    for meaning in parser.parse(sentence):
+        key = file.intents[meaning.intent][meaning.number].key
+        slots = ", ".join(f"{slot}: {value}" for slot, value in sorted(meaning.slots.items()))
+        ways.append(f"{meaning.intent} ({slots}) of line {file.lines[key]}")
+    return f"{file.path}: '{sentence}' is {', or '.join(ways)}"
 
 
 def _beginnings(graph: Graph[str]) -> list[list[str]]:
@@ -175,9 +235,16 @@ def _unused_and_empty(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
             yield f"{where}: list {{{name}}} is not used by any template; expected a use; remove it, or name it in one"
 
 
+def _unspoken(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
+    """Digits, of which a transcript does not say how they are read, and signs that voices say but transcripts lack."""
+    texts = dict.fromkeys(arc.text for arcs in grammar.arcs for arc in arcs)
+    for found in dict.fromkeys(found for text in texts for found in DIGITS_OR_SIGNS.findall(text)):
+        yield f"{_where(file, found)}: '{found}' is not as it is spoken; expected letters; write it out in words"
+
+
 def _where(file: ParsedFile, word: str) -> str:
     """The first line of the file that has the word, or the file."""
     for number, line in enumerate(file.path.read_text(encoding="utf-8").splitlines(), 1):
-        if re.search(rf"\b{re.escape(word)}\b", line.lower()):
+        if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line.lower()):
             return f"{file.path}:{number}"
     return str(file.path)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -27,6 +27,7 @@ class GrammarError(ValueError):
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    form: ClassVar[str]  # what is expected of it, for an error
 
 
 def _check_weight(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -41,6 +42,7 @@ _Metadata = Annotated[dict[str, Any] | None, AfterValidator(_check_weight)]
 
 
 class _Value(_Part):
+    form = "words, or {in: words, out: value}"
     text: str = Field(alias="in")
     out: SlotValue | None = None
     context: dict[str, Any] | None = None
@@ -48,6 +50,7 @@ class _Value(_Part):
 
 
 class _Range(_Part):
+    form = "{from: 1, to: 9}, perhaps with a step"
     type: str = "number"
     first: int = Field(alias="from")
     last: int = Field(alias="to")
@@ -60,7 +63,8 @@ class _Range(_Part):
 
 
 class _List(_Part):
-    values: list[_Value] | None = None
+    form = "values: [...], or range: {from: 1, to: 9}"
+    values: list[_Value] | None = Field(None, min_length=1)
     range: _Range | None = None
     wildcard: bool = False
     metadata: dict[str, Any] | None = None
@@ -77,6 +81,7 @@ class _List(_Part):
 class _Block(_Part):
     """Templates of an intent; the keys that only matter to an assistant's matching are allowed and not used."""
 
+    form = "sentences: and a list of templates"
     sentences: list[str] = Field(min_length=1)
     slots: dict[str, SlotValue | list[SlotValue]] = {}
     lists: dict[str, _List] = {}
@@ -92,10 +97,12 @@ class _Block(_Part):
 
 
 class _Intent(_Part):
+    form = "data: and a list of blocks, each with sentences:"
     data: list[_Block] = Field(min_length=1)
 
 
 class _File(_Part):
+    form = "language: and intents:, and perhaps lists: and expansion_rules:"
     language: str
     intents: dict[str, _Intent] = Field(min_length=1)
     lists: dict[str, _List] = {}
@@ -140,12 +147,12 @@ def read_grammar_file(path: Path) -> ParsedFile:
         raise GrammarError(
             f"{path}: templates need the package hassil, which is not installed; pip install 'earshot[commands]'"
         ) from error
-    values, lines = _read_yaml(path)
+    yaml_file = _read_yaml(path)
     try:
-        file = _File.model_validate_json(json.dumps(values, default=str))
+        file = _File.model_validate_json(json.dumps(yaml_file.values, default=str))
     except ValidationError as error:
-        raise GrammarError("\n".join(_fault(path, lines, fault) for fault in error.errors())) from error
-    reader = _Reader(path, lines, values, file.language)
+        raise GrammarError("\n".join(yaml_file.fault(fault) for fault in error.errors())) from error
+    reader = _Reader(yaml_file, file.language)
     intents = {
         name: [
             template
@@ -154,101 +161,166 @@ def read_grammar_file(path: Path) -> ParsedFile:
         ]
         for name, intent in file.intents.items()
     }
-    return ParsedFile(
-        path=path,
-        language=file.language,
-        intents=intents,
-        lists=reader.lists((), file.lists),
-        rules=reader.rules((), file.expansion_rules),
-        lines=lines,
-    )
+    lists, rules = reader.lists((), file.lists), reader.rules((), file.expansion_rules)
+    if reader.faults:
+        raise GrammarError("\n".join(reader.faults))
+    return ParsedFile(path, file.language, intents, lists, rules, yaml_file.lines)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Parses with hassil what the file's models hold, and says where it fails."""
+    """Parses with hassil what the file's models hold, and gathers where it fails."""
 
-    path: Path
-    lines: dict[Key, int]
-    values: Any  # of the YAML file, as hassil takes them
+    file: _YAMLFile
     language: str
+    faults: list[str] = field(default_factory=list)
 
     def templates(self, key: Key, block: _Block) -> list[ParsedTemplate]:
         lists, rules = self.lists(key, block.lists), self.rules(key, block.expansion_rules)
+        weight = (block.metadata or {}).get("weight", 1.0)
         return [
-            ParsedTemplate(
-                (*key, "sentences", number),
-                self._template((*key, "sentences", number), text),
-                block.slots,
-                lists,
-                rules,
-                (block.metadata or {}).get("weight", 1.0),
-            )
+            ParsedTemplate((*key, "sentences", number), template, block.slots, lists, rules, weight)
             for number, text in enumerate(block.sentences)
+            for template in self._template((*key, "sentences", number), text)
         ]
 
     def rules(self, key: Key, rules: dict[str, str]) -> dict[str, Template]:
-        return {name: self._template((*key, "expansion_rules", name), text) for name, text in rules.items()}
+        return {
+            name: template
+            for name, text in rules.items()
+            for template in self._template((*key, "expansion_rules", name), text)
+        }
 
     def lists(self, key: Key, lists: dict[str, _List]) -> dict[str, SlotList]:
-        return {name: self._list((*key, "lists", name)) for name in lists}
+        return {name: parsed for name in lists for parsed in self._list((*key, "lists", name))}
 
-    def _template(self, key: Key, text: str) -> Template:
+    def _template(self, key: Key, text: str) -> Iterator[Template]:
+        """The parsed template; nothing, and a fault more, where it is none."""
         from hassil.parse_expression import parse_sentence
         from hassil.parser import ParseError
 
+        where = self.file.where(key)
+        if not text.strip():
+            self.faults.append(f"{where}: it is empty; expected words; write some, or leave it out")
+            return
         try:
-            return parse_sentence(text, keep_text=True)
+            yield parse_sentence(text, keep_text=True)
         except (ParseError, ValueError, AssertionError, IndexError) as error:
-            raise GrammarError(
-                f"{_where(self.path, self.lines, key)}: '{text}' is no template ({error}); expected brackets of "
-                f"( ) [ ] {{ }} < > that are closed in their order"
-            ) from error
+            self.faults.append(
+                f"{where}: '{text}' is no template ({error}); expected brackets of ( ) [ ] {{ }} < > that are closed "
+                f"in their order"
+            )
 
-    def _list(self, key: Key) -> SlotList:
+    def _list(self, key: Key) -> Iterator[SlotList]:
+        """The parsed list; nothing, and a fault more, where it is none."""
         from hassil.intents import Intents
         from hassil.parser import ParseError
 
-        values = self.values
+        values = self.file.values
         for part in key:
             values = values[part]
         name = str(key[-1])
         try:
-            return Intents.from_dict({"language": self.language, "intents": {}, "lists": {name: values}}).slot_lists[
-                name
-            ]
+            parsed = Intents.from_dict({"language": self.language, "intents": {}, "lists": {name: values}})
+            yield parsed.slot_lists[name]
         except (ParseError, ValueError, AssertionError, IndexError) as error:
-            raise GrammarError(
-                f"{_where(self.path, self.lines, key)}: '{name}' is no list ({error}); expected values, a range or "
-                f"wildcard: true"
-            ) from error
+            self.faults.append(
+                f"{self.file.where(key)}: '{name}' is no list ({error}); expected values, a range or wildcard: true"
+            )
 
 
-def _read_yaml(path: Path) -> tuple[Any, dict[Key, int]]:
-    """The file's values, and the line of each by its keys."""
+@dataclass(frozen=True)
+class _YAMLFile:
+    """A file's values, and what errors say of them."""
+
+    path: Path
+    values: Any
+    lines: dict[Key, int]
+    raw: dict[Key, str]  # scalars as they are written: on, which YAML takes for true
+
+    def where(self, key: Key) -> str:
+        return _where(self.path, self.lines, key)
+
+    def fault(self, fault: Any) -> str:
+        """One fault of the file's form, as a line."""
+        key = tuple(fault["loc"])
+        where = self.where(key)
+        if fault["type"] == "extra_forbidden":
+            known = {field.alias or name for name, field in _model_at(key[:-1]).model_fields.items()}
+            return f"{where}: unknown key; {suggestion(str(key[-1]), known)}"
+        if fault["type"] == "missing":
+            return f"{where}: '{key[-1]}' is missing; this key is required"
+        if fault["type"] == "too_short":
+            return f"{where}: it is empty; expected one at least; write some, or remove it"
+        is_words = fault["type"] == "string_type" or (bool(key) and isinstance(key[-1], int))
+        if key in self.raw and is_words:
+            return f"{where}: {_not_words(self.raw[key], fault['input'])}"
+        if fault["type"] == "model_type":
+            return f"{where}: found {fault['input']!r}; expected {_model_at(key).form}"
+        if fault["type"] == "string_type":
+            return f"{where}: found {fault['input']!r}; expected a template in quotes, such as '(one|other) word'"
+        if fault["type"] == "list_type":
+            return (
+                f"{where}: found {fault['input']!r}; expected a list: [{fault['input']}], or each in a line after '-'"
+            )
+        return f"{where}: found {fault['input']!r}; {fault['msg'].lower()}"
+
+
+def _not_words(written: str, taken: Any) -> str:
+    """The fault of words that YAML takes for something else."""
+    if taken is None and not written:
+        return "found nothing; expected words"
+    if isinstance(taken, bool) or taken is None:
+        meaning = {True: "yes", False: "no", None: "nothing"}[taken]
+        return f"YAML reads {written} as {meaning}; expected words; put it in quotes: '{written}'"
+    return (
+        f"found the number {written}; expected words, as they are spoken; write them in letters (for the value itself "
+        f"{{in: words, out: {written}}}), or use a range"
+    )
+
+
+def _read_yaml(path: Path) -> _YAMLFile:
+    """Raises GrammarError where it is no YAML, or has a key twice, of which YAML would drop the first."""
     if not path.is_file():
         raise GrammarError(
             f"{path}: no such file; expected a grammar of sentence templates, such as conf/commands/*.yaml"
         )
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        raise GrammarError(
+            f"{path}{line}: not a YAML file: {reason}; expected YAML, indented with spaces, with texts that hold "
+            f"brackets in quotes"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GrammarError(f"{path}: not a YAML file: {error}") from error
-    lines: dict[Key, int] = {}
-    if root is not None:
-        _collect_lines(root, (), lines)
-    return values, lines
+        reason = " ".join(str(error).split())
+        raise GrammarError(f"{path}: not a YAML file: {reason}; expected YAML in UTF-8") from error
+    file = _YAMLFile(path, values, {}, {})
+    if root is not None and (twice := list(_collect(root, (), file))):
+        raise GrammarError("\n".join(twice))
+    return file
 
 
-def _collect_lines(node: yaml.Node, key: Key, lines: dict[Key, int]) -> None:
-    lines[key] = node.start_mark.line + 1
+def _collect(node: yaml.Node, key: Key, file: _YAMLFile) -> Iterator[str]:
+    """Take down the line of each value and how it is written; gives the keys that a mapping has twice, as faults."""
+    file.lines[key] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
+        known: dict[str, int] = {}
         for name, child in node.value:
-            _collect_lines(child, (*key, name.value), lines)
+            inner, line = (*key, name.value), name.start_mark.line + 1
+            if known.setdefault(name.value, line) != line:
+                where = f"{file.path}:{line}: {'.'.join(map(str, inner))}"
+                yield f"{where}: the same key as in line {known[name.value]}; expected each once; join the two"
+            yield from _collect(child, inner, file)
     elif isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
-            _collect_lines(child, (*key, number), lines)
+            yield from _collect(child, (*key, number), file)
+    else:
+        file.raw[key] = node.value
 
 
 def _where(path: Path, lines: dict[Key, int], key: Key) -> str:
@@ -256,18 +328,6 @@ def _where(path: Path, lines: dict[Key, int], key: Key) -> str:
     while key not in lines and key:
         key = key[:-1]
     return f"{path}:{lines.get(key, 1)}: {'.'.join(map(str, key))}".rstrip(": ")
-
-
-def _fault(path: Path, lines: dict[Key, int], fault: Any) -> str:
-    """One fault of the file's form, as a line."""
-    key = tuple(fault["loc"])
-    where = _where(path, lines, key)
-    if fault["type"] == "extra_forbidden":
-        known = {field.alias or name for name, field in _model_at(key[:-1]).model_fields.items()}
-        return f"{where}: unknown key; {suggestion(str(key[-1]), known)}"
-    if fault["type"] == "missing":
-        return f"{where}: '{key[-1]}' is missing; this key is required"
-    return f"{where}: found {fault['input']!r}; {fault['msg'].lower()}"
 
 
 def _model_at(key: Key) -> type[_Part]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from asr.commands.grammar_file import GrammarError
 from asr.commands.templates import Arc, Grammar, Mark
 from asr.decoding.word_graph import Edge, Graph, build_graph
 from asr.text import normalize_transcript
@@ -70,15 +69,11 @@ def one_word_steps(steps: list[list[Step]]) -> list[list[Step]]:
 
 
 def word_graph(grammar: Grammar) -> Graph[str]:
-    """The grammar's sentences as words; GrammarError where one of them has none."""
+    """The grammar's sentences as words."""
     steps = one_word_steps(unfold(grammar))
     edges: list[list[Edge[str]]] = [
         [(step.words[0] if step.words else None, step.target, step.weight) for step in leaving] for leaving in steps
     ]
     graph = build_graph(edges, {len(steps) - 1: 0.0})
-    if 0 in graph.finals:
-        raise GrammarError(
-            f"{grammar.path}: it has a sentence without words; expected one word at least; a template cannot be "
-            f"optional as a whole"
-        )
+    assert 0 not in graph.finals, "load_grammar refuses sentences without words"
     return graph

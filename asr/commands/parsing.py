@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asr.commands.network import Step, unfold
@@ -20,6 +20,7 @@ class Meaning:
     intent: str
     slots: dict[str, Any]
     weight: float = 0.0  # natural logarithm, of the choices that the grammar weighs
+    number: int = field(default=0, compare=False)  # of the template, among those of the intent
 
 
 # Intent, number of its template, and the slots so far, sorted by name.
@@ -63,7 +64,7 @@ class Parser:
         for (intent, number, slots), weight in sorted(found.items(), key=lambda item: -item[1]):
             all_slots = {**self.grammar.slots[intent, number], **dict(slots)}
             if not any(known.intent == intent and known.slots == all_slots for known in meanings):
-                meanings.append(Meaning(intent, all_slots, weight))
+                meanings.append(Meaning(intent, all_slots, weight, number))
         return meanings
 
 

@@ -36,14 +36,17 @@ def sounds(phonemes: str) -> list[str]:
 
 
 def phonetic_distance(first: str, second: str) -> float:
-    """Between 0 (the same sounds) and 1 (nothing in common): the cheapest way to turn one IPA text into the other.
+    """Between 0 (the same sounds) and 1 (nothing in common): `phonetic_cost` a sound of the longer IPA text."""
+    longer = max(len(sounds(first)), len(sounds(second)))
+    return min(1.0, phonetic_cost(first, second) / longer) if longer else 0.0
 
-    An edit distance (Levenshtein) in which a sound costs the less the more alike the one in its place is, divided by
-    the number of sounds of the longer.
+
+def phonetic_cost(first: str, second: str) -> float:
+    """The cheapest way to turn one IPA text into the other.
+
+    An edit distance (Levenshtein) in which a sound costs the less the more alike the one in its place is.
     """
     left, right = sounds(first), sounds(second)
-    if not left and not right:
-        return 0.0
     row = [0.0]
     for sound in right:
         row.append(row[-1] + _loss(sound))
@@ -53,7 +56,7 @@ def phonetic_distance(first: str, second: str) -> float:
             row.append(
                 min(above[place] + _loss(sound), row[-1] + _loss(other), above[place - 1] + _difference(sound, other))
             )
-    return min(1.0, row[-1] / max(len(left), len(right)))
+    return row[-1]
 
 
 def _loss(sound: str) -> float:

@@ -59,12 +59,6 @@ class Sampler:
         for number, step in enumerate(self._steps):
             for item in step.items:
                 self._steps_of.setdefault(item, []).append(number)
-        if (_BOUNDARY, _BOUNDARY) in self._steps_of:
-            empty = self._command(self._path_through((_BOUNDARY, _BOUNDARY), np.random.default_rng(0)))
-            raise GrammarError(
-                f"{grammar.path}: intent {empty.intent} has a sentence without words; expected one word at least; "
-                f"a template cannot be optional as a whole"
-            )
 
     @cached_property
     def num_paths(self) -> list[int]:

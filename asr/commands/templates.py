@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asr.commands.grammar_file import GrammarError, read_grammar_file, suggestion
+from asr.text import normalize_transcript
 
 if TYPE_CHECKING:
     from hassil.expression import Expression, ListReference, RuleReference
@@ -75,14 +76,19 @@ def load_grammar(path: Path | str) -> Grammar:
     parsed = read_grammar_file(path)
     builder = _Builder(References(parsed.lists, parsed.rules, parsed.language))
     slots = {}
-    ends = []
+    ends, faults = [], []
     for intent, templates in parsed.intents.items():
         start = builder.node_after(0, Mark("intent", intent))
         for number, template in enumerate(templates):
-            place = parsed.where(template.key)
             begin = builder.node_after(start, Mark("template", intent, number), weight=math.log(template.weight))
-            ends.append(builder.add(template.sentence.expression, begin, Scope(place, template.lists, template.rules)))
+            scope = Scope(parsed.where(template.key), template.lists, template.rules)
+            try:
+                ends.append(builder.add_sentence(template.sentence.expression, begin, scope))
+            except GrammarError as error:
+                faults.append(str(error))
             slots[intent, number] = template.slots
+    if faults:
+        raise GrammarError("\n".join(dict.fromkeys(faults)))
     builder.join(ends)
     return Grammar(
         path=path,
@@ -120,7 +126,8 @@ class References:
         if name in scope.inside:
             circle = " -> ".join(f"<{rule}>" for rule in (*scope.inside, name))
             raise GrammarError(f"{scope.place}: {circle} never ends; expected rules that do not refer to themselves")
-        return known[name], Scope(scope.place, scope.lists, scope.rules, (*scope.inside, name))
+        place = f"{scope.place}, in <{name}>"
+        return known[name], Scope(place, scope.lists, scope.rules, (*scope.inside, name))
 
     def values(self, reference: ListReference, scope: Scope) -> list[tuple[Expression | str, Any, float]]:
         """How each value is said (a template, or words), what the slot gets, and the value's weight."""
@@ -159,7 +166,8 @@ class References:
                     f"that unicode-rbnf can spell numbers in, such as en"
                 ) from error
         raise GrammarError(
-            f"{scope.place}: list {{{name}}} has no values (it is empty, or a wildcard); expected the ones to speak"
+            f"{scope.place}: list {{{name}}} is a wildcard, which any words match; expected values: [...], the ones to "
+            f"speak"
         )
 
     def _first_way(self, expression: Expression, scope: Scope) -> str:
@@ -191,6 +199,20 @@ class _Builder:
         for end in ends:
             self.arcs[end].append(Arc(target))
         return target
+
+    def add_sentence(self, expression: Expression, start: int, scope: Scope) -> int:
+        """As `add`; GrammarError where the sentence can be without words."""
+        end = self.add(expression, start, scope)
+        silent = {start}
+        for node in range(start, end):
+            if node in silent:
+                silent |= {arc.target for arc in self.arcs[node] if not normalize_transcript(arc.text)}
+        if end in silent:
+            raise GrammarError(
+                f"{scope.place}: it has a sentence without words; expected one word at least; a template cannot be "
+                f"optional as a whole"
+            )
+        return end
 
     def add(self, expression: Expression, start: int, scope: Scope) -> int:
         from hassil import expression as kinds

@@ -81,7 +81,7 @@ class CommandSearch:
         self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
         self.graph = word_graph(grammar)
-        self._search = GrammarSearch(self.graph, tokenizer)
+        self.search = GrammarSearch(self.graph, tokenizer)
         self._parser = Parser(grammar)
 
     @classmethod
@@ -98,7 +98,7 @@ class CommandSearch:
         filler = best_path(scores)
         free = _free_tokens(scores)
         found: dict[str, tuple[Hypothesis, Evidence]] = {}  # by sentence: one may be spelled in several ways
-        for hypothesis in self._search.search(scores, num_best=self.num_best):
+        for hypothesis in self.search.search(scores, num_best=self.num_best):
             found.setdefault(self._sentence(hypothesis), (hypothesis, self._evidence(hypothesis, filler, len(free))))
         guesses = tuple(self._guess(text, evidence.ratio) for text, (_, evidence) in found.items())
         first = next(iter(found.values()), None)

@@ -1,75 +1,86 @@
-"""What searching a grammar costs: `python tests/bench/grammar.py [GRAMMAR.yaml ...]`, milliseconds a second of audio.
+"""What searching a grammar costs: `python -m tests.bench.grammar [GRAMMAR.yaml ...]`, milliseconds a second of audio.
 
-The scores are random, but shaped as a trained CTC head's: mostly blank, a token now and then, and the searched sentence
-is one of the grammar's (a command) or unrelated tokens (other speech), 33 tokens, 25 and 50 encodings a second.
+Seconds of one core, by the processor's clock: on a busy machine too. The scores are random, but shaped as a trained CTC
+head's: mostly blank, a token now and then, and the searched sentence is one of the grammar's (a command) or unrelated
+tokens (other speech), 12 tokens, and 25 or 50 encodings a second. "In full" is all that follows a model's scores: the best
+three sentences, their meanings, the filler, and the words with their times.
 """
 
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from asr.commands.network import word_graph
+from asr.commands.rejection import Rejection
 from asr.commands.sampling import Sampler
 from asr.commands.templates import load_grammar
-from asr.decoding.grammar import GrammarSearch
-from asr.tokenizer import BLANK_ID, NUM_SPECIAL, CharTokenizer, CharTokenizerConfig
+from asr.commands.understanding import CommandSearch
+from asr.tokenizer import BLANK_ID, NUM_SPECIAL, CharTokenizerConfig, PhonemeTokenizerConfig
 
 COMMANDS = Path(__file__).parents[2] / "conf" / "commands"
 NUM_UTTERANCES = 20
-CHARACTERS_A_SECOND = 12
-VOCABULARY_SIZE = NUM_SPECIAL + 28  # a to z, space and apostrophe
+TOKENS_A_SECOND = 12
 
 
-def spoken(tokens: list[int], *, encodings_a_second: int, rng: np.random.Generator) -> np.ndarray:
+def spoken(tokens: list[int], vocabulary_size: int, *, encodings_a_second: int, rng: np.random.Generator) -> np.ndarray:
     """Log-probabilities [time vocabulary] that peak at the tokens, one after another, among blanks."""
-    num_frames = max(2 * len(tokens), round(len(tokens) / CHARACTERS_A_SECOND * encodings_a_second))
-    logits = rng.normal(scale=1.5, size=(num_frames, VOCABULARY_SIZE))
+    num_frames = max(2 * len(tokens), round(len(tokens) / TOKENS_A_SECOND * encodings_a_second))
+    logits = rng.normal(scale=1.5, size=(num_frames, vocabulary_size))
     logits[:, BLANK_ID] += 5.0
     frames = np.sort(rng.choice(num_frames, size=len(tokens), replace=False))
     logits[frames, tokens] += 8.0
     return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def measure(search: GrammarSearch, utterances: list[np.ndarray], encodings_a_second: int, num_best: int) -> float:
-    """Milliseconds a second of audio, the best of three rounds."""
+def measure(work: Callable[[np.ndarray], object], utterances: list[np.ndarray], encodings_a_second: int) -> float:
+    """Milliseconds of this thread's core a second of audio, the best of three rounds."""
     seconds = sum(map(len, utterances)) / encodings_a_second
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()
         for scores in utterances:
-            search.search(scores, num_best=num_best)
-        times.append(time.perf_counter() - start)
+            work(scores)
+        times.append(time.thread_time() - start)
     return 1e3 * min(times) / seconds
 
 
 def main() -> None:
-    tokenizer: CharTokenizer = CharTokenizerConfig().train(["abcdefghijklmnopqrstuvwxyz '"])
     for path in [Path(name) for name in sys.argv[1:]] or [COMMANDS / "barista.yaml", COMMANDS / "home.yaml"]:
-        start = time.perf_counter()
         grammar = load_grammar(path)
-        graph = word_graph(grammar)
-        search = GrammarSearch(graph, tokenizer)
-        print(
-            f"{path.stem}: {graph.num_sentences:,} sentences, {graph.num_states} states of words, "
-            f"{search.states.num_states} of tokens, compiled in {time.perf_counter() - start:.2f} s"
-        )
         commands = Sampler(grammar).sample(NUM_UTTERANCES, min_count=0, rng=np.random.default_rng(0))
-        for encodings_a_second in (25, 50):
-            rng = np.random.default_rng(1)
-            texts = [tokenizer.encode(command.text) for command in commands]
-            others = [rng.integers(NUM_SPECIAL, VOCABULARY_SIZE, size=len(tokens)).tolist() for tokens in texts]
-            for name, sentences in (("commands", texts), ("other speech", others)):
-                said = [spoken(tokens, encodings_a_second=encodings_a_second, rng=rng) for tokens in sentences]
-                figures = [measure(search, said, encodings_a_second, num_best) for num_best in (1, 5)]
-                print(
-                    f"  {name}, {encodings_a_second} encodings a second: {figures[0]:.2f} ms for the best sentence, "
-                    f"{figures[1]:.2f} ms for the best five"
-                )
+        for config in (CharTokenizerConfig(), PhonemeTokenizerConfig()):
+            tokenizer = config.train([" ".join(Sampler(grammar).words)])
+            start = time.thread_time()
+            search = CommandSearch(grammar, tokenizer, rejection=Rejection(threshold=-np.inf))
+            print(
+                f"{path.stem} in {config.kind}s: {search.graph.num_sentences:,} sentences, {search.graph.num_states} "
+                f"states of words, {search.search.states.num_states} of tokens, compiled in "
+                f"{time.thread_time() - start:.2f} s"
+            )
+            for encodings_a_second in (25, 50):
+                search_and_print(search, [command.text for command in commands], encodings_a_second)
+
+
+def search_and_print(search: CommandSearch, texts: list[str], encodings_a_second: int) -> None:
+    rng = np.random.default_rng(1)
+    size = search.tokenizer.vocabulary_size
+    said = [search.tokenizer.encode(text) for text in texts]
+    others = [rng.integers(NUM_SPECIAL, size, size=len(tokens)).tolist() for tokens in said]
+    for name, sentences in (("commands", said), ("other speech", others)):
+        scores = [spoken(tokens, size, encodings_a_second=encodings_a_second, rng=rng) for tokens in sentences]
+        ways = {
+            "for the best sentence": partial(search.search.search, num_best=1),
+            "for the best three": partial(search.search.search, num_best=3),
+            "in full": partial(search.understand, seconds_per_encoding=1 / encodings_a_second),
+        }
+        figures = [f"{measure(way, scores, encodings_a_second):.2f} ms {what}" for what, way in ways.items()]
+        print(f"  {name}, {encodings_a_second} encodings a second: {', '.join(figures)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fewer bits for the arithmetic of a trained model: bfloat16 by autocast, or products of 8-bit integers."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int8
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from asr.cells import Cell
 from asr.distributed import autocast as autocast_of
-from asr.model import Model
 
 Precision = Literal["fp32", "bf16", "int8"]
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 LARGEST = 127  # of 8 bits, without -128: the range is the same on both sides
 
@@ -45,7 +45,7 @@ class Int8Linear(nn.Module):
     def forward(self, inputs: Float[Tensor, "*rows inner"]) -> Float[Tensor, "*rows output"]:
         rows, scales = _quantize_rows(inputs.reshape(-1, inputs.shape[-1]).float())
         sums = torch._int_mm(rows, self.weight).float()
-        return sums.mul_(scales[:, None]).mul_(self.scales).add_(self.bias).unflatten(0, inputs.shape[:-1])
+        return sums.mul_(scales[:, None]).mul_(self.scales).add_(self.bias).view(*inputs.shape[:-1], sums.shape[1])
 
 
 def _quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row inner"], Float[Tensor, " row"]]:
@@ -54,8 +54,8 @@ def _quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row 
     return (rows / scales[:, None]).round_().to(torch.int8), scales
 
 
-def quantize(model: Model) -> Model:
-    """The model with all its products over whole utterances in 8 bits: linear layers, and the inputs of cells.
+def quantize(model: AnyModule) -> AnyModule:
+    """The model, or a part, with its products over whole utterances in 8 bits: linear layers, and the inputs of cells.
 
     What a cell does step by step stays in float32, where rounding would pile up over an utterance, and so do
     convolutions. The model itself is changed, and can be trained no more. Raises PrecisionError on a GPU, whose

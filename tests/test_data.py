@@ -63,7 +63,9 @@ def test_weights_repeat_and_thin_out_sources() -> None:
 
 def test_a_mix_of_corpora_is_as_the_configuration_weighs_it(tone_config: Path, tone_corpus: Path) -> None:
     """Synthetic commands twice, some real speech half as often: by the utterances that an epoch visits."""
-    sources = f"[{{manifest: {tone_corpus}/train.jsonl, weight: 2}}, {{manifest: {tone_corpus}/dev.jsonl, weight: 0.5}}]"
+    sources = (
+        f"[{{manifest: {tone_corpus}/train.jsonl, weight: 2}}, {{manifest: {tone_corpus}/dev.jsonl, weight: 0.5}}]"
+    )
     config = load_config(tone_config, [f"data.train={sources}"])
     experiment = build_experiment(config, train_tokenizer(config), None)
     texts = [list(Manifest.read(tone_corpus / f"{split}.jsonl").texts()) for split in ("train", "dev")]

@@ -128,7 +128,8 @@ def _start(address: str | None, *, num_workers: int) -> Any:
         import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise RayError(f"engine: ray is not installed ({error}); expected it: pip install -e '.[ray]'") from None
-    if address is None and ray._private.ray_constants.ENABLE_RAY_CLUSTER:
+    private: Any = ray._private
+    if address is None and private.ray_constants.ENABLE_RAY_CLUSTER:
         raise RayError(
             f"engine: ray was imported before {LOOPBACK_SWITCH}=0 was set, so that others could reach it; expected it "
             "to be imported by this engine; set that in the environment, or give the address of a cluster"

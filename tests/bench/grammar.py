@@ -2,8 +2,8 @@
 
 Seconds of one core, by the processor's clock: on a busy machine too. The scores are random, but shaped as a trained CTC
 head's: mostly blank, a token now and then, and the searched sentence is one of the grammar's (a command) or unrelated
-tokens (other speech), 12 tokens, and 25 or 50 encodings a second. "In full" is all that follows a model's scores: the best
-three sentences, their meanings, the filler, and the words with their times.
+tokens (other speech), 12 tokens, and 25 or 50 encodings a second. "In full" is all that follows a model's scores: the
+best three sentences, their meanings, the filler, and the words with their times.
 """
 
 import os

@@ -69,7 +69,8 @@ def watch(command: list[str], journal: Path, *, step: int) -> None:
         if done // step > before // step:
             print(f"{done:>9,} recordings: {memory_of(process.pid):6.0f} MB, at most {most:6.0f} MB so far", flush=True)
     print(
-        f"{done:>9,} recordings, exit code {process.returncode}, {time.perf_counter() - start:.0f} s, at most {most:.0f} MB"
+        f"{done:>9,} recordings, exit code {process.returncode}, {time.perf_counter() - start:.0f} s, "
+        f"at most {most:.0f} MB"
     )
 
 

@@ -121,7 +121,11 @@ def test_what_nobody_reads_any_more_gives_back_its_process_and_its_memory(record
             answers.close()
         (last,) = pool.read([AudioRequest(str(recordings[0]))])
         assert sum(map(len, last.blocks()))
-        assert (len(pool._idle), pool._waiting) == (2, 0)
+        end = time.monotonic() + 20
+        while len(pool._idle) < 2:  # the one that was given up comes back in its own time
+            assert time.monotonic() < end, "a process was not given back"
+            time.sleep(0.01)
+        assert pool._waiting == 0
 
 
 def test_a_pool_can_be_closed_with_a_long_recording_in_the_middle(recordings: list[Path]) -> None:

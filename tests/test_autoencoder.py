@@ -169,7 +169,7 @@ def test_calibrating_with_a_second_opinion(run: Path, tmp_path: Path, monkeypatc
         for item, guess in zip(items, guesses, strict=True)
     ]
     write_manifest(tmp_path / "positives.jsonl", labelled[:3])
-    write_manifest(tmp_path / "negatives.jsonl", labelled[3:])
+    write_manifest(tmp_path / "negatives.jsonl", [replace(each, text="other words") for each in labelled[3:]])
 
     class Knows(SecondOpinion):
         """The positives are familiar, by their lengths."""

@@ -1,5 +1,6 @@
 """Extraction: the numbers of on-the-fly features, restarts, broken recordings, and what is refused."""
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -152,7 +153,8 @@ def test_ray_that_fails_is_said(manifest: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.slow
 def test_real_ray_gives_the_same_bytes(manifest: Path) -> None:
-    pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
+    if importlib.util.find_spec("ray") is None:  # the engine itself imports it, once its switches are set
+        pytest.skip("needs the extra: pip install -e '.[ray]'")
     folder = manifest.parent / "shards"
     run(manifest)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -29,7 +29,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begin(run: Path, audio: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "asr.transcribe", run, audio, "--output-dir", out, "--format", "txt,TextGrid"]
     return subprocess.Popen(
-        [*command, *options], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, *options],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Where the tests run in a shell's background, Ctrl-C is ignored, and would be by what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -131,9 +131,13 @@ def test_multiply_adds_count_a_decoder_once_a_token() -> None:
 def test_words_of_a_decoder_are_where_it_looked(tmp_path: Path) -> None:
     model, tokenizer = model_of("attention")
     found = Hypothesis(tuple(tokenizer.encode("stop the")), (0, 1, 1, 2, 5, 6, 6, 7), -2.0, (-0.5,) * 8)
-    recognizer = Recognizer(
-        model=model, tokenizer=tokenizer, features=FeatureConfig(num_mels=20), decoding=lambda *given: [found]
-    )
+
+    class Looking(AttentionBeam):
+        def __call__(self, *_: object) -> list[Hypothesis]:
+            return [found]
+
+    decoding = Looking(AttentionBeamConfig())
+    recognizer = Recognizer(model=model, tokenizer=tokenizer, features=FeatureConfig(num_mels=20), decoding=decoding)
     (heard,) = recognizer.recognize([torch.randn(40, 20)])
     assert [word.word for word in heard.words] == ["stop", "the"]
     assert all(word.confidence == pytest.approx(0.6065) for word in heard.words)  # e to the -0.5

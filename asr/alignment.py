@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
-from torchaudio.functional import forced_align
 
 from asr.tokenizer import BLANK_ID, WORD_START, Tokenizer
 
@@ -51,6 +50,8 @@ def align_tokens(log_probs: Float[Tensor, "time vocabulary"], tokens: Sequence[i
     # The best path of all is that of its own tokens, which is what the usual decoding finds.
     starts, ends, labels = _labels(scores.argmax(dim=1).numpy())
     if labels != list(tokens):
+        from torchaudio.functional import forced_align  # a tenth of a program's start, which few need
+
         targets = torch.tensor([tokens], dtype=torch.int32)
         starts, ends, labels = _labels(forced_align(scores[None], targets, blank=BLANK_ID)[0][0].numpy())
     values = scores.numpy()

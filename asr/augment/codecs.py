@@ -13,7 +13,6 @@ from jaxtyping import Float, Float32
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
-from torchaudio.functional import mu_law_decoding, mu_law_encoding
 
 from asr.audio import resample
 from asr.augment.base import Probability, as_loud, check_range, happens, integer, uniform
@@ -63,6 +62,8 @@ class Telephone:
         peak = narrow.abs().max().clamp(min=1e-9)
         narrow = 0.9 / peak * narrow
         if codec == "mu_law":
+            from torchaudio.functional import mu_law_decoding, mu_law_encoding  # only who augments waits for it
+
             decoded = mu_law_decoding(mu_law_encoding(narrow, 256), 256)
         else:
             decoded = torch.from_numpy(_through_file(narrow.numpy(), TELEPHONE_RATE, "WAV", "GSM610"))

@@ -9,9 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
-from scipy.fft import irfft, next_fast_len, rfft  # 2 to 3 times faster than torch.fft
 from torch import Tensor
-from torchaudio.functional import add_noise
 
 from asr.audio import AudioError, find_recordings, read_audio
 from asr.augment.base import Probability, check_range, happens, integer, uniform
@@ -93,6 +91,8 @@ class Noise:
         snr_db = uniform(generator, self.config.low_snr_db, self.config.high_snr_db)
         if not noise.any():
             return samples
+        from torchaudio.functional import add_noise  # only who augments waits for it
+
         return add_noise(samples, noise, torch.tensor(snr_db, dtype=samples.dtype))
 
 
@@ -134,6 +134,8 @@ class Reverb:
     ) -> Float[Tensor, " augmented_sample"]:
         if not happens(generator, self.config.probability):
             return samples
+        from scipy.fft import irfft, next_fast_len, rfft  # 2 to 3 times faster than torch.fft
+
         response = self.recordings.draw(generator)
         direct = int(response.abs().argmax())
         size = next_fast_len(samples.shape[0] + response.shape[0] - 1, real=True)

@@ -10,10 +10,8 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
-from scipy.fft import irfft, next_fast_len, rfft
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchaudio.functional import add_noise
 
 from asr.augment.base import Probability, as_loud, check_range, happens, uniform
 from asr.features import FeatureConfig
@@ -28,6 +26,8 @@ Gains = Callable[[Float[Tensor, " bin"]], Float[Tensor, " bin"]]
 
 def filtered(samples: Float[Tensor, " sample"], sample_rate: int, gains: Gains) -> Float[Tensor, " sample"]:
     """Filter without moving anything in time, by a gain for each frequency in hertz."""
+    from scipy.fft import irfft, next_fast_len, rfft  # only who augments waits for it
+
     size = next_fast_len(samples.shape[0] + RINGING, real=True)
     spectrum = rfft(samples.numpy(), size) * gains(_frequencies(size, sample_rate)).numpy()  # type: ignore
     return torch.from_numpy(irfft(spectrum, size)[: samples.shape[0]])
@@ -159,6 +159,9 @@ class ColoredNoise:
     ) -> Float[Tensor, " augmented_sample"]:
         if not happens(generator, self.config.probability):
             return samples
+        from scipy.fft import irfft, next_fast_len
+        from torchaudio.functional import add_noise
+
         snr_db = uniform(generator, self.config.low_snr_db, self.config.high_snr_db)
         exponent = uniform(generator, self.config.low_exponent, self.config.high_exponent)
         size = next_fast_len(samples.shape[0], real=True)

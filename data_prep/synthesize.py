@@ -93,12 +93,19 @@ def _casting(options: argparse.Namespace, engines: Engines) -> Casting:
     from data_prep.voices import SynthesisError
 
     rng = np.random.default_rng([options.seed, 0])
-    speakers = cast_all(engines, num_dev=options.num_dev_speakers, num_test=options.num_test_speakers, rng=rng)
+    # No speaker is spared for a split without sentences.
+    is_heard = {split: options.other_speech is not None or getattr(options, f"num_{split}") > 0 for split in SPLITS}
+    speakers = cast_all(
+        engines,
+        num_dev=options.num_dev_speakers * is_heard["dev"],
+        num_test=options.num_test_speakers * is_heard["test"],
+        rng=rng,
+    )
     accents = _accents(options, engines)
     for split, by_engine in speakers.items():
         for name, names in by_engine.items():
             by_engine[name] = tuple(speaker for speaker in names if accents[name][speaker])
-            if not by_engine[name]:
+            if not by_engine[name] and is_heard[split]:
                 raise SynthesisError(f"--accents: {options.accents}: no speaker of {name} in {split}; expected others")
     return Casting(
         speakers=speakers,
@@ -239,8 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--seed", type=int, default=0, help="of the sentences, the speakers and how they speak (0)")
     add("--num-train", type=int, default=8000, help="sentences to train on (8000)")
-    add("--num-dev", type=int, default=400, help="sentences of dev (400)")
-    add("--num-test", type=int, default=400, help="sentences of test (400)")
+    add("--num-dev", type=int, default=400, help="sentences of dev (400); 0: all speakers are in train")
+    add("--num-test", type=int, default=400, help="sentences of test (400); 0: all speakers are in train")
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
     add("--other-speech", type=Path, metavar="GRAMMAR", help="sentences that are no commands, to speak too")
     add("--num-other", type=int, default=3000, help="of these in train (3000)")

@@ -99,7 +99,7 @@ def test_what_a_recognizer_of_commands_needs_is_named(run: Path, grammar: Path, 
 
 def test_a_grammar_of_other_letters_is_refused(run: Path, tmp_path: Path) -> None:
     path = write_grammar(tmp_path, GRAMMAR.replace("light", "quiz"))
-    with pytest.raises(SpellingError, match=r"1 words that the model cannot spell: 'quiz' \(qz\)"):
+    with pytest.raises(SpellingError, match=r"grammar\.yaml: 1 words that the model cannot spell: 'quiz' \(qz\)"):
         Recognizer.load(run, commands=path)
 
 

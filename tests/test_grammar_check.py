@@ -122,8 +122,8 @@ def test_a_faulty_grammar(tmp_path: Path) -> None:
     assert near.words == ("fifteen", "fifty")
     assert near.sentences == ("set fifteen café", "set fifty café")
     assert report.faults == [
-        f"{path}:6: the model cannot spell 'café' (é); expected the characters it was trained with; respell the word, "
-        f"or train on transcripts that have these characters",
+        f"{path}:6: the model cannot spell 'café' (é); expected the characters (of phonemes, the sounds) it was "
+        f"trained with; respell the word, or train on transcripts that have these",
         f"{path}:7: intents.A.data.0.sentences.1: slot 'place' is filled twice in one sentence; expected once; give "
         f"the second another name, as in {{place:second_place}}",
         f"{path}:8: intents.A.data.1.sentences.0: slot 'place' is filled twice in one sentence; expected once; give "

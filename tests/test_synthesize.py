@@ -322,3 +322,12 @@ def test_a_folder_without_other_speech_is_as_it_was(tmp_path: Path) -> None:
     run(tmp_path)
     settings = json.loads((tmp_path / "out" / synthesize.SETTINGS_NAME).read_text())
     assert not [name for name in settings if "other" in name]
+
+
+def test_no_speaker_is_spared_for_a_split_without_sentences(tmp_path: Path) -> None:
+    arguments = ("--num-train", "150", "--num-dev", "0", "--num-test", "0", "--min-count", "0", "--accents", "en-us")
+    assert main([write_grammar(tmp_path), str(tmp_path / "out"), *arguments]) == 0
+    speakers = {item.speaker for item in Manifest.read(tmp_path / "out" / "train.jsonl")}
+    everybody = [name for family in load_engine("espeak").families() for name in family]
+    assert speakers == {f"espeak/{name}" for name in everybody}
+    assert not (tmp_path / "out" / "dev.jsonl").exists()

@@ -62,8 +62,8 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
     except PronunciationError as error:
         raise GrammarError(f"{file.where(('language',))}: {error}") from error
     faults = [
-        f"{_where(file, word)}: the model cannot spell '{word}' ({characters}); expected the characters it was trained "
-        f"with; respell the word, or train on transcripts that have these characters"
+        f"{_where(file, word)}: the model cannot spell '{word}' ({characters}); expected the characters (of phonemes, "
+        f"the sounds) it was trained with; respell the word, or train on transcripts that have these"
         for word, characters in (unspellable(graph.symbols, tokenizer) if tokenizer else {}).items()
     ]
     faults += [

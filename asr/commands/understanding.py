@@ -81,7 +81,7 @@ class CommandSearch:
         self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
         self.graph = word_graph(grammar)
-        self.search = GrammarSearch(self.graph, tokenizer)
+        self.search = GrammarSearch(self.graph, tokenizer, where=str(grammar.path))
         self._parser = Parser(grammar)
 
     @classmethod

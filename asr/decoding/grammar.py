@@ -27,10 +27,10 @@ class GrammarSearch:
     the weight of its sentence in the graph. Each utterance is searched for itself.
     """
 
-    def __init__(self, graph: Graph[str], tokenizer: Tokenizer) -> None:
+    def __init__(self, graph: Graph[str], tokenizer: Tokenizer, *, where: str = "grammar") -> None:
         """Raises SpellingError for words that the tokenizer cannot spell; no model is needed to change the grammar."""
         self.vocabulary_size = tokenizer.vocabulary_size
-        self.states = token_states(spell(graph, tokenizer))
+        self.states = token_states(spell(graph, tokenizer, where=where))
         self._network = _Network(self.states)
 
     @torch.inference_mode()

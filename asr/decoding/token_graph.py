@@ -25,17 +25,18 @@ def unspellable(words: set[str], tokenizer: Tokenizer) -> dict[str, str]:
     }
 
 
-def spell(graph: Graph[str], tokenizer: Tokenizer) -> Graph[int]:
+def spell(graph: Graph[str], tokenizer: Tokenizer, *, where: str = "grammar") -> Graph[int]:
     """The same sentences in tokens; words that begin alike share their first tokens, those that end alike their last.
 
-    Raises SpellingError that names the words the tokenizer cannot spell.
+    Raises SpellingError that names the words the tokenizer cannot spell, and `where` they come from.
     """
     if missing := unspellable(graph.symbols, tokenizer):
         named = ", ".join(f"'{word}' ({characters})" for word, characters in list(missing.items())[:MAX_NAMED])
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
         raise SpellingError(
-            f"grammar: {len(missing)} words that the model cannot spell: {named}{more}; expected words of the "
-            f"characters it was trained with; respell them, or train on transcripts that have these characters"
+            f"{where}: {len(missing)} words that the model cannot spell: {named}{more}; expected words of the "
+            f"characters (of phonemes, the sounds) it was trained with; respell them, or train on transcripts that "
+            f"have these"
         )
     edges: list[list[Edge[int]]] = [[] for _ in graph.edges]
     for state, leaving in enumerate(graph.edges):

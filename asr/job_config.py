@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -63,10 +63,19 @@ class JobConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> JobConfig:
         if (self.output is None) == (self.output_dir is None):
-            raise ValueError("output_dir: expected it or output, and one of them only: where the transcripts go")
+            raise ValueError(
+                "output_dir: expected it or output, and one of them only: where the transcripts go (--output-dir "
+                "FOLDER, or --output FILE.jsonl)"
+            )
         if self.output is not None and (len(self.format) > 1 or self.format[0] not in ("jsonl", "txt")):  # type: ignore
             raise ValueError(
                 f"output: one file holds jsonl or txt, but the format is {', '.join(self.format)}; use output_dir"
+            )
+        others = set(get_args(FormatName)) - {self.format[0]}
+        if self.output is not None and (suffix := Path(self.output).suffix[1:]) in others:
+            raise ValueError(
+                f"output: {self.output} holds {self.format[0]}; expected another suffix, or format: [{suffix}], for "
+                "most formats with output_dir"
             )
         if isinstance(self.channel, int) and self.channel < 0:
             raise ValueError(f"channel: {self.channel}; expected 0 or more, mix or each")

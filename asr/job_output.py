@@ -51,7 +51,7 @@ class Settings:
         values = {
             "version": __version__,
             "run": {path.name: _digest(path) for path in files if path.is_file()},
-            "commands": None if config.commands is None else _digest(Path(config.commands)),
+            "commands": None if config.commands is None else _digest_of_grammar(Path(config.commands)),
             "language_model": _language_model_digests(options["decoding"] or _own_decoding(run)),
             **options,
         }
@@ -80,6 +80,12 @@ def _language_model_digests(section: Any) -> dict[str, str]:
         else:
             found |= _language_model_digests(value)
     return found
+
+
+def _digest_of_grammar(path: Path) -> str:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected a grammar, such as conf/commands/home.yaml")
+    return _digest(path)
 
 
 def _digest(path: Path) -> str:

@@ -100,7 +100,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--watch", action="store_true", help="go on with what arrives, until Ctrl-C")
     parser.add_argument("--overwrite", action="store_true", help="replace files that no job has written")
     parser.add_argument("--rtf", action="store_true", help="time for a second of audio in jsonl: never twice the same")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if "run" not in options and options.config is None:
+        parser.error("expected RUN and PATH..., or --config; --help says more")
+    return options
 
 
 def _values(options: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +112,11 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
     if not values.get("paths"):
         values.pop("paths", None)
     if "format" in values:
-        values["format"] = values["format"].split(",")
+        proper = {each.lower(): each for each in ("TextGrid",)}
+        names = [name.strip().lower() for name in values["format"].split(",")]
+        values["format"] = [proper.get(name, name) for name in names]
+    elif values.get("output", "").endswith(".txt"):
+        values["format"] = ["txt"]
     if values.get("channel", "").isdecimal():
         values["channel"] = int(values["channel"])
     return values

@@ -60,7 +60,7 @@ def test_a_folder_becomes_a_manifest_in_the_order_of_its_paths(
 
 def test_text_is_a_path_and_a_transcript_a_line(run: Path, audio: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out.txt"
-    assert main([str(run), str(audio), "--output", str(output), "--format", "txt"]) == 0
+    assert main([str(run), str(audio), "--output", str(output)]) == 0
     recognizer = Recognizer.load(run)
     names = ["00.wav", "01.wav", "02.wav", "deeper/00.wav"]
     assert output.read_text().splitlines() == [f"{name}\t{recognizer.transcribe(audio / name).text}" for name in names]
@@ -109,6 +109,7 @@ def test_a_refusal_leaves_the_earlier_output(run: Path, audio: Path, tmp_path: P
         ([], "output_dir: expected it or output, and one of them only"),
         (["--output", "x.srt", "--format", "srt"], "output: one file holds jsonl or txt, but the format is srt"),
         (["--output-dir", "out", "--format", "doc"], "format.0: found 'doc'"),
+        (["--output", "x.srt"], r"output: x\.srt holds jsonl; expected another suffix, or format: \[srt\], for most"),
         (["--output-dir", "out", "--channel", "left"], "channel"),
         (["--output-dir", "out", "--set", "channel=-1"], "channel: -1; expected 0 or more, mix or each"),
         (["--output-dir", "out", "--set", "limits.memory=3"], "unknown key; did you mean 'memory_mb'"),
@@ -122,6 +123,12 @@ def test_what_makes_no_sense_is_refused(run: Path, audio: Path, options: list[st
         main([str(run), str(audio), *options])
 
 
+def test_nothing_asked_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "expected RUN and PATH..., or --config; --help says more" in capsys.readouterr().err
+
+
 def test_what_is_not_there_is_refused(run: Path, tmp_path: Path) -> None:
     output = ["--output", str(tmp_path / "out.jsonl")]
     with pytest.raises(InputError, match=r"no recordings in it; expected files .*\.flac"):
@@ -130,6 +137,8 @@ def test_what_is_not_there_is_refused(run: Path, tmp_path: Path) -> None:
         main([str(run), str(tmp_path / "absent"), *output])
     with pytest.raises(ValueError, match=r"nothing: not a run folder .*; expected one written by asr\.train"):
         main([str(tmp_path / "nothing"), str(tmp_path), *output])
+    with pytest.raises(ValueError, match=r"no\.yaml: no such file; expected a grammar, such as conf/commands/home"):
+        main([str(run), str(tmp_path), *output, "--commands", str(tmp_path / "no.yaml")])
     (tmp_path / "a.wav").touch()
     with pytest.raises(InputError, match=r"a\.wav: not a folder; expected folders, which --watch looks into"):
         main([str(run), str(tmp_path / "a.wav"), "--watch", "--output-dir", str(tmp_path / "out")])

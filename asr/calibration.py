@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,15 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where false accepts come from: one manifest of negatives."""
+
+    name: str
+    num_accepted: int
+    hours: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What was found, and by what."""
 
@@ -52,6 +62,7 @@ class Calibration:
     num_negatives: int  # pieces
     num_left_out: int  # of the negatives, as they are commands
     num_positives: int  # heard right or wrong
+    sources: list[Source]
     worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
 
@@ -66,6 +77,9 @@ class Calibration:
             f"{found.hours:.2f} h in {self.num_negatives:,} pieces (at most {found.upper_false_accepts_per_hour:.2f} "
             f"with 95 % confidence)"
         )
+        if len(self.sources) > 1:
+            shares = (f"{each.name} {each.num_accepted:,} in {each.hours:.2f} h" for each in self.sources)
+            yield f"false accepts by manifest: {', '.join(shares)}"
         if self.num_left_out:
             yield f"{self.num_left_out:,} of the negatives are commands of this grammar: left out"
         if found.recall is not None:
@@ -108,7 +122,8 @@ class _Heard:
         rejection, evidence = Rejection(), [*(self.spoken or ()), *self.against]
         is_right = np.array([*self.is_right, *[False] * len(self.against)])
         if self.spoken is not None:
-            rejection = fit_confidence(rejection, evidence, is_right)
+            is_command = np.arange(len(evidence)) < len(self.spoken)
+            rejection = fit_confidence(rejection, evidence, is_right, is_command=is_command)
         rejection = find_threshold(
             rejection, self.against, hours=self.hours, false_accepts_per_hour=false_accepts_per_hour
         )
@@ -132,12 +147,12 @@ def calibrate(
     grammar_path: Path,
     *,
     negatives: Sequence[Path],
-    positives: Path | None,
+    positives: Sequence[Path],
     false_accepts_per_hour: float,
     window: float,
     second_opinion: bool = False,
 ) -> Calibration:
-    """Find the threshold on manifests without commands, and keep it in the run; with one of commands, also how sure.
+    """Find the threshold on manifests without commands, and keep it in the run; with some of commands, also how sure.
 
     What is a command of the grammar by its text or label is left out of the negatives. Long ones are cut into pieces
     of `window` seconds, as an assistant hears them: each is a chance to be wrong. A second opinion is kept only where
@@ -145,7 +160,7 @@ def calibrate(
     """
     if window < SHORTEST_WINDOW:
         raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
-    if second_opinion and positives is None:
+    if second_opinion and not positives:
         raise RejectionError("--second-opinion: no --positives; expected commands, to see how much it is worth")
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
     recognizer = Recognizer.load(run)
@@ -153,20 +168,21 @@ def calibrate(
     recognizer.commands = CommandSearch(
         grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder)
     )
-    others_read = [item for path in negatives for item in Manifest.read(path)]
-    without = [item for item in others_read if not _is_command(item, recognizer.commands)]
-    pieces = [
-        Stretch(Path(item.audio_filepath), item.offset + start, length)
-        for item in without
+    others_read = [(path.stem, item) for path in negatives for item in Manifest.read(path)]
+    without = [(name, item) for name, item in others_read if not _is_command(item, recognizer.commands)]
+    named_pieces = [
+        (name, Stretch(Path(item.audio_filepath), item.offset + start, length))
+        for name, item in without
         for start, length in _cut(item.duration, window)
     ]
+    pieces = [piece for _, piece in named_pieces]
     others, errors = _understand(recognizer, pieces)
-    items = list(Manifest.read(positives)) if positives is not None else []
+    items = [item for path in positives for item in Manifest.read(path)]
     commands, more = _understand(recognizer, [_whole(item) for item in items])
     heard = _Heard(
         against=[_evidence(result) for result in others.values() if result.heard],
         hours=sum(pieces[index].duration or 0.0 for index in others) / 3600,
-        spoken=[_evidence(result) for result in commands.values()] if positives is not None else None,
+        spoken=[_evidence(result) for result in commands.values()] if positives else None,
         is_right=[_is_right(items[index], result) for index, result in commands.items()],
     )
     judgements = {ALONE: heard.without_second_opinion().judge(false_accepts_per_hour=false_accepts_per_hour)}
@@ -184,9 +200,20 @@ def calibrate(
         num_negatives=len(others),
         num_left_out=len(others_read) - len(without),
         num_positives=len(commands),
+        sources=_sources(rejection, [(*named_pieces[index], result) for index, result in others.items()]),
         worst=_worst(rejection, {pieces[index]: result for index, result in others.items()}),
         errors=[*errors, *more],
     )
+
+
+def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandResult]]) -> list[Source]:
+    """False accepts with this threshold, and hours, of each manifest."""
+    accepted: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for name, stretch, result in others:
+        accepted[name] += bool(result.heard) and rejection.accepts(_evidence(result))
+        seconds[name] += stretch.duration or 0.0
+    return [Source(name, accepted[name], duration / 3600) for name, duration in seconds.items()]
 
 
 def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> list[tuple[float, str, str]]:
@@ -200,7 +227,7 @@ def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> lis
 
 
 def _evidence(result: CommandResult) -> Evidence:
-    return Evidence(result.score, result.certainty, result.familiarity)
+    return Evidence(result.score, result.certainty, result.agreement, result.familiarity)
 
 
 def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:

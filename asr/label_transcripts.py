@@ -18,7 +18,7 @@ import torch
 from asr.audio import AudioError, read_audio
 from asr.commands.labelled import LabelError, constrain
 from asr.commands.network import word_graph
-from asr.commands.rejection import Evidence, weigh_evidence
+from asr.commands.rejection import score_ratio
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.token_graph import read_words
@@ -64,13 +64,13 @@ class LabelSearch:
         words = [word.text for word in read_words(best.tokens, graph, self.tokenizer)]
         free = scores.argmax(axis=1)
         num_free = int(((free != BLANK_ID) & (np.append(-1, free[:-1]) != free)).sum())
-        evidence: Evidence = weigh_evidence(
+        ratio = score_ratio(
             command=best.score - graph.weigh(words),
             filler=float(best_path(scores).sum(dtype=np.float64)),
             num_tokens=len(best.tokens),
             num_filler_tokens=num_free,
         )
-        return Found(" ".join(words), best.score, evidence.ratio)
+        return Found(" ".join(words), best.score, ratio)
 
 
 def write_transcripts(run: Path, manifest: Path, *, grammar: Path, output: Path) -> tuple[int, list[str]]:

@@ -134,7 +134,7 @@ def test_a_recognizer_asks_it_where_a_calibration_has_it(run: Path, tmp_path: Pa
         assert command.familiarity == pytest.approx(alone.familiarity, abs=1e-5)
         assert alone.familiarity < 0
         assert alone.to_dict()["familiarity"] == alone.familiarity
-        evidence = Evidence(alone.score, alone.certainty, alone.familiarity)
+        evidence = Evidence(alone.score, alone.certainty, alone.agreement, alone.familiarity)
         assert alone.confidence == pytest.approx(rejection.confidence(evidence))
         assert alone.confidence < rejection.confidence(replace(evidence, familiarity=0.0))
 
@@ -143,10 +143,15 @@ def test_familiarity_is_weighed_and_never_counts_against_what_is_familiar() -> N
     rng = np.random.default_rng(0)
     is_right = rng.random(600) < 0.5
     familiarity = np.where(is_right, -0.3, -0.7) + 0.1 * rng.normal(size=600)
-    evidence = [Evidence(-1.0, -0.5, float(each)) for each in familiarity]
+    evidence = [Evidence(-1.0, -0.5, -1.0, float(each)) for each in familiarity]
     fitted = fit_confidence(Rejection(), evidence, is_right)
     assert fitted.familiarity_weight > 5
-    assert fitted.confidence(Evidence(-1.0, -0.5, -0.2)) > 0.9 > 0.1 > fitted.confidence(Evidence(-1.0, -0.5, -0.9))
+    assert (
+        fitted.confidence(Evidence(-1.0, -0.5, -1.0, -0.2))
+        > 0.9
+        > 0.1
+        > fitted.confidence(Evidence(-1.0, -0.5, -1.0, -0.9))
+    )
     wrong = fit_confidence(
         Rejection(), [replace(each, familiarity=-1 - each.familiarity) for each in evidence], is_right
     )
@@ -180,7 +185,7 @@ def test_calibrating_with_a_second_opinion(run: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("asr.calibration.open_second_opinion", lambda _: Knows(an_autoencoder(), "abc"))
     manifests = {"negatives": tmp_path / "negatives.jsonl", "positives": tmp_path / "positives.jsonl"}
-    negatives, positives = [manifests["negatives"]], manifests["positives"]
+    negatives, positives = [manifests["negatives"]], [manifests["positives"]]
     settings = {"false_accepts_per_hour": 0.0, "window": 6.0, "second_opinion": True}
     found = calibrate(run, grammar, negatives=negatives, positives=positives, **settings)
     assert list(found.judgements) == [ALONE, TOGETHER]
@@ -207,7 +212,7 @@ def test_calibrating_with_a_second_opinion(run: Path, tmp_path: Path, monkeypatc
             run,
             grammar,
             negatives=[manifests["negatives"]],
-            positives=None,
+            positives=[],
             false_accepts_per_hour=0.0,
             window=6.0,
             second_opinion=True,

@@ -1,6 +1,7 @@
 """A grammar in the recogniser and the programs: understood commands, rejected ones, and figures that add up."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,7 @@ def manifest_of(path: Path, recordings: list[Path], labels: list[dict]) -> Path:
             text=label.get("text", ""),
             extra={key: value for key, value in label.items() if key != "text"},
         )
-        for recording, duration, label in zip(recordings, DURATIONS, labels, strict=True)
+        for recording, duration, label in zip(recordings, DURATIONS, labels)
     ]
     write_manifest(path, utterances)
     return path
@@ -210,6 +211,9 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     guesses = [recognizer.command(path).guesses[0] for path in recordings]
     labels = [{"intent": guesses[0].intent, "slots": guesses[0].slots}, *({"text": each.text} for each in guesses[1:])]
     positives = manifest_of(tmp_path / "some.jsonl", recordings, labels)
+    some = manifest_of(tmp_path / "noises.jsonl", recordings[:3], [{"text": ""}] * 3)
+    others = manifest_of(tmp_path / "others.jsonl", recordings[3:], [{"text": ""}])
+    both = [positives, manifest_of(tmp_path / "more.jsonl", recordings[:1], labels[:1])]
     capsys.readouterr()
     page = tmp_path / "page.html"
     assert main([*arguments, "0", "--positives", str(positives), "--report", str(page)]) == 0
@@ -220,6 +224,14 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     assert "confidence   right" in shown
     assert main([*arguments, "0", "--negatives", str(negatives), str(positives)]) == 0
     assert "4 of the negatives are commands of this grammar: left out" in capsys.readouterr().out
+    apart = ["--window", "0.5", "--negatives", str(some), str(others)]
+    assert main([*arguments, "1000", *apart]) == 0  # one in the seconds of all four recordings
+    found = re.search(r"by manifest: noises (\d) in 0.00 h, others (\d) in", capsys.readouterr().out)
+    assert found
+    assert int(found[1]) + int(found[2]) == 1
+    assert main([*arguments, "0", "--positives", *map(str, both)]) == 0
+    shown = capsys.readouterr().out
+    assert "of 5 commands that were heard right" in shown
     assert "most like a command" in shown
 
 

@@ -148,7 +148,9 @@ def test_words_of_pieces_are_whole(tmp_path: Path) -> None:
 
 def result_of(text: str, intent: str | None, slots: dict, *, understood: bool = True) -> CommandResult:
     guesses = (CommandGuess(text, intent or "", slots, -0.1),)
-    return CommandResult(understood, text, intent, slots if understood else {}, (), -0.1, -0.1, 0.9, guesses, text)
+    return CommandResult(
+        understood, text, intent, slots if understood else {}, (), -0.1, -0.1, -0.1, 0.9, guesses, text
+    )
 
 
 def test_commands_are_scored_by_intent_and_every_labelled_slot() -> None:

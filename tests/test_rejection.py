@@ -22,27 +22,26 @@ from asr.commands.rejection import (
     poisson_upper,
     recall_of,
     save_rejection,
-    weigh_evidence,
+    score_ratio,
 )
 from asr.confidence import reliability
 
-EVIDENCE = st.builds(Evidence, st.floats(-20, 0), st.floats(-5, 0))
+EVIDENCE = st.builds(Evidence, st.floats(-20, 0), st.floats(-5, 0), st.floats(-5, 0))
 
 
-def test_evidence_is_a_token_of_the_longer_path() -> None:
-    assert weigh_evidence(command=-12.0, filler=-4.0, num_tokens=4, num_filler_tokens=2) == Evidence(-2.0, -1.0)
-    assert weigh_evidence(command=-12.0, filler=-4.0, num_tokens=2, num_filler_tokens=8) == Evidence(-1.0, -0.5)
-    assert weigh_evidence(command=1e-9, filler=0.0, num_tokens=1, num_filler_tokens=1) == Evidence(0.0, 0.0)
-    lowest = weigh_evidence(command=-math.inf, filler=-1.0, num_tokens=0, num_filler_tokens=0)
-    assert lowest == Evidence(LOWEST_RATIO, -1.0)
+def test_the_ratio_is_a_token_of_the_longer_path() -> None:
+    assert score_ratio(command=-12.0, filler=-4.0, num_tokens=4, num_filler_tokens=2) == -2.0
+    assert score_ratio(command=-12.0, filler=-4.0, num_tokens=2, num_filler_tokens=8) == -1.0
+    assert score_ratio(command=1e-9, filler=0.0, num_tokens=1, num_filler_tokens=1) == 0.0
+    assert score_ratio(command=-math.inf, filler=-1.0, num_tokens=0, num_filler_tokens=0) == LOWEST_RATIO
 
 
 def test_more_evidence_is_more_confidence() -> None:
     rejection = Rejection()
-    good, fair, bad = Evidence(0.0, -0.1), Evidence(-0.5, -0.2), Evidence(-3.0, -0.5)
+    good, fair, bad = Evidence(0.0, -0.1, 0.0), Evidence(-0.5, -0.2, -0.5), Evidence(-3.0, -0.5, -1.5)
     assert 1 > rejection.confidence(good) > rejection.confidence(fair) > 0.5 > rejection.confidence(bad) > 0
     assert [rejection.accepts(each) for each in (good, fair, bad)] == [True, True, False]
-    assert rejection.confidence(Evidence(LOWEST_RATIO, LOWEST_RATIO)) == pytest.approx(0.0)
+    assert rejection.confidence(Evidence(LOWEST_RATIO, LOWEST_RATIO, LOWEST_RATIO)) == pytest.approx(0.0)
 
 
 @settings(deadline=None)
@@ -86,7 +85,7 @@ def drawn(number: int, seed: int = 0) -> tuple[list[Evidence], np.ndarray]:
     rng = np.random.default_rng(seed)
     ratio, certainty = -rng.exponential(2.0, number), -rng.exponential(1.0, number)
     chances = 1 / (1 + np.exp(-(3 + 2 * ratio + 1 * certainty)))
-    return [Evidence(*pair) for pair in zip(ratio.tolist(), certainty.tolist())], rng.random(number) < chances
+    return [Evidence(*pair, 0.0) for pair in zip(ratio.tolist(), certainty.tolist())], rng.random(number) < chances
 
 
 def test_the_confidence_is_the_chance_to_be_right() -> None:
@@ -106,16 +105,34 @@ def test_evidence_never_counts_against_a_command() -> None:
     ratio = np.where(is_right, -1.0, -3.0) + rng.normal(size=500) * 0.5
     certainty = np.where(is_right, -2.0, -1.0) + rng.normal(size=500) * 0.2  # the wrong way round
     fitted = fit_confidence(
-        Rejection(), [Evidence(*pair) for pair in zip(ratio.tolist(), certainty.tolist())], is_right
+        Rejection(), [Evidence(*pair, 0.0) for pair in zip(ratio.tolist(), certainty.tolist())], is_right
     )
     assert fitted.certainty_weight == 0
     assert fitted.ratio_weight > 0.5
-    neither = fit_confidence(Rejection(), [Evidence(-float(each), 0.0) for each in is_right], is_right)
+    neither = fit_confidence(Rejection(), [Evidence(-float(each), 0.0, 0.0) for each in is_right], is_right)
     assert (neither.ratio_weight, neither.certainty_weight) == (0, 0)
 
 
+def test_commands_heard_wrong_count_in_the_confidence_and_not_in_the_weights() -> None:
+    """The agreement tells commands from other sounds; the ratio tells right ones from wrong ones, and nothing else."""
+    rng = np.random.default_rng(0)
+    is_command, is_right = np.repeat([True, True, False], 300), np.repeat([True, False, False], 300)
+    agreement = np.where(is_command, -1.0, -3.0) + rng.normal(size=900) * 0.4
+    ratio = np.where(is_command & ~is_right, -2.0, -1.0) + rng.normal(size=900) * 0.2
+    evidence = [Evidence(*pair) for pair in zip(ratio.tolist(), [-0.5] * 900, agreement.tolist(), strict=True)]
+    together = fit_confidence(Rejection(), evidence, is_right)
+    apart = fit_confidence(Rejection(), evidence, is_right, is_command=is_command)
+    assert together.ratio_weight > together.agreement_weight
+    assert apart.ratio_weight < 0.3 * apart.agreement_weight
+    confidences = np.array([apart.confidence(each) for each in evidence])
+    assert confidences[:600].mean() == pytest.approx(0.5, abs=0.05)
+    assert confidences[600:].mean() < 0.1
+    alone = fit_confidence(Rejection(), evidence[:600], is_right[:600], is_command=is_command[:600])
+    assert alone.ratio_weight > 5  # no other sound to tell them from
+
+
 def test_a_split_without_fault_still_leaves_room_for_doubt() -> None:
-    evidence = [Evidence(-0.1, -0.1)] * 20 + [Evidence(-4.0, -1.0)] * 20
+    evidence = [Evidence(-0.1, -0.1, 0.0)] * 20 + [Evidence(-4.0, -1.0, 0.0)] * 20
     fitted = fit_confidence(Rejection(), evidence, np.arange(40) < 20)
     assert 0.9 < fitted.confidence(evidence[0]) < 0.99
     assert recall_of(fitted, evidence[:20]).recall == 1.0
@@ -126,7 +143,7 @@ def test_a_fit_needs_both_kinds(is_right: np.ndarray) -> None:
     with pytest.raises(
         RejectionError, match=r"calibration: \d recordings heard right and \d wrong; expected some of both"
     ):
-        fit_confidence(Rejection(), [Evidence(-1.0, -1.0)] * 3, is_right)
+        fit_confidence(Rejection(), [Evidence(-1.0, -1.0, -1.0)] * 3, is_right)
 
 
 def test_the_detection_curve_steps_at_each_negative() -> None:

@@ -65,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
     calibrate.add_argument("--negatives", type=Path, nargs="+", required=True, help="manifests without commands")
-    calibrate.add_argument("--positives", type=Path, help="manifest of commands with text, or intent and slots")
+    calibrate.add_argument(
+        "--positives",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="manifests of commands with text, or intent and slots; in noise too, where they will be said in noise",
+    )
     calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
     calibrate.add_argument(
         "--second-opinion",

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from asr.checkpoint import write_text
 from asr.confidence import fit_logistic
 
 FILE_NAME = "rejection.json"
 DEFAULT_WEIGHT = 4.0
-DEFAULT_CENTRE = -1.0  # the sum of ratio and certainty at which it is as likely as not, where nothing was calibrated
+DEFAULT_CENTRE = -4.0  # the sum of the evidence at which it is as likely as not, where nothing was calibrated
 MARGIN = 1e-3  # of log odds
 LOWEST_RATIO = -100.0  # also that of a recording in which no sentence fits
 
@@ -28,10 +28,11 @@ class RejectionError(ValueError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a command, in natural logarithms a token, 0 the best."""
+    """What speaks for a command, in natural logarithms, 0 the best."""
 
-    ratio: float  # of the sentence to the filler: 0 where the model would have written just that by itself
-    certainty: float  # of the filler: near 0 where the model is sure of what it writes, low for sounds it does not know
+    ratio: float  # of the sentence to the filler, a token: 0 where the model would have written just that by itself
+    certainty: float  # of the filler, a frame in which it says something: low for sounds that the model does not know
+    agreement: float  # of the sentence's tokens with the likeliest labels, each at its best: low where one is made up
     familiarity: float = 0.0  # by the second opinion, where there is one: a share lost, not a logarithm; 0 the best
 
 
@@ -39,11 +40,12 @@ class Evidence:
 class Rejection:
     """When a command counts as understood: a logistic function of the evidence, and a threshold for it.
 
-    The log odds are intercept + ratio_weight x ratio + certainty_weight x certainty + familiarity_weight x familiarity.
+    The log odds are the intercept and the sum of each evidence by its weight.
     """
 
     ratio_weight: float = DEFAULT_WEIGHT
     certainty_weight: float = DEFAULT_WEIGHT
+    agreement_weight: float = DEFAULT_WEIGHT
     familiarity_weight: float = 0.0
     intercept: float = -DEFAULT_WEIGHT * DEFAULT_CENTRE
     threshold: float = 0.0  # lowest log odds that count as understood
@@ -60,6 +62,7 @@ class Rejection:
             self.intercept
             + self.ratio_weight * evidence.ratio
             + self.certainty_weight * evidence.certainty
+            + self.agreement_weight * evidence.agreement
             + self.familiarity_weight * evidence.familiarity
         )
 
@@ -71,15 +74,14 @@ class Rejection:
         return self.log_odds(evidence) >= self.threshold
 
 
-def weigh_evidence(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> Evidence:
+def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
     """From the log-probabilities of the best sentence's path and of the best path of all, the filler.
 
     A token of the longer of both: else ten words of other speech could pass for one long command, or a short command
     for none.
     """
-    number = max(num_tokens, num_filler_tokens, 1)
-    ratio = min((command - filler) / number, 0.0)  # above 0 only by rounding
-    return Evidence(max(ratio, LOWEST_RATIO), max(filler / number, LOWEST_RATIO))
+    ratio = (command - filler) / max(num_tokens, num_filler_tokens, 1)
+    return max(min(ratio, 0.0), LOWEST_RATIO)  # above 0 only by rounding
 
 
 def find_threshold(
@@ -125,13 +127,18 @@ def poisson_upper(count: int) -> float:
 
 
 def fit_confidence(
-    rejection: Rejection, evidence: Sequence[Evidence], is_right: Bool[np.ndarray, " recording"]
+    rejection: Rejection,
+    evidence: Sequence[Evidence],
+    is_right: Bool[np.ndarray, " recording"],
+    *,
+    is_command: Bool[np.ndarray, " recording"] | None = None,
 ) -> Rejection:
     """The logistic function that tells best which recordings are understood right (Platt 1999, in several variables).
 
-    Positives that were heard wrong are as wrong as negatives. The targets are drawn a little towards the middle, as
-    Platt does, so that even recordings without a fault leave room for doubt. Evidence never counts against a command:
-    a weight that would be negative is 0.
+    The weights tell commands heard right from other sounds. Commands heard wrong (`is_command` and not right) are too
+    like those heard right to learn weights from, but are as wrong as other sounds: they count in how sure the result
+    is. The targets are drawn a little towards the middle, as Platt does, so that even recordings without a fault leave
+    room for doubt. Evidence never counts against a command: a weight that would be negative is 0.
     """
     num_right, num_wrong = int(is_right.sum()), int((~is_right).sum())
     if not num_right or not num_wrong:
@@ -139,22 +146,44 @@ def fit_confidence(
             f"calibration: {num_right} recordings heard right and {num_wrong} wrong; expected some of both: "
             f"give --positives with commands that the model can hear, and --negatives without commands"
         )
-    inputs = np.array([[each.ratio, each.certainty, each.familiarity, 1.0] for each in evidence])
-    targets = np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
+    inputs = np.array([[each.ratio, each.certainty, each.agreement, each.familiarity, 1.0] for each in evidence])
+    apart = is_right | (~is_command if is_command is not None else True)
+    if is_right[apart].all():  # no other sound was heard at all
+        apart[:] = True
+    weights = _fit_weights(inputs[apart], is_right[apart])
+    if not apart.all():
+        odds = np.stack([inputs @ weights, np.ones(len(inputs))], axis=1)
+        scale, offset = fit_logistic(odds, _platt_targets(is_right))
+        weights = max(scale, 0.0) * weights
+        weights[-1] += offset
+    ratio, certainty, agreement, familiarity, intercept = weights.tolist()
+    return replace(
+        rejection,
+        ratio_weight=ratio,
+        certainty_weight=certainty,
+        agreement_weight=agreement,
+        familiarity_weight=familiarity,
+        intercept=intercept,
+        num_positives=num_right,
+    )
+
+
+def _fit_weights(
+    inputs: Float[np.ndarray, "recording evidence"], is_right: Bool[np.ndarray, " recording"]
+) -> Float[np.ndarray, " evidence"]:
+    """None below 0 but the last, the intercept."""
     used = inputs.any(axis=0)  # without a second opinion all familiarities are 0
     weights = np.full(inputs.shape[1], -1.0)
     while (weights[:-1] < 0).any():
         weights = np.zeros(inputs.shape[1])
-        weights[used] = fit_logistic(inputs[:, used], targets)
+        weights[used] = fit_logistic(inputs[:, used], _platt_targets(is_right))
         used[:-1] &= weights[:-1] > 0  # type: ignore
-    return replace(
-        rejection,
-        ratio_weight=float(weights[0]),
-        certainty_weight=float(weights[1]),
-        familiarity_weight=float(weights[2]),
-        intercept=float(weights[3]),
-        num_positives=num_right,
-    )
+    return weights
+
+
+def _platt_targets(is_right: Bool[np.ndarray, " recording"]) -> Float[np.ndarray, " recording"]:
+    num_right = int(is_right.sum())
+    return np.where(is_right, (num_right + 1) / (num_right + 2), 1 / (len(is_right) - num_right + 2))
 
 
 def recall_of(rejection: Rejection, right: Sequence[Evidence]) -> Rejection:

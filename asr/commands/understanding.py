@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from asr.commands.autoencoder import SecondOpinion
 from asr.commands.network import word_graph
 from asr.commands.parsing import Meaning, Parser
-from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, weigh_evidence
+from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, score_ratio
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.hypothesis import Hypothesis
@@ -52,7 +53,8 @@ class CommandResult:
     slots: dict[str, Any]
     words: tuple[CommandWord, ...]
     score: float  # of the best sentence, understood or not, as a guess's; LOWEST_RATIO where none fits
-    certainty: float  # log-probability of the filler, a token: low for sounds that the model does not know
+    certainty: float  # of the filler, as in Evidence: low for sounds that the model does not know
+    agreement: float  # of the best sentence's tokens, as in Evidence: low where some are made up
     confidence: float  # 0 to 1
     guesses: tuple[CommandGuess, ...]  # the best sentences, best first, understood or not
     heard: str  # what the model writes without a grammar
@@ -95,24 +97,30 @@ class CommandSearch:
         """The command in one utterance's log-probabilities, those of a CTC head; familiarity is by `second_opinion`."""
         heard = " ".join(self.tokenizer.decode(_free_tokens(scores)).split())
         scores = self.priors.scale(scores) if self.priors else scores
-        filler = best_path(scores)
-        free = _free_tokens(scores)
-        found: dict[str, tuple[Hypothesis, Evidence]] = {}  # by sentence: one may be spelled in several ways
+        found: dict[str, Hypothesis] = {}  # by sentence: one may be spelled in several ways
         for hypothesis in self.search.search(scores, num_best=self.num_best):
-            found.setdefault(self._sentence(hypothesis), (hypothesis, self._evidence(hypothesis, filler, len(free))))
-        guesses = tuple(self._guess(text, evidence.ratio) for text, (_, evidence) in found.items())
-        first = next(iter(found.values()), None)
-        best = replace(first[1] if first else Evidence(LOWEST_RATIO, LOWEST_RATIO), familiarity=familiarity)
-        understood = first is not None and bool(heard) and self.rejection.accepts(best)
+            found.setdefault(self._sentence(hypothesis), hypothesis)
+        ratios = self._ratios(found, scores)
+        guesses = tuple(self._guess(text, ratio) for text, ratio in ratios.items())
+        text, first = next(iter(found.items()), ("", Hypothesis((), (), -np.inf)))
+        agreements = token_agreements(first, scores)
+        evidence = Evidence(
+            ratio=ratios.get(text, LOWEST_RATIO),
+            certainty=certainty(scores),
+            agreement=float(np.mean(agreements)) if agreements else LOWEST_RATIO,
+            familiarity=familiarity,
+        )
+        understood = bool(found and heard) and self.rejection.accepts(evidence)
         return CommandResult(
             understood=understood,
             text=guesses[0].text if understood else "",
             intent=guesses[0].intent if understood else None,
             slots=guesses[0].slots if understood else {},
-            words=self._words(first[0], scores, seconds_per_encoding) if first and understood else (),
-            score=best.ratio,
-            certainty=best.certainty,
-            confidence=self.rejection.confidence(best),
+            words=self._words(first, scores, seconds_per_encoding) if understood else (),
+            score=evidence.ratio,
+            certainty=evidence.certainty,
+            agreement=evidence.agreement,
+            confidence=self.rejection.confidence(evidence),
             guesses=guesses,
             heard=heard,
             familiarity=familiarity,
@@ -122,14 +130,18 @@ class CommandSearch:
         """What a sentence means in the grammar; nothing where it is none of its sentences."""
         return self._parser.parse(text)
 
-    def _evidence(self, hypothesis: Hypothesis, filler: np.ndarray, num_heard: int) -> Evidence:
-        acoustic = hypothesis.score - self.graph.weigh(self._sentence(hypothesis).split())
-        return weigh_evidence(
-            command=acoustic,
-            filler=float(filler.sum(dtype=np.float64)),
-            num_tokens=len(hypothesis.tokens),
-            num_filler_tokens=num_heard,
-        )
+    def _ratios(self, found: Mapping[str, Hypothesis], scores: Scores) -> dict[str, float]:
+        """Of each sentence to the filler; the weights of the grammar do not count."""
+        filler, num_heard = float(best_path(scores).sum(dtype=np.float64)), len(_free_tokens(scores))
+        return {
+            text: score_ratio(
+                command=hypothesis.score - self.graph.weigh(text.split()),
+                filler=filler,
+                num_tokens=len(hypothesis.tokens),
+                num_filler_tokens=num_heard,
+            )
+            for text, hypothesis in found.items()
+        }
 
     def _guess(self, text: str, ratio: float) -> CommandGuess:
         meaning = self._parser.parse(text)[0]
@@ -142,16 +154,25 @@ class CommandSearch:
         return read_words(hypothesis.tokens, self.graph, self.tokenizer)
 
     def _words(self, hypothesis: Hypothesis, scores: Scores, seconds: float) -> tuple[CommandWord, ...]:
-        spans = token_spans(hypothesis, scores)
+        spans, agreements = token_spans(hypothesis, scores), token_agreements(hypothesis, scores)
         return tuple(
             CommandWord(
                 word.text,
                 start=round(spans[word.start][0] * seconds, 3),
                 end=round(spans[word.end - 1][1] * seconds, 3),
-                confidence=round(_word_confidence(spans, hypothesis, range(word.start, word.end), scores), 4),
+                confidence=round(math.exp(float(np.mean(agreements[word.start : word.end]))), 4),
             )
             for word in self._spelled(hypothesis)
         )
+
+
+def certainty(scores: Scores) -> float:
+    """The mean log-probability of the likeliest labels, over the frames in which they are no blank.
+
+    LOWEST_RATIO where there are none.
+    """
+    spoken = scores.max(axis=1)[scores.argmax(axis=1) != BLANK_ID] if len(scores) else np.zeros(0)
+    return max(float(spoken.mean(dtype=np.float64)), LOWEST_RATIO) if spoken.size else LOWEST_RATIO
 
 
 def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]:
@@ -167,13 +188,12 @@ def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]
     return spans
 
 
-def _word_confidence(spans: list[tuple[int, int]], hypothesis: Hypothesis, places: range, scores: Scores) -> float:
-    """The geometric mean over the word's tokens of their probability beside the likeliest label of the same frames."""
-    ratios = []
-    for place in places:
-        own = scores[slice(*spans[place])]
-        ratios.append(float((own[:, hypothesis.tokens[place]] - own.max(axis=1)).max()))
-    return math.exp(sum(ratios) / len(ratios))
+def token_agreements(hypothesis: Hypothesis, scores: Scores) -> list[float]:
+    """Log-probability of each token less that of the likeliest label, in that of its frames where it is best."""
+    return [
+        float((scores[start:end, token] - scores[start:end].max(axis=1)).max())
+        for token, (start, end) in zip(hypothesis.tokens, token_spans(hypothesis, scores), strict=True)
+    ]
 
 
 def _free_tokens(scores: Scores) -> list[int]:

@@ -95,6 +95,7 @@ def label_all(manifest: Manifest, heard: dict[str, dict[str, Any]], parser: Pars
             words=(),
             score=0.0,
             certainty=0.0,
+            agreement=0.0,
             confidence=1.0,
             guesses=tuple(guesses),
             heard=text,

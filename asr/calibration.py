@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.commands.autoencoder import SecondOpinion
 from asr.commands.rejection import (
     Evidence,
     Rejection,
@@ -185,12 +186,8 @@ def calibrate(
         spoken=[_evidence(result) for result in commands.values()] if positives else None,
         is_right=[_is_right(items[index], result) for index, result in commands.items()],
     )
-    judgements = {ALONE: heard.without_second_opinion().judge(false_accepts_per_hour=false_accepts_per_hour)}
-    kept = ALONE
-    if second is not None:
-        both = heard.judge(false_accepts_per_hour=false_accepts_per_hour)
-        judgements[TOGETHER] = replace(both, rejection=replace(both.rejection, autoencoder=second.digest))
-        kept = max(judgements, key=lambda name: judgements[name].rejection.recall or 0.0)  # the first of equals
+    judgements = _judgements(heard, second, false_accepts_per_hour=false_accepts_per_hour)
+    kept = max(judgements, key=lambda name: judgements[name].rejection.recall or 0.0)  # the first of equals
     rejection = judgements[kept].rejection
     model = folder.search_digest()
     return Calibration(
@@ -204,6 +201,14 @@ def calibrate(
         worst=_worst(rejection, {pieces[index]: result for index, result in others.items()}),
         errors=[*errors, *more],
     )
+
+
+def _judgements(heard: _Heard, second: SecondOpinion | None, *, false_accepts_per_hour: float) -> dict[str, Judgement]:
+    found = {ALONE: heard.without_second_opinion().judge(false_accepts_per_hour=false_accepts_per_hour)}
+    if second is not None:
+        both = heard.judge(false_accepts_per_hour=false_accepts_per_hour)
+        found[TOGETHER] = replace(both, rejection=replace(both.rejection, autoencoder=second.digest))
+    return found
 
 
 def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandResult]]) -> list[Source]:

@@ -67,14 +67,15 @@ class JobConfig(Section):
                 "output_dir: expected it or output, and one of them only: where the transcripts go (--output-dir "
                 "FOLDER, or --output FILE.jsonl)"
             )
-        if self.output is not None and (len(self.format) > 1 or self.format[0] not in ("jsonl", "txt")):  # type: ignore
+        first, *more = self.format
+        if self.output is not None and (more or first not in ("jsonl", "txt")):
             raise ValueError(
                 f"output: one file holds jsonl or txt, but the format is {', '.join(self.format)}; use output_dir"
             )
-        others = set(get_args(FormatName)) - {self.format[0]}
+        others = set(get_args(FormatName)) - {first}
         if self.output is not None and (suffix := Path(self.output).suffix[1:]) in others:
             raise ValueError(
-                f"output: {self.output} holds {self.format[0]}; expected another suffix, or format: [{suffix}], for "
+                f"output: {self.output} holds {first}; expected another suffix, or format: [{suffix}], for "
                 "most formats with output_dir"
             )
         if isinstance(self.channel, int) and self.channel < 0:

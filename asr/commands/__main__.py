@@ -61,6 +61,27 @@ def _parser() -> argparse.ArgumentParser:
     exporter.add_argument("--format", choices=("jsgf",), default="jsgf", help="(default: %(default)s)")
     exporter.add_argument("--output", type=Path, help="the file to write (default: print it)")
     exporter.set_defaults(program=_export)
+    _add_calibrate(programs)
+    priors = programs.add_parser("priors", help="how often the model says each label, for a better search")
+    priors.add_argument("run", type=Path, help="a run folder of asr.train; the priors are kept in it")
+    priors.add_argument("manifest", type=Path, help="recordings of speech, such as those of the training's dev")
+    priors.add_argument("--weight", type=float, default=1.0, help="0: without them (default: %(default)s)")
+    priors.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    priors.set_defaults(program=_priors)
+    pooling = programs.add_parser("acceptance", help="the figures of several evaluations together")
+    pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
+    pooling.set_defaults(program=_acceptance)
+    transcripts = programs.add_parser("transcripts", help="sentences for recordings with intent and slots, to train on")
+    transcripts.add_argument("run", type=Path, help="a run folder of asr.train")
+    transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
+    transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
+    transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
+    transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    transcripts.set_defaults(program=_transcripts)
+    return parser
+
+
+def _add_calibrate(programs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
     calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
@@ -82,23 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
     calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     calibrate.set_defaults(program=_calibrate)
-    priors = programs.add_parser("priors", help="how often the model says each label, for a better search")
-    priors.add_argument("run", type=Path, help="a run folder of asr.train; the priors are kept in it")
-    priors.add_argument("manifest", type=Path, help="recordings of speech, such as those of the training's dev")
-    priors.add_argument("--weight", type=float, default=1.0, help="0: without them (default: %(default)s)")
-    priors.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    priors.set_defaults(program=_priors)
-    pooling = programs.add_parser("acceptance", help="the figures of several evaluations together")
-    pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
-    pooling.set_defaults(program=_acceptance)
-    transcripts = programs.add_parser("transcripts", help="sentences for recordings with intent and slots, to train on")
-    transcripts.add_argument("run", type=Path, help="a run folder of asr.train")
-    transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
-    transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
-    transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
-    transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    transcripts.set_defaults(program=_transcripts)
-    return parser
 
 
 def _check(options: argparse.Namespace) -> int:

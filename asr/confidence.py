@@ -8,7 +8,6 @@ which words are surer than others, and usually far too much of how sure.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from asr.checkpoint import write_text
+from asr.fitted import FittedFile
 
 FILE_NAME = "word_confidence.json"
 EXTREME = 1e-4  # posteriors nearer to 0 or 1 count as this near: their logarithms would outweigh all others
@@ -137,11 +136,7 @@ def calibration_error(confidences: Float[np.ndarray, " example"], is_right: Bool
 
 def save_calibration(run: Path, calibration: WordCalibration, *, decoding: str, model: str) -> Path:
     """Keep it in the run folder, for this decoding and these weights (by their digest)."""
-    path = run / FILE_NAME
-    known = _read(path) if path.is_file() else {}
-    known[decoding] = {"model": model, **calibration.to_dict()}
-    write_text(path, json.dumps(known, indent=1) + "\n")
-    return path
+    return _kept(run).keep(decoding, calibration, model=model)
 
 
 def load_calibration(run: Path, *, decoding: str, model: str) -> WordCalibration:
@@ -149,29 +144,12 @@ def load_calibration(run: Path, *, decoding: str, model: str) -> WordCalibration
 
     Raises ConfidenceError where it was fitted for other weights than the run has now.
     """
-    path = run / FILE_NAME
-    found = _read(path).get(decoding) if path.is_file() else None
-    if found is None:
-        return WordCalibration()
-    if found.pop("model", None) != model:
-        raise ConfidenceError(
-            f"{path}: fitted for other weights than {run} has now; expected those; run python -m asr.evaluate {run} "
-            f"DEV_MANIFEST --calibrate-confidence again, or remove the file"
-        )
-    try:
-        return WordCalibration(**found)
-    except TypeError as error:
-        raise ConfidenceError(f"{path}: not a calibration ({error}); calibrate again, or remove the file") from None
+    return _kept(run).find(decoding, model=model) or WordCalibration()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfidenceError(f"{path}: not JSON ({error}); calibrate again, or remove the file") from None
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise ConfidenceError(f"{path}: not a calibration of words; calibrate again, or remove the file")
-    return found
+def _kept(run: Path) -> FittedFile[WordCalibration]:
+    again = f"python -m asr.evaluate {run} DEV_MANIFEST --calibrate-confidence"
+    return FittedFile(run / FILE_NAME, WordCalibration, ConfidenceError, again)
 
 
 def _logit(share: float) -> float:

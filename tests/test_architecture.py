@@ -27,6 +27,7 @@ LAYERS = [
     {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
     | {"formats", "voice_activity", "stitching"},
+    {"fitted"},
     {
         "augment",
         "shards",

@@ -83,7 +83,7 @@ def test_it_is_kept_for_each_decoding_and_for_these_weights(tmp_path: Path) -> N
     with pytest.raises(ConfidenceError, match=r"word_confidence\.json: not JSON"):
         load_calibration(tmp_path, decoding="beam", model="w1")
     path.write_text("[1]")
-    with pytest.raises(ConfidenceError, match="not a calibration of words"):
+    with pytest.raises(ConfidenceError, match="not calibrations by name"):
         load_calibration(tmp_path, decoding="beam", model="w1")
     path.write_text(json.dumps({"beam": {"model": "w1", "steepness": 1}}))
     with pytest.raises(ConfidenceError, match=r"not a calibration \(.*steepness"):

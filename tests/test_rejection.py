@@ -159,16 +159,16 @@ def test_a_calibration_travels_with_its_run(tmp_path: Path) -> None:
     path = save_rejection(tmp_path, rejection, grammar="g", model="m")
     assert load_rejection(tmp_path, grammar="g", model="m") == rejection
     assert load_rejection(tmp_path, grammar="other", model="m") == Rejection()
-    with pytest.raises(RejectionError, match=r"rejection\.json: calibrated for other weights than .* has now"):
+    with pytest.raises(RejectionError, match=r"rejection\.json: fitted for other weights than .* has now"):
         load_rejection(tmp_path, grammar="g", model="changed")
     for text, message in (
         ("{", "not JSON"),
-        ("[]", "not a calibration of grammars"),
-        ('{"g": 1}', "not a calibration"),
+        ("[]", "not calibrations by name"),
+        ('{"g": 1}', "not calibrations by name"),
     ):
         path.write_text(text)
         with pytest.raises(RejectionError, match=message):
             load_rejection(tmp_path, grammar="g", model="m")
     path.write_text(json.dumps({"g": {"model": "m", "wrong": 1}}))
-    with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); calibrate again"):
+    with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); run .*asr.commands calibrate .* again"):
         load_rejection(tmp_path, grammar="g", model="m")

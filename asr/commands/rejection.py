@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from asr.checkpoint import write_text
 from asr.confidence import fit_logistic
+from asr.fitted import FittedFile
 
 FILE_NAME = "rejection.json"
 DEFAULT_WEIGHT = 4.0
@@ -207,11 +205,7 @@ def detection_curve(
 
 def save_rejection(run: Path, rejection: Rejection, *, grammar: str, model: str) -> Path:
     """Keep it in the run folder, for this grammar and these weights (both by their digests)."""
-    path = run / FILE_NAME
-    known = _read(path) if path.is_file() else {}
-    known[grammar] = {"model": model, **asdict(rejection)}
-    write_text(path, json.dumps(known, indent=1) + "\n")
-    return path
+    return _kept(run).keep(grammar, rejection, model=model)
 
 
 def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
@@ -219,29 +213,11 @@ def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
 
     Raises RejectionError where it was calibrated for other weights than the run has now.
     """
-    path = run / FILE_NAME
-    found = _read(path).get(grammar) if path.is_file() else None
-    if found is None:
-        return Rejection()
-    if found.pop("model", None) != model:
-        raise RejectionError(
-            f"{path}: calibrated for other weights than {run} has now; expected those; calibrate again with "
-            f"python -m asr.commands calibrate, or remove the file"
-        )
-    try:
-        return Rejection(**found)
-    except TypeError as error:
-        raise RejectionError(f"{path}: not a calibration ({error}); calibrate again, or remove the file") from None
+    return _kept(run).find(grammar, model=model) or Rejection()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RejectionError(f"{path}: not JSON ({error}); calibrate again, or remove the file") from None
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise RejectionError(f"{path}: not a calibration of grammars; calibrate again, or remove the file")
-    return found
+def _kept(run: Path) -> FittedFile[Rejection]:
+    return FittedFile(run / FILE_NAME, Rejection, RejectionError, f"python -m asr.commands calibrate {run} ...")
 
 
 def _logistic(value: float) -> float:

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 
 from asr.audio import AudioError, read_audio
-from asr.audio_pool import AudioLimits, AudioPool, AudioRequest, _Process
+from asr.audio_pool import AudioLimits, AudioPool, AudioRequest, _Died, _Process
 from tests.small_run import some_speech, write_recordings
 
 CRASHING = (sys.executable, str(Path(__file__).with_name("crashing_worker.py")))
@@ -170,6 +171,36 @@ def test_a_failing_decoder_costs_one_recording(
         with pytest.raises(AudioError, match=message) as caught:
             raise decoded.error or AssertionError(decoded.request.tag)
         assert caught.value.kind == kind
+
+
+def test_damage_after_the_beginning_of_a_long_recording_is_said_where_it_comes(
+    recordings: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.flac"
+    # Eight channels: a block of decoding is then 16 s.
+    soundfile.write(path, np.tile(some_speech(0, 40.0, 8000)[:, None], 8), 8000)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1000] + bytes(1000))
+    with AudioPool(sample_rate=16_000, num_processes=1, whole_seconds=2.0) as pool:
+        damaged, whole = pool.read([AudioRequest(str(path)), AudioRequest(str(recordings[0]))])
+        blocks = damaged.blocks()
+        assert len(next(blocks)) > 2 * 16_000
+        with pytest.raises(AudioError, match=r"damaged\.flac: damaged \("):
+            list(blocks)
+        np.testing.assert_array_equal(np.concatenate(list(whole.blocks())), read_audio(recordings[0]))
+
+
+def test_a_process_that_listens_no_more_has_died() -> None:
+    process = _Process(AudioLimits())
+    deaf = "import os, time; os.close(0); print(flush=True); time.sleep(60)"
+    process._child = subprocess.Popen(
+        [sys.executable, "-c", deaf], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process._child.stdout is not None
+    process._child.stdout.readline()
+    with pytest.raises(_Died):
+        process.ask(AudioRequest("a.wav"), sample_rate=16_000)
+    process.stop()
 
 
 def test_a_recording_that_is_longer_than_allowed_is_refused(recordings: list[Path]) -> None:

@@ -102,6 +102,8 @@ def test_a_missing_file_and_a_file_without_sections_are_named(tmp_path: Path) ->
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     with pytest.raises(ConfigError, match=r"list\.yaml: found list; expected sections"):
         load_config(tmp_path / "list.yaml")
+    with pytest.raises(ConfigError, match="kind: found 'ngram'; expected the configuration of a recogniser"):
+        load_config("conf/lm_ngram.yaml")
 
 
 def test_sections_that_contradict_each_other_are_refused(tone_config: Path) -> None:

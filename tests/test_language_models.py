@@ -159,7 +159,7 @@ def test_an_unfinished_and_a_damaged_model_are_refused(folder: Path, tmp_path: P
 CONFIG_FAULTS = [
     ("lm", ["kind=language_modl"], "did you mean 'language_model'"),
     ("lm", ["kind=song"], "kind: found 'song'; expected one of recognizer, language_model, ngram"),
-    ("lm", ["model.cell={kind: conv_lstm, kernel_size: 2}"], "model"),
+    ("lm", ["model.cell={kind: conv_lstm, num_bands: 7}"], "model: conv_lstm: inputs of 8 features are no"),
     ("grams", ["tokenizer=null"], "with unit: token, expected a tokenizer, such as {kind: run, run: RUN}"),
     ("words", ["tokenizer={kind: char}"], "with unit: word, expected no tokenizer"),
     ("grams", ["min_count=2"], "min_count: for unit: word only; every token of the tokenizer is kept"),

@@ -1,11 +1,14 @@
 """asr/engines/ray_data.py: a killed worker's share is done again; that the files are the same is in test_job.py."""
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
-from asr.engines.ray_data import RayEngine, RayError
+from asr.engines.ray_data import LOOPBACK_SWITCH, RayEngine, RayError
 from asr.shares import Item, Outcome, Share
 from asr.transcript import Transcript, Word
 from tests.moody_worker import MakeMoody
@@ -20,9 +23,31 @@ def test_shares_and_outcomes_travel_as_json() -> None:
 
 
 def test_without_ray_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RayError, match=r"engine: ray is not installed \(.*\); expected it: pip install -e"):
         list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, "a"),))]))
+
+
+@pytest.mark.parametrize(
+    ("is_open", "message"),
+    [(True, "engine: ray was imported before .*=0 was set"), (False, r"engine: ray does not start \(no raylet\)")],
+)
+def test_a_ray_that_others_could_reach_or_that_does_not_start_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_open: bool, message: str
+) -> None:
+    ray: Any = ModuleType("ray")
+    ray.data, ray.shutdown = ModuleType("ray.data"), lambda: None
+    ray._private = SimpleNamespace(ray_constants=SimpleNamespace(ENABLE_RAY_CLUSTER=is_open))
+
+    def init(**_: Any) -> None:
+        raise RuntimeError("no raylet")
+
+    ray.init = init
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", ray.data)
+    monkeypatch.setenv(LOOPBACK_SWITCH, "0")
+    with pytest.raises(RayError, match=message):
+        list(RayEngine(MakeMoody(tmp_path), num_workers=1).run([Share((Item(0, "a"),))]))
 
 
 @pytest.mark.slow

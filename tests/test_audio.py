@@ -151,6 +151,16 @@ def test_a_truncated_flac_is_an_error(tmp_path):
         read_audio(path)
 
 
+def test_a_flac_that_ends_before_its_header_says_is_an_error(tmp_path):
+    path = tmp_path / "short.flac"
+    soundfile.write(path, np.zeros(16_000, np.float32), 16_000)
+    content = bytearray(path.read_bytes())
+    content[22:26] = (64_000).to_bytes(4, "big")  # samples in all
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"short\.flac: truncated: 16,000 samples from sample 0; expected 64,000 by"):
+        read_audio(path)
+
+
 def test_a_truncated_mp3_is_an_error(tmp_path):
     path = tmp_path / "cut.mp3"
     write_audio(path, sine(440), sample_rate=16_000)

@@ -1,11 +1,16 @@
-"""The memory plan: the worst batch tried before the first step, and the keys to change where it does not fit."""
+"""Too little memory: the worst batch tried before the first step, the keys to change, and recordings on a GPU."""
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from asr.data import Batch
 from asr.memory import try_worst_batch
+from asr.transcriber import Transcriber
 
 
 class Hungry(nn.Module):
@@ -52,3 +57,13 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_keys_to_change() -> None:
 def test_what_is_no_lack_of_memory_is_not_called_so() -> None:
     with pytest.raises(RuntimeError, match="negative dimension -1"):
         try_worst_batch(Hungry(-1), batch(), device=torch.device("cpu"), precision="fp32")
+
+
+def test_a_batch_of_recordings_that_does_not_fit_a_gpu_is_a_lack_of_memory() -> None:
+    def transcripts(_: Sequence[np.ndarray]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+
+    transcriber = object.__new__(Transcriber)  # without loading a run
+    transcriber.recognizer = SimpleNamespace(transcripts=transcripts)  # type: ignore[assignment]
+    with pytest.raises(MemoryError, match=r"CUDA out of memory\. Tried to allocate 2 GiB$"):
+        transcriber.transcripts([np.zeros(400, np.float32)])

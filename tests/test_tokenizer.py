@@ -197,6 +197,7 @@ def write_json(folder: Path, content: object) -> Path:
         (["char"], "found a list; expected an object"),
         ({"kind": "char", "pieces": ["a", "b"]}, "does not start with the special tokens"),
         ({"kind": "char"}, "does not start with the special tokens"),
+        ({"kind": "char", "pieces": [*SPECIAL_PIECES, 1]}, "'pieces' holds more than texts; expected one text a piece"),
         ({"kind": "char", "pieces": [*SPECIAL_PIECES, "ab"]}, "expected one character a piece"),
         ({"kind": "char", "pieces": [*SPECIAL_PIECES, "a", "a"]}, "names a piece twice"),
         ({"kind": "sentencepiece", "sha256": ""}, "expected the sentencepiece model of the run"),

@@ -114,9 +114,13 @@ class LogMel:
             samples = torch.nn.functional.pad(samples, (0, self._window_samples - samples.shape[0]))
         frames = samples.unfold(0, self._window_samples, self._hop_samples)
         mel = torch.empty(frames.shape[0], self.config.num_mels, device=self.device)
-        block_size = FRAMES_PER_BLOCK if self.device.type == "cpu" else frames.shape[0]
+        block_size = min(frames.shape[0], FRAMES_PER_BLOCK) if self.device.type == "cpu" else frames.shape[0]
+        # Zeros after each window up to the size of the FFT, put there once: rfft(n=...) would copy every block to add them.
+        padded = torch.zeros(block_size, self._fft_size, dtype=torch.float64, device=self.device)
         for block, mel_block in zip(frames.split(block_size), mel.split(block_size)):
-            spectrum = torch.fft.rfft(block * self._window, n=self._fft_size)
+            rows = padded[: block.shape[0]]
+            torch.mul(block, self._window, out=rows[:, : self._window_samples])
+            spectrum = torch.fft.rfft(rows)
             power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)  # 3 times faster than abs() ** 2
             mel_block.copy_(power.to(self._dtype) @ self._filters)
         return mel.clamp_(min=self.config.log_floor).log_()

@@ -93,7 +93,7 @@ def word_places(tokens: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     words: list[list[int]] = []
     word: list[int] = []
     for place, token in enumerate(tokens):
-        if word and len(tokenizer.decode([*(tokens[each] for each in word), token]).split()) > 1:
+        if word and len(tokenizer.decode([tokens[word[-1]], token]).split()) > 1:
             words.append(word)
             word = []
         if tokenizer.decode([token]).strip():

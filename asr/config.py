@@ -248,7 +248,10 @@ def _position(place: list[Any], key: str, override: str) -> int:
 def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
     """One line a fault: its path as written in the file, what was found, and what would do."""
     lines = []
-    for fault in error.errors(include_url=False):
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if fault["type"] == "too_short" and any(other["loc"][:-1] == fault["loc"] for other in faults):
+            continue  # a list whose only members are faulty
         location, fields = _resolve(fault["loc"], section)
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
@@ -268,7 +271,7 @@ def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
             reason = str(fault.get("ctx", {}).get("error"))
             lines.append(f"{location}: {reason}" if location else reason)
         else:
-            lines.append(f"{location}: found {fault['input']!r}; {fault['msg'].lower()}")
+            lines.append(f"{location}: found {fault['input']!r}; {fault['msg'][:1].lower()}{fault['msg'][1:]}")
     return lines
 
 

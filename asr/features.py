@@ -115,7 +115,7 @@ class LogMel:
         frames = samples.unfold(0, self._window_samples, self._hop_samples)
         mel = torch.empty(frames.shape[0], self.config.num_mels, device=self.device)
         block_size = min(frames.shape[0], FRAMES_PER_BLOCK) if self.device.type == "cpu" else frames.shape[0]
-        # Zeros after each window up to the size of the FFT, put there once: rfft(n=...) would copy every block to add them.
+        # The zeros after each window are put there once: rfft(n=...) would copy every block to add them.
         padded = torch.zeros(block_size, self._fft_size, dtype=torch.float64, device=self.device)
         for block, mel_block in zip(frames.split(block_size), mel.split(block_size)):
             rows = padded[: block.shape[0]]

@@ -100,6 +100,8 @@ class Job:
         self._engine: Engine | None = None
         self._started = time.perf_counter()
         self._num_resumed = 0
+        self._is_watching = False
+        self._known: dict[str, tuple[int, int]] = {}  # what `watch` has seen: size and time of each recording
         self._audio_seconds = 0.0  # of this run
         journal.load(recording.name for recording in inputs)
 
@@ -109,17 +111,19 @@ class Job:
 
     def run(self) -> None:
         """Everything that is there now."""
+        if self.config.watch:  # what is being written meanwhile is looked at again
+            _settled(self.inputs, self._known, self.config.watching.settle_seconds)
         self._transcribe(range(len(self.inputs)))
         self.finish()
 
     def watch(self) -> None:
         """What arrives or changes, look after look, until KeyboardInterrupt."""
         watching = self.config.watching
-        known: dict[str, tuple[int, int]] = {}
+        self._is_watching = True
         self.progress.say(f"watching {', '.join(self.config.paths)}; Ctrl-C ends it")
         while True:
             found = find_inputs(self.config.paths, may_be_none=True)
-            arrived = list(_settled(found, known, watching.settle_seconds))
+            arrived = _settled(found, self._known, watching.settle_seconds)
             if arrived:
                 self._transcribe(self._welcome(found, arrived))
                 self.finish()
@@ -204,7 +208,7 @@ class Job:
             recording, record = self.inputs[number], self.journal[number]
             if state == State.DONE and record is not None and (not is_begun or self._is_long(record)):
                 self._put(number, record, previous=record)
-                self._num_resumed += 1
+                self._num_resumed += not self._is_watching  # what is looked at again is not of an earlier run
                 self.progress.add(num_bytes=record["size"], audio_seconds=0.0)
             elif (fault := self._fault_of_name(recording)) is not None:
                 self._take(Outcome(number, error=str(fault), error_kind=fault.kind))
@@ -310,8 +314,9 @@ class State(enum.Enum):
     FAILED = "tried, with an error"
 
 
-def _settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: float) -> Iterator[str]:
+def _settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: float) -> list[str]:
     """Names that are new or have changed, and have then been left alone; `known` is brought up to date."""
+    names = []
     for recording in found:
         try:
             state = Path(recording.path).stat()
@@ -320,7 +325,8 @@ def _settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: f
         now = (state.st_size, state.st_mtime_ns)
         if known.get(recording.name) != now and time.time() - state.st_mtime >= settle_seconds:
             known[recording.name] = now
-            yield recording.name
+            names.append(recording.name)
+    return names
 
 
 def _size(path: str) -> int:

@@ -25,6 +25,7 @@ class JobReport:
     errors: dict[str, Counter[str]] = field(default_factory=dict)  # kind -> message -> number
     num_empty: int = 0
     empty: list[str] = field(default_factory=list)
+    hears_commands: bool = False  # so that one without a word is one that was not understood
     num_doubtful: int = 0
     passed_over: dict[str, int] = field(default_factory=dict)
     is_complete: bool = False  # every recording has been tried
@@ -39,6 +40,7 @@ class JobReport:
             return
         self.num_transcribed += 1
         duration = sum(transcript["duration"] for transcript in record["transcripts"])
+        self.hears_commands |= any(transcript.get("command") is not None for transcript in record["transcripts"])
         self.audio_seconds += duration
         self.worker_seconds += record["seconds"]
         _keep(self._slowest, (record["seconds"] / max(duration, 1e-3), name))
@@ -86,7 +88,8 @@ class JobReport:
             f"{self.elapsed_audio_seconds / 3600:.2f} of them ({speed:.0f} times real time)",
         ]
         if self.num_empty:
-            lines.append(f"{self.num_empty:,} without a word: {_some(self.empty, self.num_empty)}")
+            what = "not understood as a command" if self.hears_commands else "without a word"
+            lines.append(f"{self.num_empty:,} {what}: {_some(self.empty, self.num_empty)}")
         if self.num_doubtful:
             names = [name for _, name in sorted(self._doubtful, reverse=True)]
             lines.append(

@@ -287,6 +287,7 @@ def test_watching_takes_what_arrives(run: Path, audio: Path, tmp_path: Path, mon
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
     shutil.copy(audio / "a" / "00.wav", inbox / "m.wav")
+    os.utime(inbox / "m.wav", (1, 1))
     looks: list[set[str]] = []
 
     def wait(_seconds: float) -> None:
@@ -301,12 +302,18 @@ def test_watching_takes_what_arrives(run: Path, audio: Path, tmp_path: Path, mon
         else:
             raise KeyboardInterrupt
 
+    heard: list[str] = []
+    take = Job._take
+    monkeypatch.setattr(
+        Job, "_take", lambda self, outcome: (heard.append(self.inputs[outcome.number].name), take(self, outcome))
+    )
     monkeypatch.setattr("asr.job.time.sleep", wait)
     config = job(run, inbox, out=out, watch=True, watching={"settle_seconds": 0.0}, format=["txt"])
     result = start(config)
     assert looks == [{"m.txt"}, {"m.txt"}, {"b.txt", "m.flac.txt", "m.wav.txt"}]
     assert [line["id"] for line in lines(out)] == ["b.wav", "m.flac", "m.wav"]
-    assert result.report.num_transcribed == 3
+    assert (result.report.num_transcribed, result.report.num_resumed) == (3, 0)
+    assert sorted(heard) == ["b.wav", "m.flac", "m.wav"]  # each once
     # What a job over the same folder would have written.
     start(job(run, inbox, out=tmp_path / "again", format=["txt"]))
     assert files(out) == files(tmp_path / "again")

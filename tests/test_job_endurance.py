@@ -17,7 +17,7 @@ from asr.engines.local import EngineError
 from asr.job import SHARE_SIZE
 from asr.journal import JournalFullError
 from asr.transcribe import main
-from tests.small_run import write_recordings, write_small_run
+from tests.small_run import some_speech, write_recordings, write_small_run
 from tests.test_job import files, job, lines, start
 
 HOURS = 4
@@ -106,20 +106,29 @@ def test_watching_ends_by_an_interrupt_with_its_report(run: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_hours_of_silence_in_a_megabyte(run: Path, tmp_path: Path) -> None:
-    """A decompression bomb: it is heard to its end, in little memory, and holds no word."""
-    path = tmp_path / "audio" / "bomb.flac"
-    path.parent.mkdir()
-    minutes = np.zeros(10 * 60 * 16_000, np.int16)
-    with soundfile.SoundFile(path, "w", 16_000, 1, "PCM_16") as file:
-        for _ in range(HOURS * 6):
-            file.write(minutes)
-    assert path.stat().st_size < 750_000
+    """A decompression bomb, and hours with speech at their ends and amid them: heard to the end, in little memory."""
+    audio, out = tmp_path / "audio", tmp_path / "out"
+    audio.mkdir()
+    places = (0, 2 * 3600 + 30, HOURS * 3600 - 60)  # seconds
+    for name in ("bomb", "speech"):
+        with soundfile.SoundFile(audio / f"{name}.flac", "w", 16_000, 1, "PCM_16") as file:
+            for start_of_minute in range(0, HOURS * 3600, 60):
+                minute = np.zeros(60 * 16_000)
+                for place in places if name == "speech" else ():
+                    if start_of_minute <= place < start_of_minute + 60:
+                        minute[(place - start_of_minute) * 16_000 :][: 2 * 16_000] = some_speech(1, 2.0)
+                file.write(minute)
+    assert (audio / "bomb.flac").stat().st_size < 750_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start(job(run, path.parent, out=tmp_path / "out", format=["srt"], limits={"memory_mb": 128}))
-    (line,) = lines(tmp_path / "out")
-    assert (line["duration"], line["pred_text"], line["error"]) == (HOURS * 3600.0, "", None)
-    assert (tmp_path / "out" / "bomb.srt").read_text() == ""
+    start(job(run, audio, out=out, format=["srt"], limits={"memory_mb": 128}, segmentation={}))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+    bomb, speech = lines(out)
+    assert (bomb["duration"], bomb["pred_text"], bomb["error"]) == (HOURS * 3600.0, "", None)
+    assert (out / "bomb.srt").read_text() == ""
+    assert (speech["duration"], speech["error"]) == (HOURS * 3600.0, None)
+    heard = [[word for word in speech["words"] if place - 0.5 < word["start"] < place + 2.5] for place in places]
+    assert all(heard)
+    assert sum(map(len, heard)) == len(speech["words"])
 
 
 @pytest.mark.parametrize(

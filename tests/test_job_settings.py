@@ -8,6 +8,7 @@ import pytest
 
 from asr.job_config import JobConfig, load_job
 from asr.job_output import Settings
+from asr.job_report import JobReport
 from asr.language_loading import read_decoding
 from asr.language_models.kneser_ney import estimate_kneser_ney
 from asr.language_models.ngram import token_symbols
@@ -15,6 +16,7 @@ from asr.language_models.table import write_arpa
 from asr.recognizer import Recognizer
 from asr.tokenizer import load_tokenizer
 from asr.transcribe import main
+from asr.transcript import Transcript
 from tests.small_run import TEXTS, write_recordings, write_small_run
 
 GRAMMAR = """
@@ -126,3 +128,13 @@ def test_paths_for_processes_that_begin_elsewhere(monkeypatch: pytest.MonkeyPatc
     assert found.decoding.fusion.language_model == str(tmp_path / "lm")  # type: ignore[union-attr]
     plain = JobConfig(run="/run", paths=("x",), output="a.jsonl")
     assert plain.with_absolute_paths() == plain
+
+
+def test_the_report_names_what_was_not_understood() -> None:
+    silent = {"seconds": 0.1, "transcripts": [Transcript("", 0.0, (), 1.0).to_dict()]}
+    report = JobReport()
+    report.add("a.wav", silent)
+    assert "1 without a word: a.wav" in report.summary()
+    refused = Transcript("", 0.0, (), 1.0, command={"understood": False}).to_dict()
+    report.add("b.wav", {"seconds": 0.1, "transcripts": [refused]})
+    assert "2 not understood as a command: a.wav, b.wav" in report.summary()

@@ -108,7 +108,10 @@ def test_a_refusal_leaves_the_earlier_output(run: Path, audio: Path, tmp_path: P
     [
         ([], "output_dir: expected it or output, and one of them only"),
         (["--output", "x.srt", "--format", "srt"], "output: one file holds jsonl or txt, but the format is srt"),
-        (["--output-dir", "out", "--format", "doc"], "format.0: found 'doc'"),
+        (
+            ["--output-dir", "out", "--format", "doc"],
+            "format.0: found 'doc'; input should be 'txt', .*, 'TextGrid' or 'tsv'$",
+        ),
         (["--output", "x.srt"], r"output: x\.srt holds jsonl; expected another suffix, or format: \[srt\], for most"),
         (["--output-dir", "out", "--channel", "left"], "channel"),
         (["--output-dir", "out", "--set", "channel=-1"], "channel: -1; expected 0 or more, mix or each"),

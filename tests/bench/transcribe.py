@@ -38,11 +38,23 @@ class Row:
     name: str
     audio_seconds: float
     cpu_seconds: list[float] = field(default_factory=list)  # of each round
+    start_seconds: list[float] = field(default_factory=list)  # of each round, of a job of one recording
     right: str = ""
 
     @property
+    def seconds(self) -> float:
+        """The fastest round, without the start of the program."""
+        return min(self.cpu_seconds) - min(self.start_seconds, default=0.0)
+
+    @property
     def rtf(self) -> float:
-        return min(self.cpu_seconds) / self.audio_seconds
+        return self.seconds / self.audio_seconds
+
+    def add(self, console: Console, cpu: float, start: float | None = None) -> None:
+        """One round, shown at once: all of them take minutes."""
+        self.cpu_seconds.append(cpu)
+        self.start_seconds += [] if start is None else [start]
+        console.print(f"  {self.name}: {cpu:.2f} s" + ("" if start is None else f", {start:.2f} s of them its start"))
 
 
 def cpu_of(command: list[str]) -> tuple[float, float, int]:
@@ -63,15 +75,15 @@ class Job:
     paths: tuple[str, ...]
     options: tuple[str, ...] = ()
 
-    def seconds(self) -> tuple[float, list[dict]]:
-        """Processor time without start-up, which a job of one recording is taken for, and the lines written."""
+    def seconds(self) -> tuple[float, float, list[dict]]:
+        """Processor time of all recordings and of one, which is taken for the start-up; the lines written."""
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "all.jsonl")
             whole, _, _ = cpu_of(self.command(self.paths, output))
             lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
             first = next(line for line in lines if line["error"] is None)["audio_filepath"]
             start, _, _ = cpu_of(self.command((first,), Path(folder, "one.jsonl")))
-        return whole - start, lines
+        return whole, start, lines
 
     def command(self, paths: tuple[str, ...], output: Path) -> list[str]:
         own = ["--output", str(output), "--num-workers", "1", "--set", "num_decoders=1", "--device", "cpu"]
@@ -155,7 +167,7 @@ def show(rows: list[Row], console: Console) -> None:
         table.add_row(
             row.name,
             f"{row.audio_seconds:,.0f}",
-            " ".join(f"{each:.2f}" for each in row.cpu_seconds),
+            f"{row.seconds:.2f}",
             f"{row.rtf:.5f}",
             f"{1 / row.rtf:,.0f}",
             row.right,
@@ -168,6 +180,7 @@ def main() -> None:
     parser.add_argument("run", help="a run folder")
     parser.add_argument("recordings", nargs="+", help="folders, files, or a manifest")
     parser.add_argument("--commands", type=Path, help="a grammar")
+    parser.add_argument("--decoding", help="in the place of the run's own, as asr.transcribe has it")
     parser.add_argument("--pocketsphinx", type=int, default=0, help="so many of the recordings, by pocketsphinx too")
     parser.add_argument("--dictionary", type=Path, help="words for pocketsphinx, as pocketsphinx_commands has it")
     parser.add_argument("--rounds", type=int, default=2, help="of which the fastest counts (default: %(default)s)")
@@ -178,12 +191,13 @@ def main() -> None:
     console = Console(width=140)
     recordings = [recording.path for recording in find_inputs(options.recordings)]
     grammar = ("--commands", str(options.commands)) if options.commands else ()
-    paths = tuple(options.recordings)
-    _, lines = Job(options.run, paths).seconds()
+    paths, decoding = tuple(options.recordings), (("--decoding", options.decoding) if options.decoding else ())
+    _, _, lines = Job(options.run, paths, decoding).seconds()
     audio = sum(line["duration"] for line in lines if line["error"] is None)
     forward = bare_forward(options.run, recordings, batch_size=32, batch_seconds=120.0)
     forward_row = Row("the model alone", audio)
     jobs = {"a job": (), "a job, bf16": ("--precision", "bf16"), "a job, int8": ("--precision", "int8")}
+    jobs = {name: (*own, *decoding) for name, own in jobs.items()}
     if grammar:
         jobs |= {f"{name}, commands": (*own, *grammar) for name, own in jobs.items()}
     rows = {name: Row(name, audio) for name in jobs}
@@ -195,13 +209,13 @@ def main() -> None:
             measure = pocketsphinx(options.commands, some, bestpath=bestpath, dictionary=options.dictionary)
             sphinx_rows[name] = Row(name, seconds), measure
     for _ in range(options.rounds):
-        forward_row.cpu_seconds.append(forward())
+        forward_row.add(console, forward())
         for name, own in jobs.items():
-            seconds, lines = Job(options.run, paths, own).seconds()
-            rows[name].cpu_seconds.append(seconds)
+            cpu, start, lines = Job(options.run, paths, own).seconds()
+            rows[name].add(console, cpu, start)
             rows[name].right = what_is_right(lines)
         for row, measure in sphinx_rows.values():
-            row.cpu_seconds.append(measure())
+            row.add(console, measure())
     show([forward_row, *rows.values(), *(row for row, _ in sphinx_rows.values())], console)
     console.print(f"a job runs at {forward_row.rtf / rows['a job'].rtf:.2f} of the model's own speed")
     ours = rows["a job, commands" if grammar else "a job"]

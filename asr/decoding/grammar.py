@@ -249,4 +249,7 @@ def _best_later(
 ) -> Float64[np.ndarray, " times"]:
     """max over b > a of sums[b] - sums[a] + rest[b], for each a: one label on frames a to b, at least one."""
     later = np.maximum.accumulate((sums + rest)[::-1])[::-1]
-    return np.append(later[1:], -np.inf) - sums
+    best = np.empty_like(later)  # np.append takes half of the time of all this
+    best[-1] = -np.inf
+    np.subtract(later[1:], sums[:-1], out=best[:-1])
+    return best

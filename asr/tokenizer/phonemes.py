@@ -43,6 +43,7 @@ class PhonemeTokenizer(PieceTokenizer):
         self._language = language
         self._lexicon = {word: list(sounds) for word, sounds in lexicon.items()}
         self._further: dict[str, list[str]] = {}  # words met since, as eSpeak says them
+        self._encoded: dict[str, list[int]] = {}  # words met: a grammar asks for the same few again and again
         self._words: dict[str, str] = {}
         for word, sounds in self._lexicon.items():
             self._words.setdefault("".join(sounds), word)
@@ -65,7 +66,10 @@ class PhonemeTokenizer(PieceTokenizer):
         ids: list[int] = []
         for number, word in enumerate(text.split()):
             ids += [self._ids[BOUNDARY]] * (number > 0 and BOUNDARY in self._ids)
-            ids += [self._ids.get(sound, UNKNOWN_ID) for sound in self._pronounce(word)] or [UNKNOWN_ID]
+            if word not in self._encoded:
+                sounds = self._pronounce(word)
+                self._encoded[word] = [self._ids.get(sound, UNKNOWN_ID) for sound in sounds] or [UNKNOWN_ID]
+            ids += self._encoded[word]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -25,10 +25,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asr.audio import read_info
+from asr.audio import read_audio, read_info
 from asr.inputs import find_inputs
 from asr.metrics import count_word_errors, total
 from asr.recognizer import Recognizer
+
+MODEL = "the model, alone"
 
 
 @dataclass
@@ -90,28 +92,30 @@ class Job:
         return [sys.executable, "-m", "asr.transcribe", self.run, *paths, *own, *self.options]
 
 
-def bare_forward(run: str, paths: list[str], *, batch_size: int, batch_seconds: float) -> Callable[[], float]:
-    """Measures log-mels to log-probabilities alone, in the batches of a job."""
+def bare_parts(run: str, paths: list[str], *, batch_size: int, batch_seconds: float) -> Callable[[], dict[str, float]]:
+    """Measures what no job can do without, each alone: decoding, log-mels, and log-probabilities in a job's batches."""
     recognizer = Recognizer.load(run)
-    features = sorted((recognizer.features(path) for path in paths), key=len, reverse=True)
-    batches = []
-    while features:
-        seconds = len(features[0]) * recognizer.feature_config.hop_ms / 1000
-        size = max(1, min(batch_size, int(batch_seconds / seconds)))
-        batches.append(features[:size])
-        features = features[size:]
+    rate = recognizer.feature_config.sample_rate
 
     @torch.inference_mode()
-    def measure() -> float:
-        seconds = 0.0
-        for batch in batches:
+    def measure() -> dict[str, float]:
+        start = time.thread_time()
+        samples = [read_audio(path, sample_rate=rate) for path in paths]
+        decoded = time.thread_time()
+        features = [recognizer.features(each, sample_rate=rate) for each in samples]
+        seen, forward = time.thread_time(), 0.0
+        features.sort(key=len, reverse=True)
+        while features:
+            seconds = len(features[0]) * recognizer.feature_config.hop_ms / 1000
+            size = max(1, min(batch_size, int(batch_seconds / seconds)))
+            batch, features = features[:size], features[size:]
             lengths = torch.tensor([len(frames) for frames in batch])
             padded = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
-            start = time.thread_time()
+            begin = time.thread_time()
             encodings, _ = recognizer.model.encode(padded, lengths)
             recognizer.model.heads[0](encodings)
-            seconds += time.thread_time() - start
-        return seconds
+            forward += time.thread_time() - begin
+        return {"decoding audio, alone": decoded - start, "log-mels, alone": seen - decoded, MODEL: forward}
 
     return measure
 
@@ -183,6 +187,7 @@ def main() -> None:
     parser.add_argument("--decoding", help="in the place of the run's own, as asr.transcribe has it")
     parser.add_argument("--pocketsphinx", type=int, default=0, help="so many of the recordings, by pocketsphinx too")
     parser.add_argument("--dictionary", type=Path, help="words for pocketsphinx, as pocketsphinx_commands has it")
+    parser.add_argument("--parts", action="store_true", help="only what a job consists of, each part alone")
     parser.add_argument("--rounds", type=int, default=2, help="of which the fastest counts (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=5, help="of the program, for one recording")
     options = parser.parse_args()
@@ -192,15 +197,14 @@ def main() -> None:
     recordings = [recording.path for recording in find_inputs(options.recordings)]
     grammar = ("--commands", str(options.commands)) if options.commands else ()
     paths, decoding = tuple(options.recordings), (("--decoding", options.decoding) if options.decoding else ())
-    _, _, lines = Job(options.run, paths, decoding).seconds()
-    audio = sum(line["duration"] for line in lines if line["error"] is None)
-    forward = bare_forward(options.run, recordings, batch_size=32, batch_seconds=120.0)
-    forward_row = Row("the model alone", audio)
+    audio = sum(read_info(path).duration for path in recordings)
+    parts = bare_parts(options.run, recordings, batch_size=32, batch_seconds=120.0)
+    part_rows = {name: Row(name, audio) for name in ("decoding audio, alone", "log-mels, alone", MODEL)}
     jobs = {"a job": (), "a job, bf16": ("--precision", "bf16"), "a job, int8": ("--precision", "int8")}
     jobs = {name: (*own, *decoding) for name, own in jobs.items()}
     if grammar:
         jobs |= {f"{name}, commands": (*own, *grammar) for name, own in jobs.items()}
-    rows = {name: Row(name, audio) for name in jobs}
+    rows = {} if options.parts else {name: Row(name, audio) for name in jobs}
     sphinx_rows: dict[str, tuple[Row, Callable[[], float]]] = {}
     if options.pocketsphinx:
         some = recordings[: options.pocketsphinx]
@@ -209,15 +213,18 @@ def main() -> None:
             measure = pocketsphinx(options.commands, some, bestpath=bestpath, dictionary=options.dictionary)
             sphinx_rows[name] = Row(name, seconds), measure
     for _ in range(options.rounds):
-        forward_row.add(console, forward())
-        for name, own in jobs.items():
-            cpu, start, lines = Job(options.run, paths, own).seconds()
-            rows[name].add(console, cpu, start)
-            rows[name].right = what_is_right(lines)
+        for name, cpu in parts().items():
+            part_rows[name].add(console, cpu)
+        for name, row in rows.items():
+            cpu, start, lines = Job(options.run, paths, jobs[name]).seconds()
+            row.add(console, cpu, start)
+            row.right = what_is_right(lines)
         for row, measure in sphinx_rows.values():
             row.add(console, measure())
-    show([forward_row, *rows.values(), *(row for row, _ in sphinx_rows.values())], console)
-    console.print(f"a job runs at {forward_row.rtf / rows['a job'].rtf:.2f} of the model's own speed")
+    show([*part_rows.values(), *rows.values(), *(row for row, _ in sphinx_rows.values())], console)
+    if options.parts:
+        return
+    console.print(f"a job runs at {part_rows[MODEL].rtf / rows['a job'].rtf:.2f} of the model's own speed")
     ours = rows["a job, commands" if grammar else "a job"]
     for name, (row, _) in sphinx_rows.items():
         console.print(f"{name} takes {row.rtf / ours.rtf:.1f} times as long with the same grammar")

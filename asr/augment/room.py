@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
-from scipy.fft import irfft, next_fast_len, rfft
 from torch import Tensor
 
 from asr.augment.base import Probability, as_loud, check_range, happens, uniform
@@ -57,6 +56,8 @@ class Room:
     ) -> Float[Tensor, " augmented_sample"]:
         if not happens(generator, self.config.probability):
             return samples
+        from scipy.fft import irfft, next_fast_len, rfft  # only who augments waits for it
+
         response = self.response(generator)
         size = next_fast_len(samples.shape[0] + response.shape[0] - 1, real=True)
         spectrum = rfft(samples.numpy(), size) * rfft(response.numpy(), size)  # type: ignore

@@ -139,10 +139,7 @@ def pocketsphinx(grammar: Path, paths: list[str], *, bestpath: bool, dictionary:
 
 def what_is_right(lines: list[dict]) -> str:
     """By the labels that the manifest's lines carry, if any."""
-    if all("intent" in line for line in lines):
-        understood = [line["command"] for line in lines if line.get("command")]
-        if not understood:
-            return ""
+    if all("intent" in line for line in lines) and any(line.get("command") for line in lines):
         accepted = sum(
             line["command"]["understood"]
             and line["command"]["intent"] == line["intent"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from asr.cells.lstm import LSTMConfig
 from asr.config import ConfigError
+from asr.decoding.ctc_lexicon import CTCLexiconConfig, LexiconError, WordModel
 from asr.decoding.scorer import Scorer
 from asr.distributed import Processes
 from asr.evaluate import main as evaluate
@@ -154,6 +156,21 @@ def test_an_unfinished_and_a_damaged_model_are_refused(folder: Path, tmp_path: P
     run.model_path.write_bytes(b"torn")
     with pytest.raises(LanguageModelError, match=r"its SHA-256 is .*; expected None as run\.json says; copy the whole"):
         load_language_model(run.path, tokenizer_of(folder))
+
+
+def test_a_search_over_words_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, tokenizer = CTCLexiconConfig(), CharTokenizerConfig().train(["turn on"])
+    with pytest.raises(
+        LexiconError, match=r"no language model; expected fusion\.language_model: RUN, n-grams of words"
+    ):
+        config.build(tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torchaudio.models.decoder", None)
+        with pytest.raises(LexiconError, match="flashlight-text is needed; install it with: pip install"):
+            config.build(tokenizer, WordModel(Path("words.arpa"), ["turn"]))
+    pytest.importorskip("flashlight.lib.text", reason="needs flashlight-text")
+    with pytest.raises(LexiconError, match=r"words\.arpa: the tokenizer spells none of its 2 words; expected a model"):
+        config.build(tokenizer, WordModel(Path("words.arpa"), ["ax", "by"]))
 
 
 CONFIG_FAULTS = [

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from asr.explanation import Explanation, WatchedLayer
-from asr.plots import COLOURS, PlotError
+from asr.plots import COLOURS, PlotError, new_figure
 from asr.tokenizer import BLANK_ID, WORD_START
 
 WIDTH = 12.0  # inches
@@ -38,14 +38,8 @@ class PictureOptions:
 
 def draw_explanation(explanation: Explanation, options: PictureOptions = PictureOptions(), *, title: str) -> Picture:
     """Raises PlotError without matplotlib, and for a layer or a unit that the model does not have."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PlotError("plots: matplotlib is not installed; expected it, by  pip install 'earshot[plots]'") from None
     rows = _rows(explanation, options)
-    figure = Figure(figsize=(WIDTH, 0.9 + sum(height for height, *_ in rows)), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, 0.9 + sum(height for height, *_ in rows), kind="agg")
     axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=[height for height, *_ in rows])[
         :, 0
     ]

@@ -1,11 +1,12 @@
 """Plots as SVG text that stands in a page or beside a Markdown file; made by matplotlib."""
 
+import importlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 # Told apart in print and by eyes that see red and green alike (Okabe & Ito 2008), then by dashes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8c6d31", "#7f7f7f")
@@ -122,19 +123,27 @@ def draw_panels(
     return result[0]
 
 
+def new_figure(width: float, height: float, *, kind: Literal["agg", "svg"]) -> Any:
+    """A figure of so many inches for matplotlib's backend of that kind; PlotError where there is no matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+
+        backend = importlib.import_module(f"matplotlib.backends.backend_{kind}")
+    except ImportError:
+        raise PlotError("plots: matplotlib is not installed; expected it, by  pip install 'earshot[plots]'") from None
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    backend.FigureCanvas(figure)
+    return figure
+
+
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
     """A figure of so many inches; on leaving, its SVG is in the list. The same figure gives the same text."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PlotError("plots: matplotlib is not installed; expected it, by  pip install 'earshot[plots]'") from None
+    figure = new_figure(width, height, kind="svg")
+    import matplotlib
+
     result: list[str] = []
     with matplotlib.rc_context({"svg.hashsalt": "earshot", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-        FigureCanvasSVG(figure)
         yield figure, result
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None})

@@ -253,6 +253,8 @@ def show(console: "Console", evaluation: "Evaluation", folder: Path, *, in_full:
         _show_rates(console, evaluation)
     if evaluation.understanding is not None and in_full:
         _show_understanding(console, evaluation.understanding)
+    if evaluation.confusions:
+        console.print("most confused words", style="italic")
     for confusion in evaluation.confusions[:NUM_SHOWN]:
         console.print(
             f"  {confusion.count:4d} x {confusion.reference} heard as {confusion.hypothesis}", highlight=False
@@ -323,7 +325,9 @@ def _show_groups(console: "Console", title: str, groups: "dict[str, GroupScore]"
     if not groups:
         return
     worst = sorted(groups.items(), key=lambda item: (-item[1].counts.rate, item[0]))[:NUM_SHOWN]
-    table = Table(title, "utterances", "right", "WER", title=f"the worst {len(worst)} of {len(groups)} {title}")
+    table = Table(
+        title, "utterances", "right", "WER", title=f"{title}, the worst first ({len(worst)} of {len(groups)})"
+    )
     for name, group in worst:
         table.add_row(escape(name), str(group.num_utterances), str(group.num_exact), f"{group.counts.rate:.2%}")
     console.print(table)

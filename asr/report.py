@@ -115,6 +115,7 @@ def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_
             ("Commands", "Transcript", _ranked(evaluation.commands)),
         ],
         speakers=sorted({scored.utterance.speaker for scored in chosen if scored.utterance.speaker is not None}),
+        longest=max((each.utterance.duration for each in chosen), default=0.0),
         longest_embedded=LONGEST_EMBEDDED,
     )
     with replacing(path) as beside:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from asr.data import Batch
 from asr.memory import try_worst_batch
-from asr.transcriber import Transcriber
+from asr.transcribe import _add_decoding
+from asr.transcriber import Transcriber, make_transcriber
 
 
 class Hungry(nn.Module):
@@ -67,3 +69,15 @@ def test_a_batch_of_recordings_that_does_not_fit_a_gpu_is_a_lack_of_memory() -> 
     transcriber.recognizer = SimpleNamespace(transcripts=transcripts)  # type: ignore[assignment]
     with pytest.raises(MemoryError, match=r"CUDA out of memory\. Tried to allocate 2 GiB$"):
         transcriber.transcripts([np.zeros(400, np.float32)])
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    config: Any = SimpleNamespace(device="cuda")
+    with pytest.raises(ValueError, match="device: 'cuda', but there is no CUDA device here"):
+        make_transcriber(config, 0, num_workers=1)
+
+
+def test_a_language_model_needs_a_decoding() -> None:
+    with pytest.raises(ValueError, match="--language-model: of which decoding"):
+        _add_decoding({"language_model": "runs/lm"})

@@ -14,7 +14,8 @@ bash recipes/barista_bilstm_ctc/prepare.sh "$corpora"
 echo "2/3  training"
 python -m asr.train conf/barista_bilstm_ctc.yaml run_dir=$run
 python -m asr.commands priors $run $data/more_english/dev.jsonl --weight 1.2
-python -m asr.commands calibrate $run $grammar --negatives $data/negatives/all.jsonl --positives $data/clean.jsonl \
+python -m asr.commands calibrate $run $grammar --positives $data/clean.jsonl \
+  --negatives $data/negatives/{librispeech_other100,wake_words,_unknown_,esc10,silence}.jsonl \
   --false-accepts-per-hour 0.5 --report runs/barista_calibration.html
 
 echo "3/3  the orders, clean and in the kitchen's noise"

@@ -18,6 +18,7 @@ from asr.decoding import SEARCHED_HEADS, DecodingConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.encoders import EncoderConfig
 from asr.encoders.recurrent import RecurrentEncoderConfig
+from asr.endpointing import EndpointingConfig
 from asr.features import FeatureConfig
 from asr.heads import HeadConfig
 from asr.heads.ctc import CTCHeadConfig
@@ -87,6 +88,7 @@ class Config(TrainingConfig):
     encoder: EncoderConfig = RecurrentEncoderConfig()
     heads: tuple[HeadConfig, ...] = Field((CTCHeadConfig(),), min_length=1)
     decoding: DecodingConfig = CTCGreedyConfig()
+    endpointing: EndpointingConfig | None = Field(None, description="of a trained model: hear only the speech, if set")
 
     @model_validator(mode="after")
     def check_across_sections(self) -> "Config":
@@ -125,6 +127,10 @@ class Config(TrainingConfig):
         kinds = [head.kind for head in self.heads]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"heads: found {', '.join(kinds)}; expected each kind once at most")
+        if self.endpointing is not None and "ctc" not in kinds:
+            raise ValueError(
+                f"endpointing: a CTC head finds the speech; heads has {', '.join(kinds)}: add one, or set it to null"
+            )
         searched = SEARCHED_HEADS[self.decoding.kind]
         if not set(searched) <= set(kinds):
             fitting = [name for name, needed in SEARCHED_HEADS.items() if set(needed) <= set(kinds)]

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.num_threads)
     recognizer = Recognizer.load(options.run)
     features = recognizer.features(options.recording)
-    (transcription,) = recognizer.recognize([features])
+    (transcription,) = recognizer.recognize([recognizer.log_mels(options.recording)])
     explanation = explain(
         recognizer.model,
         recognizer.tokenizer,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from asr.checkpoint import write_text
 from asr.decoding import DecodingConfig, choose_heads
@@ -122,20 +122,17 @@ def write_decoding(path: Path, decoding: DecodingConfig) -> None:
 @torch.inference_mode()
 def encode(recognizer: Recognizer, manifest: Manifest) -> Iterator[Encoded]:
     """The manifest's utterances, encoded in batches of like length. Raises AudioError for one that cannot be read."""
-    recognizer.model.eval()
-    device = next(recognizer.model.parameters()).device
     utterances = list(manifest)
     order = sorted(range(len(utterances)), key=lambda index: utterances[index].duration)
     for first in range(0, len(order), BATCH_SIZE):
         indices = order[first : first + BATCH_SIZE]
         chosen = [utterances[index] for index in indices]
-        features = [
-            recognizer.stretch_features(Stretch(Path(item.audio_filepath), item.offset, item.duration))
+        log_mels = [
+            recognizer.stretch_log_mels(Stretch(Path(item.audio_filepath), item.offset, item.duration))
             for item in chosen
         ]
-        lengths = torch.tensor([len(frames) for frames in features], device=device)
-        padded = nn.utils.rnn.pad_sequence(features, batch_first=True).to(device)
-        yield Encoded(indices, *recognizer.model.encode(padded, lengths))
+        heard = recognizer.listen(log_mels)
+        yield Encoded(indices, heard.encodings, heard.encoding_lengths)
 
 
 @torch.inference_mode()

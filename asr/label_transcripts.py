@@ -105,11 +105,9 @@ def _transcribed(
 @torch.inference_mode()
 def ctc_scores(recognizer: Recognizer, item: Utterance) -> Scores:
     """The log-probabilities of a CTC head in one utterance, a row for each encoding."""
-    head = next((head for head in recognizer.model.heads if isinstance(head, CTCHead)), None)
-    if head is None:
+    if not any(isinstance(head, CTCHead) for head in recognizer.model.heads):
         raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
     rate = recognizer.feature_config.sample_rate
     samples = read_audio(item.audio_filepath, sample_rate=rate, offset=item.offset, duration=item.duration)
-    features = recognizer.features(samples, sample_rate=rate)
-    encodings, lengths = recognizer.model.encode(features[None], torch.tensor([len(features)]))
-    return head(encodings)[0, : int(lengths[0])].numpy()
+    log_mels = recognizer.log_mels(samples, sample_rate=rate)
+    return recognizer.listen([log_mels]).scores[0].numpy()

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from asr.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
 from asr.audio import AudioError, read_audio, resample
@@ -30,12 +30,13 @@ from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
 from asr.confidence import WordCalibration, load_calibration
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.hypothesis import Hypothesis
+from asr.endpointing import EndpointingConfig
 from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
-from asr.heads.ctc import CTCHead
 from asr.language_loading import open_decoding
+from asr.listening import Heard, listen
 from asr.loading import RecognizerError, RunParts, load_priors, load_run
 from asr.model import Model
-from asr.precision import Precision, autocast, quantize
+from asr.precision import Precision, quantize
 from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
 
@@ -104,6 +105,7 @@ class Recognizer:
         self.feature_config, self.statistics = features, statistics
         self.commands = commands
         self.calibration = WordCalibration()
+        self.endpointing: EndpointingConfig | None = None
         self.decoding_key = ""  # names the way words are found, of which a calibration is
         self._log_mel = LogMel(features)
         self._frames_per_encoding = _frames_per_encoding(model)
@@ -135,6 +137,7 @@ class Recognizer:
             commands=search,
             precision=precision,
         )
+        recognizer.endpointing = parts.config.endpointing
         recognizer.decoding_key = decoding_key(parts, search)
         recognizer.calibration = load_calibration(
             parts.folder.path, decoding=recognizer.decoding_key, model=parts.model_digest
@@ -165,11 +168,11 @@ class Recognizer:
 
         Raises AudioError for a file that cannot be read; RecognizerError for an array that is not sound.
         """
-        features = [self.features(recording, sample_rate=sample_rate) for recording in recordings]
-        lengths = [len(frames) * self.feature_config.hop_ms / 1000 for frames in features]
+        log_mels = [self.log_mels(recording, sample_rate=sample_rate) for recording in recordings]
+        lengths = [len(frames) * self.feature_config.hop_ms / 1000 for frames in log_mels]
         transcriptions: dict[int, Transcription] = {}
         for batch in _batches(lengths, batch_size):
-            transcriptions |= zip(batch, self.recognize([features[index] for index in batch]), strict=True)
+            transcriptions |= zip(batch, self.recognize([log_mels[index] for index in batch]), strict=True)
         return [transcriptions[index] for index in range(len(recordings))]
 
     def transcribe_stretches(
@@ -180,96 +183,96 @@ class Recognizer:
         `durations` (seconds) only order the work, so that the recordings of a batch are of like length.
         """
         for batch in _batches(durations, batch_size):
-            features: dict[int, Tensor] = {}
+            log_mels: dict[int, Tensor] = {}
             for index in batch:
                 stretch = stretches[index]
                 try:
-                    features[index] = self.stretch_features(stretch)
+                    log_mels[index] = self.stretch_log_mels(stretch)
                 except AudioError as error:
                     yield Outcome(index, None, error)
-            if features:
-                for index, transcription in zip(features, self.recognize(list(features.values())), strict=True):
+            if log_mels:
+                for index, transcription in zip(log_mels, self.recognize(list(log_mels.values())), strict=True):
                     yield Outcome(index, transcription, None)
 
     def features(
         self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None
     ) -> Float[Tensor, "frame mel"]:
-        """Normalised log-mels of a file or an array, as `recognize` takes them."""
+        """Normalised log-mels of a file or an array, as the model takes them."""
+        log_mels = self.log_mels(recording, sample_rate=sample_rate)
+        return normalize(log_mels, config=self.feature_config, statistics=self.statistics)
+
+    def log_mels(
+        self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None
+    ) -> Float[Tensor, "frame mel"]:
+        """Log-mels of a file or an array, as `recognize` takes them."""
         if not isinstance(recording, np.ndarray):
-            return self.stretch_features(Stretch(Path(recording)))
+            return self.stretch_log_mels(Stretch(Path(recording)))
         _check_array(recording, sample_rate)
         assert sample_rate is not None
         samples = recording.astype(np.float32, copy=False)
-        return self._normalized(resample(samples, from_rate=sample_rate, to_rate=self.feature_config.sample_rate))
+        at_rate = resample(samples, from_rate=sample_rate, to_rate=self.feature_config.sample_rate)
+        return self._log_mel(torch.from_numpy(at_rate))
 
     def transcripts(self, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
         """Transcribe arrays of samples at the model's own rate, as one batch."""
         rate = self.feature_config.sample_rate
-        features = [self.features(samples, sample_rate=rate) for samples in recordings]
+        log_mels = [self.log_mels(samples, sample_rate=rate) for samples in recordings]
         return [
             as_transcript(transcription, len(samples) / rate)
-            for transcription, samples in zip(self.recognize(features), recordings, strict=True)
+            for transcription, samples in zip(self.recognize(log_mels), recordings, strict=True)
         ]
 
     @torch.inference_mode()
-    def recognize(self, features: Sequence[Float[Tensor, "_ mel"]]) -> list[Transcription]:
-        """Transcribe normalised log-mels as one batch."""
+    def recognize(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> list[Transcription]:
+        """Transcribe log-mels as one batch."""
         was_training = self.model.training
         self.model.eval()
         try:
-            device = next(self.model.parameters()).device
-            lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int64, device=device)
-            padded = nn.utils.rnn.pad_sequence(list(features), batch_first=True).to(device)
-            with autocast(self.precision, device):
-                encodings, encoding_lengths = self.model.encode(padded, lengths)
-            encodings = encodings.float()
-            scores = self._scores(encodings, encoding_lengths)
+            heard = self.listen(log_mels)
             if self.commands is not None:
                 second = self.commands.second_opinion
-                familiar = second.familiarity(padded, lengths) if second else [0.0] * len(features)
-                return [self._understand(*each) for each in zip(scores, features, familiar, strict=True)]
-            hypotheses = self.decoding(choose_heads(self.decoding, self.model.heads), encodings, encoding_lengths)
+                familiar = second.familiarity(heard.padded, heard.lengths) if second else [0.0] * len(log_mels)
+                return [self._understand(heard, row, familiarity) for row, familiarity in enumerate(familiar)]
+            heads = choose_heads(self.decoding, self.model.heads)
+            hypotheses = self.decoding(heads, heard.encodings, heard.encoding_lengths)
         finally:
             self.model.train(was_training)
-        return [
-            self._transcription(hypothesis, each, frames)
-            for hypothesis, each, frames in zip(hypotheses, scores, features, strict=True)
-        ]
+        return [self._transcription(heard, row, hypothesis) for row, hypothesis in enumerate(hypotheses)]
 
-    def _scores(
-        self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
-    ) -> list[Float[Tensor, "_ vocabulary"]]:
-        """Log-probabilities of each utterance by the first CTC head; without one, none of no tokens."""
-        head = next((head for head in self.model.heads if isinstance(head, CTCHead)), None)
-        if head is None and self.commands is not None:
-            raise RecognizerError("commands: the model has no CTC head, which they are searched with; expected one")
-        log_probs = head(encodings).cpu() if head is not None else encodings.new_zeros(*encodings.shape[:2], 0).cpu()
-        return [log_probs[row, :length] for row, length in enumerate(lengths.tolist())]
+    def listen(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> Heard:
+        """What the heads read of log-mels, as one batch; the model is to be in evaluation mode."""
+        return listen(
+            self.model,
+            log_mels,
+            normalized=lambda frames: normalize(frames, config=self.feature_config, statistics=self.statistics),
+            frames_per_second=1000 / self.feature_config.hop_ms,
+            endpointing=self.endpointing,
+            precision=self.precision,
+        )
 
-    def _understand(
-        self, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"], familiarity: float
-    ) -> Transcription:
+    def _understand(self, heard: Heard, row: int, familiarity: float) -> Transcription:
         assert self.commands is not None
+        scores = heard.scores[row]
+        if not scores.shape[1]:
+            raise RecognizerError("commands: the model has no CTC head, which they are searched with; expected one")
         hop = self.feature_config.hop_ms / 1000
         result = self.commands.understand(
             scores.numpy(), seconds_per_encoding=self._frames_per_encoding * hop, familiarity=familiarity
         )
         spans = [WordSpan(word.text, word.start / hop, word.end / hop, word.confidence) for word in result.words]
-        words = self._words(spans, features)
-        heard = tuple(CommandWord(word.word, word.start, word.end, word.confidence) for word in words)
+        words = self._words(spans, heard, row)
+        found = tuple(CommandWord(word.word, word.start, word.end, word.confidence) for word in words)
         return Transcription(
             text=result.text,
             tokens=tuple(self.tokenizer.encode(result.text)),
             score=result.score,
             words=words,
             confidence=result.confidence if result.understood else 0.0,
-            command=replace(result, words=heard),
+            command=replace(result, words=found),
         )
 
-    def _transcription(
-        self, hypothesis: Hypothesis, scores: Float[Tensor, "time vocabulary"], features: Float[Tensor, "frame mel"]
-    ) -> Transcription:
-        tokens = hypothesis.tokens
+    def _transcription(self, heard: Heard, row: int, hypothesis: Hypothesis) -> Transcription:
+        tokens, scores = hypothesis.tokens, heard.scores[row]
         # Without a CTC head the decoder's attention says where they are.
         has_ctc = bool(scores.shape[1])
         spans = (
@@ -278,7 +281,7 @@ class Recognizer:
             else place_tokens(hypothesis.frames, hypothesis.log_probs, len(scores))
         )
         spelled = spell_words(tokens, spans, self.tokenizer, frames_per_encoding=self._frames_per_encoding)
-        words = self._words(spelled, features)
+        words = self._words(spelled, heard, row)
         return Transcription(
             text=" ".join(self.tokenizer.decode(tokens).split()),
             tokens=tokens,
@@ -287,32 +290,27 @@ class Recognizer:
             confidence=sum(word.confidence for word in words) / max(len(words), 1),
         )
 
-    def _words(self, spans: Sequence[WordSpan], features: Float[Tensor, "frame mel"]) -> tuple[Word, ...]:
-        hop = self.feature_config.hop_ms / 1000
+    def _words(self, spans: Sequence[WordSpan], heard: Heard, row: int) -> tuple[Word, ...]:
+        hop, first = self.feature_config.hop_ms / 1000, heard.first_frames[row]
         return tuple(
             Word(
                 word=span.text,
-                start=round(span.start_frame * hop, 3),
-                end=round(span.end_frame * hop, 3),
+                start=round((first + span.start_frame) * hop, 3),
+                end=round((first + span.end_frame) * hop, 3),
                 confidence=round(self.calibration.confidence(span.posterior), 4),
             )
-            for span in reach_out(spans, features)
+            for span in reach_out(spans, heard.features[row])
         )
 
-    def stretch_features(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
-        """Normalised log-mels of a part of a file, as `recognize` takes them."""
-        return self._normalized(
-            read_audio(
-                stretch.path,
-                sample_rate=self.feature_config.sample_rate,
-                offset=stretch.offset,
-                duration=stretch.duration,
-            )
+    def stretch_log_mels(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
+        """Log-mels of a part of a file, as `recognize` takes them."""
+        samples = read_audio(
+            stretch.path,
+            sample_rate=self.feature_config.sample_rate,
+            offset=stretch.offset,
+            duration=stretch.duration,
         )
-
-    def _normalized(self, samples: Float[np.ndarray, " sample"]) -> Float[Tensor, "frame mel"]:
-        log_mel = self._log_mel(torch.from_numpy(samples))
-        return normalize(log_mel, config=self.feature_config, statistics=self.statistics)
+        return self._log_mel(torch.from_numpy(samples))
 
 
 def as_transcript(transcription: Transcription, duration: float) -> Transcript:
@@ -337,7 +335,9 @@ def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:
     """A name for the way in which words are found, by which their calibration is kept."""
     if commands is not None:
         return f"commands {commands.grammar.digest}"
-    return json.dumps(parts.config.decoding.model_dump(mode="json"), sort_keys=True)
+    sections = parts.config.model_dump(mode="json", include={"decoding", "endpointing"})
+    found = sections["decoding"] if sections["endpointing"] is None else sections
+    return json.dumps(found, sort_keys=True)
 
 
 def _load_commands(parts: RunParts, path: Path) -> CommandSearch:

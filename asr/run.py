@@ -80,9 +80,14 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def search_digest(self) -> str:
-        """Of all that decides how a search of commands scores a sentence: the weights, and the priors of the labels."""
-        weights = str(self.read_record().get("model"))
-        return f"{weights} {file_digest(self.label_priors_path)}" if self.label_priors_path.exists() else weights
+        """Of all that decides how a search of commands scores a sentence: weights, priors of labels, endpointing."""
+        parts = [str(self.read_record().get("model"))]
+        if self.label_priors_path.exists():
+            parts.append(file_digest(self.label_priors_path))
+        endpointing = getattr(load_experiment(self.config_path), "endpointing", None)
+        if endpointing is not None:
+            parts.append(f"endpointing {endpointing.margin:g}")
+        return " ".join(parts)
 
     def best_path(self, epoch: int) -> Path:
         return self.path / "best" / f"epoch-{epoch:04d}.safetensors"

@@ -1,6 +1,7 @@
 """The recogniser: batches change nothing, a run folder that does not fit together is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from asr.confidence import WordCalibration, save_calibration
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.features import FeatureConfig, FeatureStatistics
+from asr.listening import Heard
 from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
 from asr.run import RunFolder
 from asr.tokenizer import BLANK_ID, CharTokenizerConfig
@@ -101,8 +103,8 @@ def test_live_objects_make_a_recognizer_and_the_model_keeps_its_mode() -> None:
     recognizer = Recognizer(
         model=model, tokenizer=tokenizer, features=config.features, decoding=CTCGreedyConfig().build()
     )
-    features = recognizer.features(some_speech(1), sample_rate=16_000)
-    first, second = recognizer.recognize([features, features])
+    log_mels = recognizer.log_mels(some_speech(1), sample_rate=16_000)
+    first, second = recognizer.recognize([log_mels, log_mels])
     assert first.text
     assert (first.text, first.tokens) == (second.text, second.tokens)  # dropout would tell them apart
     assert model.training
@@ -134,13 +136,17 @@ def test_a_word_lasts_as_long_as_its_tokens_are_shown_and_what_is_loud(recognize
         scores[frame, token] = -0.2
     features = torch.zeros(160, 20)
     features[72:110] = 1.0
-    transcription = recognizer._transcription(Hypothesis(tokens, (), score=-1.0), scores, features)
+    lengths = torch.tensor([160])
+    heard = Heard([features], [0], features[None], lengths, torch.zeros(1, 40, 8), lengths // 4, [scores])
+    transcription = recognizer._transcription(heard, 0, Hypothesis(tokens, (), score=-1.0))
     # 4 log-mel frames of 10 ms to an encoding; "to" is shown where it is quiet, "go" reaches over what is loud
     assert transcription.words == (Word("to", 0.2, 0.28, 0.8187), Word("go", 0.72, 1.1, 0.8187))
     calibrated = WordCalibration(0.5, -1.0, num_words=7)
     recognizer.calibration, before = calibrated, recognizer.calibration
-    again = recognizer._transcription(Hypothesis(tokens, (), score=-1.0), scores, features)
+    later = replace(heard, first_frames=[50])
+    again = recognizer._transcription(later, 0, Hypothesis(tokens, (), score=-1.0))
     recognizer.calibration = before
+    assert [word.start for word in again.words] == [0.7, 1.22]
     assert [word.confidence for word in again.words] == [round(calibrated.confidence(np.exp(-0.2)), 4)] * 2
 
 

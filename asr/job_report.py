@@ -82,10 +82,12 @@ class JobReport:
         """Lines for the console."""
         speed = self.elapsed_audio_seconds / max(self.elapsed_seconds, 1e-9)
         resumed = f", {self.num_resumed:,} of them by an earlier run" if self.num_resumed else ""
+        if self.num_resumed:
+            resumed += f" ({_length(self.audio_seconds)} of audio in all)"
         lines = [
             f"{self.num_transcribed:,} of {self.num_recordings:,} recordings transcribed{resumed}",
-            f"{self.audio_seconds / 3600:.2f} hours of audio; this run took {self.elapsed_seconds:.1f} s for "
-            f"{self.elapsed_audio_seconds / 3600:.2f} of them ({speed:.0f} times real time)",
+            f"{_length(self.elapsed_audio_seconds)} of audio in {self.elapsed_seconds:.1f} s "
+            f"({speed:.0f} times real time)",
         ]
         if self.num_empty:
             what = "not understood as a command" if self.hears_commands else "without a word"
@@ -116,3 +118,10 @@ def _keep(heap: list[tuple[float, str]], item: tuple[float, str]) -> None:
 
 def _some(names: list[str], number: int) -> str:
     return ", ".join(names[:3]) + (f" and {number - 3:,} more" if number > 3 else "")
+
+
+def _length(seconds: float) -> str:
+    """Of audio, in the unit that suits it."""
+    if seconds < 60:
+        return f"{seconds:.1f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.2f} hours"

@@ -32,13 +32,21 @@ if command -v flite festival >/dev/null; then
 fi
 
 if [ -n "${1:-}" ]; then
-  echo "people: single digits by another grammar, 'stop' among other words, and speech that is no command"
-  python -m data_prep.fsdd "$1/fsdd" data/fsdd
+  echo "people: 'stop' among other words, and speech that is no command"
   python -m data_prep.speech_commands "$1/speech_commands" data/speech_commands
   python -m data_prep.negatives data/negatives "$1/librispeech_other100" "$1/wake_words" "$1/noise/esc10" \
     --silence-minutes 10
-  python -m asr.evaluate $run data/fsdd/test.jsonl --commands conf/commands/digits.yaml --audio none
+  people=$(printf 'data/negatives/%s.jsonl ' librispeech_other100 wake_words esc10 silence)
   python -m asr.evaluate $run data/speech_commands/test.jsonl --commands $grammar --audio none
-  python -m asr.evaluate $run data/negatives/{librispeech_other100,wake_words,esc10,silence}.jsonl --commands $grammar \
-    --audio none
+  # shellcheck disable=SC2086
+  python -m asr.evaluate $run $people --commands $grammar --audio none
+  echo "with what people say among the negatives"
+  # shellcheck disable=SC2086
+  python -m asr.commands calibrate $run $grammar --negatives $data/other_speech/dev.jsonl $people \
+    --positives $data/dev.jsonl --false-accepts-per-hour 0.5 --report $run/calibration_people.html
+  engines=${data}_other_engines/train.jsonl
+  [ -e "$engines" ] || engines=
+  # shellcheck disable=SC2086
+  python -m asr.evaluate $run $data/test.jsonl $engines $data/other_speech/test.jsonl data/speech_commands/test.jsonl \
+    --commands $grammar --audio none --output-dir $run/evaluations/people
 fi

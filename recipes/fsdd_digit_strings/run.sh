@@ -10,6 +10,8 @@ echo "strings of two to seven digits of one speaker; those of test are made of t
 python -m data_prep.fsdd "$corpus" data/fsdd
 python -m data_prep.digit_strings data/fsdd $data --num-train 2000 --num-dev 100 --num-test 300
 
+echo "single digits first, by CTC"
+python -m asr.train conf/fsdd_bilstm_ctc.yaml run_dir=runs/fsdd_digits train.max_epochs=15
 python -m asr.train conf/fsdd_digit_strings.yaml
 python -m asr.train conf/lm_ngram.yaml run_dir=runs/lm_digits tokenizer.run=$run \
   "data.train=[{manifest: $data/train.jsonl}]" "data.dev={manifest: $data/dev.jsonl}"

@@ -165,9 +165,10 @@ class Output:
         """A file that takes the place of `path` when it is whole.
 
         It is written in the state folder: no name is too long for it there, and a kill leaves nothing among the
-        transcripts. Raises JournalFullError where there is no room.
+        transcripts, and there what the next job, alone in the folder as this one is, writes over. Raises
+        JournalFullError where there is no room.
         """
-        beside = self.state_folder / f"writing-{os.getpid()}"
+        beside = self.state_folder / "writing"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as file:

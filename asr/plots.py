@@ -126,6 +126,7 @@ def draw_panels(
 def new_figure(width: float, height: float, *, kind: Literal["agg", "svg"]) -> Any:
     """A figure of so many inches for matplotlib's backend of that kind; PlotError where there is no matplotlib."""
     try:
+        importlib.import_module("matplotlib")
         from matplotlib.figure import Figure
 
         backend = importlib.import_module(f"matplotlib.backends.backend_{kind}")

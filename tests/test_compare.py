@@ -183,7 +183,7 @@ def test_every_member_of_the_shipped_comparisons_is_valid(path: Path) -> None:
     for member in comparison.members:
         config = load_config(comparison.base, [*comparison.overrides, *member.overrides])
         kinds.add((config.encoder.bidirectional, config.encoder.kind, config.encoder.cell.kind))
-    assert len(kinds) == len(comparison.members) == 2 * 9  # every cell in both directions
+    assert len(kinds) == len(comparison.members) == 2 * 10  # every cell in both directions
 
 
 def test_quick_goes_with_the_probe_only(comparison_file: Path, capsys) -> None:

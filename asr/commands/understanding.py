@@ -22,6 +22,8 @@ from asr.decoding.label_priors import LabelPriors
 from asr.decoding.token_graph import SpelledWord, read_words
 from asr.tokenizer import BLANK_ID, Tokenizer
 
+Spans = list[tuple[int, int]]  # of each token its first encoding, and the one after its last
+
 
 @dataclass(frozen=True)
 class CommandWord:
@@ -103,7 +105,8 @@ class CommandSearch:
         ratios = self._ratios(found, scores)
         guesses = tuple(self._guess(text, ratio) for text, ratio in ratios.items())
         text, first = next(iter(found.items()), ("", Hypothesis((), (), -np.inf)))
-        agreements = token_agreements(first, scores)
+        spans = token_spans(first, scores)
+        agreements = token_agreements(first, spans, scores)
         evidence = Evidence(
             ratio=ratios.get(text, LOWEST_RATIO),
             certainty=certainty(scores),
@@ -116,7 +119,7 @@ class CommandSearch:
             text=guesses[0].text if understood else "",
             intent=guesses[0].intent if understood else None,
             slots=guesses[0].slots if understood else {},
-            words=self._words(first, scores, seconds_per_encoding) if understood else (),
+            words=self._words(first, spans, agreements, seconds_per_encoding) if understood else (),
             score=evidence.ratio,
             certainty=evidence.certainty,
             agreement=evidence.agreement,
@@ -153,8 +156,9 @@ class CommandSearch:
     def _spelled(self, hypothesis: Hypothesis) -> list[SpelledWord]:
         return read_words(hypothesis.tokens, self.graph, self.tokenizer)
 
-    def _words(self, hypothesis: Hypothesis, scores: Scores, seconds: float) -> tuple[CommandWord, ...]:
-        spans, agreements = token_spans(hypothesis, scores), token_agreements(hypothesis, scores)
+    def _words(
+        self, hypothesis: Hypothesis, spans: Spans, agreements: list[float], seconds: float
+    ) -> tuple[CommandWord, ...]:
         return tuple(
             CommandWord(
                 word.text,
@@ -175,7 +179,7 @@ def certainty(scores: Scores) -> float:
     return max(float(spoken.mean(dtype=np.float64)), LOWEST_RATIO) if spoken.size else LOWEST_RATIO
 
 
-def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]:
+def token_spans(hypothesis: Hypothesis, scores: Scores) -> Spans:
     """First frame of each token, and the one after its last; blanks follow until the next."""
     spans = []
     for place, (token, start) in enumerate(zip(hypothesis.tokens, hypothesis.frames, strict=True)):
@@ -188,11 +192,11 @@ def token_spans(hypothesis: Hypothesis, scores: Scores) -> list[tuple[int, int]]
     return spans
 
 
-def token_agreements(hypothesis: Hypothesis, scores: Scores) -> list[float]:
+def token_agreements(hypothesis: Hypothesis, spans: Spans, scores: Scores) -> list[float]:
     """Log-probability of each token less that of the likeliest label, in that of its frames where it is best."""
     return [
         float((scores[start:end, token] - scores[start:end].max(axis=1)).max())
-        for token, (start, end) in zip(hypothesis.tokens, token_spans(hypothesis, scores), strict=True)
+        for token, (start, end) in zip(hypothesis.tokens, spans, strict=True)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -38,9 +38,14 @@ class FittedFile(Generic[Figures]):
                 f"{self.path}: fitted for other weights than the run has now; expected those; {self._remedy}"
             )
         try:
-            return self.kind(**found)
+            figures = self.kind(**found)
         except TypeError as error:
             raise self.error(f"{self.path}: not a calibration ({error}); {self._remedy}") from None
+        # A figure that came later would get a default, beside others that were fitted without it.
+        missing = sorted(field.name for field in fields(self.kind) if field.name not in found)  # type: ignore[arg-type]
+        if missing:
+            raise self.error(f"{self.path}: of an earlier version, without {', '.join(missing)}; {self._remedy}")
+        return figures
 
     @property
     def _remedy(self) -> str:

@@ -172,3 +172,13 @@ def test_a_calibration_travels_with_its_run(tmp_path: Path) -> None:
     path.write_text(json.dumps({"g": {"model": "m", "wrong": 1}}))
     with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); run .*asr.commands calibrate .* again"):
         load_rejection(tmp_path, grammar="g", model="m")
+
+
+def test_a_calibration_without_a_figure_that_came_later_is_refused(tmp_path: Path) -> None:
+    """Else its threshold would be asked of evidence that it was not found for."""
+    path = save_rejection(tmp_path, Rejection(threshold=1.5), grammar="g", model="m")
+    kept = json.loads(path.read_text())
+    del kept["g"]["agreement_weight"]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RejectionError, match=r"of an earlier version, without agreement_weight; run .* again"):
+        load_rejection(tmp_path, grammar="g", model="m")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from asr.cells import Cell, CellConfig, LSTMConfig, processor, recurrence
 from asr.cells.kernel import multiplies_halves
-from asr.cells.products import half_outer_product, linear
+from asr.cells.products import half_outer_product, half_product, linear
 from asr.cells.recurrence import scan_reference
 from asr.cells.scan import find_kernel
 from tests.test_cell_paths import counting_compiler, fresh_kernels  # noqa: F401
@@ -144,11 +144,16 @@ def test_a_linear_layer_in_halves_has_the_gradients_of_one_in_float32() -> None:
         assert (half - single).norm() <= 1e-2 * single.norm()
 
 
-def test_outer_products_of_halves_are_whole_either_way_round() -> None:
-    left, right = torch.randn(64, 8).bfloat16(), torch.randn(64, 24).bfloat16()
+@pytest.mark.parametrize("num_rows", [1, 64, 512, 600, 1200])  # less than a piece, one, and pieces with a rest
+def test_products_of_halves_in_pieces_are_those_of_the_whole(num_rows: int) -> None:
+    torch.manual_seed(0)
+    left, right, weight = (torch.randn(*shape).bfloat16() for shape in ((num_rows, 8), (num_rows, 24), (8, 24)))
     expected = left.float().T @ right.float()
     for found in (half_outer_product(left, right), half_outer_product(right, left).T):
+        assert found.dtype == torch.float32
         assert (found - expected).norm() <= 1e-2 * expected.norm()
+    expected = left.float() @ weight.float()
+    assert (half_product(left, weight) - expected).norm() <= 1e-2 * expected.norm()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.autocast_mode import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
@@ -56,12 +56,43 @@ class Linear(torch.autograd.Function):
         return of_inputs, outer_product(gradient, inputs), of_bias
 
 
+# oneDNN compiles a product for each number of rows, in 1 to 5 ms, and that number is new in every batch. Cut into these
+# pieces, the same few products come again.
+ROWS_OF_PIECE, ROWS_OF_REST = 512, 128
+
+
+def in_pieces(num_rows: int) -> int:
+    """How many of the rows fill whole pieces."""
+    return num_rows - num_rows % ROWS_OF_PIECE
+
+
+def padded_rows(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "padded_row column"]:
+    """With rows of zeros up to a multiple of ROWS_OF_REST."""
+    return F.pad(matrix, (0, 0, 0, -len(matrix) % ROWS_OF_REST))
+
+
+def half_product(left: Float[Tensor, "row inner"], right: Float[Tensor, "inner column"]) -> Float[Tensor, "row column"]:
+    """left @ right of bfloat16 numbers."""
+    whole = in_pieces(len(left))
+    if whole in (0, len(left)):
+        return left @ right
+    result = left.new_empty(len(left), right.shape[1])
+    torch.mm(left[:whole], right, out=result[:whole])
+    result[whole:] = (padded_rows(left[whole:]) @ right)[: len(left) - whole]
+    return result
+
+
 def half_outer_product(
     left: Float[Tensor, "row column"], right: Float[Tensor, "row inner"]
 ) -> Float[Tensor, "column inner"]:
     """left.T @ right of bfloat16 numbers, in float32; oneDNN is faster with the wider one on the right."""
-    product = (right.T @ left).T if left.shape[1] > right.shape[1] else left.T @ right
-    return product.to(torch.float32, memory_format=torch.contiguous_format)
+    if left.shape[1] > right.shape[1]:
+        return half_outer_product(right, left).T.contiguous()
+    whole = in_pieces(len(left))
+    total = (left[:whole].T @ right[:whole]).float()
+    if whole < len(left):
+        total += padded_rows(left[whole:]).T @ padded_rows(right[whole:])
+    return total
 
 
 class HalfLinear(torch.autograd.Function):
@@ -72,16 +103,17 @@ class HalfLinear(torch.autograd.Function):
         halves, weight = inputs.to(torch.bfloat16), weight.to(torch.bfloat16)
         ctx.save_for_backward(halves, weight)
         ctx.kind = inputs.dtype
-        return F.linear(halves, weight, None if bias is None else bias.to(torch.bfloat16))
+        outputs = half_product(halves, weight.T)
+        return outputs if bias is None else outputs.add_(bias.to(torch.bfloat16))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
         (gradient,) = gradients
-        of_inputs = (gradient @ weight).to(ctx.kind) if ctx.needs_input_grad[0] else None
+        of_inputs = half_product(gradient, weight).to(ctx.kind) if ctx.needs_input_grad[0] else None
         of_bias = None
         if ctx.needs_input_grad[2]:  # a product, because a sum over rows takes twice as long
-            of_bias = (gradient.new_ones(1, len(gradient)) @ gradient)[0].float()
+            of_bias = half_outer_product(gradient.new_ones(len(gradient), 1), gradient)[0]
         return of_inputs, half_outer_product(gradient, inputs), of_bias
 
 
@@ -94,3 +126,10 @@ def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor 
     if not has_onednn(inputs):
         return F.linear(inputs, weight, bias)
     return Linear.apply(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])
+
+
+class Projection(nn.Linear):
+    """`nn.Linear` by `linear`; torch.compile makes its own of it."""
+
+    def forward(self, inputs: Float[Tensor, "*rows feature"]) -> Float[Tensor, "*rows output"]:
+        return super().forward(inputs) if torch.compiler.is_compiling() else linear(inputs, self.weight, self.bias)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from asr.cells.products import Projection
 from asr.dropout import Dropout
 from asr.encoders.masking import clear_padding, clear_padding_
 from asr.section import Section
@@ -73,7 +74,7 @@ class ConvSubsampling(nn.Module):
     def __init__(self, config: ConvSubsamplingConfig, num_mels: int) -> None:
         super().__init__()
         self.convolutions = StridedConvolutions(factor=config.factor, num_channels=config.num_channels)
-        self.projection = nn.Linear(config.num_channels * self.convolutions.num_bands(num_mels), config.output_size)
+        self.projection = Projection(config.num_channels * self.convolutions.num_bands(num_mels), config.output_size)
         self.dropout = Dropout(config.dropout)
         self.factor = config.factor
         self.output_size = config.output_size

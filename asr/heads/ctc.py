@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asr.cells.products import Projection
 from asr.heads.labels import LabelError, check_labels
 from asr.section import Section
 from asr.tokenizer import BLANK_ID
@@ -39,7 +40,7 @@ class CTCHead(nn.Module):
 
     def __init__(self, encoding_size: int, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(encoding_size, vocabulary_size)
+        self.projection = Projection(encoding_size, vocabulary_size)
         self.vocabulary_size = vocabulary_size
 
     def forward(self, encodings: Float[Tensor, "batch time encoding"]) -> Float[Tensor, "batch time vocabulary"]:

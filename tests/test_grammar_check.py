@@ -55,7 +55,7 @@ def test_the_small_grammar_is_not_ambiguous(tmp_path: Path) -> None:
 
 
 def test_sounds_are_compared_by_what_they_are_made_of() -> None:
-    assert sounds("kˈɪtʃən") == ["k", "ɪ", "t", "ʃ", "ə", "n"]
+    assert sounds("kˈɪtʃən") == ("k", "ɪ", "t", "ʃ", "ə", "n")
     assert phonetic_distance("wˌʌn", "wˈʌn") == phonetic_distance("", "") == 0
     assert phonetic_distance("", "pæt") == pytest.approx(0.7)
     pairs = [("pæt", "bæt"), ("pæt", "kæt"), ("pæt", "mæt"), ("pæt", "ʃuz")]

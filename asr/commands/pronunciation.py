@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import unicodedata
 
 # fmt: off
@@ -29,10 +31,11 @@ ALIKE = {frozenset("wu"): 0.3, frozenset("wʊ"): 0.3, frozenset("ji"): 0.3, froz
 EASILY_LOST = frozenset("hʔəᵻɐ")
 
 
-def sounds(phonemes: str) -> list[str]:
+@functools.lru_cache(4096)
+def sounds(phonemes: str) -> tuple[str, ...]:
     """The single sounds of an IPA text, without stress, length or ties: "kˈɪtʃən" is k ɪ t ʃ ə n."""
     plain = unicodedata.normalize("NFD", phonemes)
-    return [letter for letter in plain if letter in CONSONANTS or letter in VOWELS]
+    return tuple(letter for letter in plain if letter in CONSONANTS or letter in VOWELS)
 
 
 def phonetic_distance(first: str, second: str) -> float:
@@ -47,16 +50,23 @@ def phonetic_cost(first: str, second: str) -> float:
     An edit distance (Levenshtein) in which a sound costs the less the more alike the one in its place is.
     """
     left, right = sounds(first), sounds(second)
-    row = [0.0]
-    for sound in right:
-        row.append(row[-1] + _loss(sound))
+    losses, differences = _costs()
+    lost = [losses[sound] for sound in right]
+    row = [0.0, *itertools.accumulate(lost)]
     for sound in left:
-        above, row = row, [row[0] + _loss(sound)]
-        for place, other in enumerate(right, 1):
-            row.append(
-                min(above[place] + _loss(sound), row[-1] + _loss(other), above[place - 1] + _difference(sound, other))
-            )
+        above, row = row, [row[0] + losses[sound]]
+        loss, difference = losses[sound], differences[sound]
+        for place, other in enumerate(right):
+            row.append(min(above[place + 1] + loss, row[-1] + lost[place], above[place] + difference[other]))
     return row[-1]
+
+
+@functools.cache
+def _costs() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """What leaving out each sound costs, and what each costs in place of another."""
+    known = [*CONSONANTS, *VOWELS]
+    differences = {one: {other: _difference(one, other) for other in known} for one in known}
+    return {sound: _loss(sound) for sound in known}, differences
 
 
 def _loss(sound: str) -> float:

@@ -24,6 +24,7 @@ from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.token_graph import read_words
 from asr.decoding.word_graph import Graph
 from asr.heads.ctc import CTCHead
+from asr.listening import Heard
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.recognizer import Recognizer, RecognizerError
 from asr.tokenizer import BLANK_ID, Tokenizer
@@ -73,20 +74,27 @@ class LabelSearch:
         return Found(" ".join(words), best.score, ratio)
 
 
-def write_transcripts(run: Path, manifest: Path, *, grammar: Path, output: Path) -> tuple[int, list[str]]:
+def write_transcripts(
+    run: Path, manifest: Path, *, grammar: Path, output: Path, cut_to_speech: bool = False
+) -> tuple[int, list[str]]:
     """Write the manifest with a transcript in each line; gives their number, and why some have none.
 
-    `label_ratio` beside says how well it fits: far below the others, the label may be wrong.
+    `label_ratio` beside says how well it fits: far below the others, the label may be wrong. With `cut_to_speech` each
+    line is what the model hears in its second look (asr/endpointing.py). Raises RecognizerError for one without it.
     """
     recognizer = Recognizer.load(run)
+    if cut_to_speech and recognizer.endpointing is None:
+        raise RecognizerError(
+            f"{run}: it hears a recording once; expected `endpointing: {{margin: 0.3}}` in its config.yaml to cut by"
+        )
     search = LabelSearch(load_grammar(grammar), recognizer.tokenizer)
     faults: list[str] = []
-    number = write_manifest(output, _transcribed(recognizer, Manifest.read(manifest), search, faults))
+    number = write_manifest(output, _transcribed(recognizer, Manifest.read(manifest), search, faults, cut_to_speech))
     return number, faults
 
 
 def _transcribed(
-    recognizer: Recognizer, manifest: Manifest, search: LabelSearch, faults: list[str]
+    recognizer: Recognizer, manifest: Manifest, search: LabelSearch, faults: list[str], cut_to_speech: bool
 ) -> Iterator[Utterance]:
     for item in manifest:
         intent, slots = item.extra.get("intent"), item.extra.get("slots", {})
@@ -95,19 +103,33 @@ def _transcribed(
                 f"{manifest.path}: {item.id}: intent {intent!r} with slots {slots!r}; expected the label of a command"
             )
         try:
-            found = search.search(ctc_scores(recognizer, item), intent=intent, slots=slots)
+            heard = hear(recognizer, item)
+            found = search.search(heard.scores[0].numpy(), intent=intent, slots=slots)
         except (AudioError, LabelError) as error:
             faults.append(f"{item.id}: {error}")
             continue
+        if cut_to_speech:
+            item = _cut(item, heard, seconds_per_frame=recognizer.feature_config.hop_ms / 1000)
         yield replace(item, text=found.text, extra={**item.extra, "label_ratio": round(found.ratio, 4)})
 
 
+def _cut(item: Utterance, heard: Heard, *, seconds_per_frame: float) -> Utterance:
+    """The part of the utterance that was heard."""
+    start = heard.first_frames[0] * seconds_per_frame
+    duration = min(len(heard.features[0]) * seconds_per_frame, item.duration - start)
+    return replace(item, offset=round(item.offset + start, 6), duration=round(duration, 6))
+
+
 @torch.inference_mode()
-def ctc_scores(recognizer: Recognizer, item: Utterance) -> Scores:
-    """The log-probabilities of a CTC head in one utterance, a row for each encoding."""
+def hear(recognizer: Recognizer, item: Utterance) -> Heard:
+    """What a model with a CTC head hears of one utterance; raises RecognizerError for another."""
     if not any(isinstance(head, CTCHead) for head in recognizer.model.heads):
         raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
     rate = recognizer.feature_config.sample_rate
     samples = read_audio(item.audio_filepath, sample_rate=rate, offset=item.offset, duration=item.duration)
-    log_mels = recognizer.log_mels(samples, sample_rate=rate)
-    return recognizer.listen([log_mels]).scores[0].numpy()
+    return recognizer.listen([recognizer.log_mels(samples, sample_rate=rate)])
+
+
+def ctc_scores(recognizer: Recognizer, item: Utterance) -> Scores:
+    """The log-probabilities of a CTC head in one utterance, a row for each encoding."""
+    return hear(recognizer, item).scores[0].numpy()

@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
     transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
     transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
+    transcripts.add_argument(
+        "--cut-to-speech", action="store_true", help="write only the part of each recording that is heard twice"
+    )
     transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     transcripts.set_defaults(program=_transcripts)
     return parser
@@ -248,7 +251,13 @@ def _transcripts(options: argparse.Namespace) -> int:
     from asr.label_transcripts import write_transcripts
 
     torch.set_num_threads(options.num_threads)
-    number, faults = write_transcripts(options.run, options.manifest, grammar=options.commands, output=options.output)
+    number, faults = write_transcripts(
+        options.run,
+        options.manifest,
+        grammar=options.commands,
+        output=options.output,
+        cut_to_speech=options.cut_to_speech,
+    )
     print(f"{options.output}: {number:,} transcripts")
     for fault in faults:
         print(f"no transcript: {fault}", file=sys.stderr)

@@ -16,6 +16,7 @@ from asr.commands.network import word_graph
 from asr.commands.parsing import Parser
 from asr.commands.sampling import Sampler
 from asr.commands.templates import load_grammar
+from asr.endpointing import EndpointingConfig
 from asr.label_transcripts import LabelSearch
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.recognizer import Recognizer, RecognizerError
@@ -172,6 +173,29 @@ def test_the_program_writes_transcripts_and_names_what_has_none(
     for item, slot in zip(written, slots):
         assert [meaning.slots for meaning in parser.parse(item.text)] == [slot] == [item.extra["slots"]]
         assert item.extra["label_ratio"] <= 0
+
+
+def test_transcripts_of_the_speech_alone_are_of_what_the_second_look_hears(
+    small: tuple[Path, Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, grammar, recordings = small
+    labels = tmp_path / "labels.jsonl"
+    extra = {"intent": "Go", "slots": {"what": "light"}}
+    write_manifest(labels, [Utterance("a", str(recordings[1]), 1.1, offset=0.3, extra=extra)])
+    where = {"grammar": grammar, "output": tmp_path / "x.jsonl", "cut_to_speech": True}
+    with pytest.raises(RecognizerError, match=r"run: it hears a recording once; expected `endpointing: \{margin: 0\.3"):
+        label_transcripts.write_transcripts(run, labels, **where)
+
+    class Speech(EndpointingConfig):
+        def endpoints(self, *args: object, **kwargs: object) -> tuple[int, int]:
+            return 20, 90
+
+    recognizer = Recognizer.load(run)
+    recognizer.endpointing = Speech()
+    monkeypatch.setattr(Recognizer, "load", lambda path: recognizer)
+    assert label_transcripts.write_transcripts(run, labels, **where) == (1, [])
+    (item,) = Manifest.read(tmp_path / "x.jsonl")
+    assert (item.offset, item.duration) == (0.5, 0.7)
 
 
 def test_what_is_no_label_and_what_is_no_ctc_is_refused(

@@ -7,8 +7,13 @@ corpus=${1:?usage: run.sh CORPUS_DIR (speechocean762, as from https://www.opensl
 shift
 export OMP_NUM_THREADS=1
 
-echo "1/2  manifests"
-python -m data_prep.speechocean762 "$corpus" data/speechocean762
+data=data/speechocean762
+
+echo "1/2  manifests, and their log-mels, which every training reads"
+python -m data_prep.speechocean762 "$corpus" $data --min-accuracy 6 --min-test-accuracy 7
+for split in train dev; do
+  python -m data_prep.extract $data/$split.jsonl $data/log_mels/$split
+done
 
 echo "2/2  every cell in one and two directions, with nearly the same number of parameters: some 80 minutes a seed"
 python -m asr.compare conf/compare_speechocean762.yaml "$@"

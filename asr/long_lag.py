@@ -18,6 +18,7 @@ from asr.cells import (
     ConvLSTMConfig,
     CoupledLSTMConfig,
     GRUConfig,
+    JANETConfig,
     LayerNormLSTMConfig,
     LightGRUConfig,
     LSTMConfig,
@@ -39,7 +40,7 @@ class LongLagConfig(Section):
     cells: tuple[CellConfig, ...] = Field(
         (
             RNNConfig(), LSTMConfig(), GRUConfig(), PeepholeLSTMConfig(), CoupledLSTMConfig(), LayerNormLSTMConfig(),
-            ProjectedLSTMConfig(), LightGRUConfig(), ConvLSTMConfig(num_bands=4),
+            ProjectedLSTMConfig(), LightGRUConfig(), JANETConfig(), ConvLSTMConfig(num_bands=4),
         ),
         min_length=1,
         description="their hidden sizes are solved, all else is kept",
@@ -73,7 +74,7 @@ class LongLagConfig(Section):
 
 @runtime_checkable
 class Task(Protocol):
-    """Sequences to remember something in; a score of 1 is that of remembering nothing, 0 of remembering all."""
+    """Sequences to remember something in."""
 
     name: str
     num_inputs: int
@@ -83,14 +84,18 @@ class Task(Protocol):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float: ...
+    def error(self, outputs: Tensor, targets: Tensor) -> float: ...
+
+    def error_of_nothing(self, targets: Tensor) -> float:
+        """That of the best answer of one who remembers nothing."""
+        ...
 
 
 class AddingProblem:
     """Add the two marked numbers of a sequence, both in its first half.
 
     Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", experiment 4, with numbers from 0 to 1 as in Le, Jaitly &
-    Hinton 2015: who always answers 1 has a mean squared error of 1/6, by which the score is divided.
+    Hinton 2015. The error is the mean square; who remembers nothing does best to answer 1, and has one of about 1/6.
     """
 
     name = "adding problem"
@@ -110,15 +115,18 @@ class AddingProblem:
     def loss(self, outputs: Float[Tensor, "batch time 1"], targets: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
         return F.mse_loss(outputs[:, -1, 0], targets)
 
-    def score(self, outputs: Float[Tensor, "batch time 1"], targets: Float[Tensor, " batch"]) -> float:
-        return float(self.loss(outputs, targets)) * 6
+    def error(self, outputs: Float[Tensor, "batch time 1"], targets: Float[Tensor, " batch"]) -> float:
+        return float(self.loss(outputs, targets))
+
+    def error_of_nothing(self, targets: Float[Tensor, " batch"]) -> float:
+        return float((targets - 1).square().mean())
 
 
 class CopyMemory:
     """Say ten symbols again after so many blank steps.
 
     Hochreiter & Schmidhuber 1997; as in Arjovsky, Shah & Bengio 2016, "Unitary Evolution Recurrent Neural Networks",
-    section 5.1. The score is the share of wrong symbols over that of guessing, 7/8.
+    section 5.1. The error is the share of wrong symbols; that of guessing is 7/8.
     """
 
     name = "copy memory"
@@ -140,9 +148,11 @@ class CopyMemory:
     ) -> Float[Tensor, ""]:
         return F.cross_entropy(outputs[:, -NUM_RECALLED:].flatten(0, 1), targets.flatten())
 
-    def score(self, outputs: Float[Tensor, "batch time symbol"], targets: Int[Tensor, "batch recalled"]) -> float:
-        wrong = outputs[:, -NUM_RECALLED:].argmax(dim=-1) != targets
-        return float(wrong.float().mean()) * NUM_SYMBOLS / (NUM_SYMBOLS - 1)
+    def error(self, outputs: Float[Tensor, "batch time symbol"], targets: Int[Tensor, "batch recalled"]) -> float:
+        return float((outputs[:, -NUM_RECALLED:].argmax(dim=-1) != targets).float().mean())
+
+    def error_of_nothing(self, targets: Int[Tensor, "batch recalled"]) -> float:
+        return (NUM_SYMBOLS - 1) / NUM_SYMBOLS
 
 
 TASKS: tuple[Task, ...] = (AddingProblem(), CopyMemory())
@@ -253,11 +263,12 @@ def build_model(cell: CellConfig, task: Task, seed: int) -> LagModel:
 
 @torch.no_grad()
 def score(model: LagModel, task: Task, lag: int, config: LongLagConfig) -> float:
-    """The mean score on sequences that were not trained on."""
+    """The error on sequences that were not trained on, over that of remembering nothing of the same sequences."""
     generator = torch.Generator().manual_seed(config.seed + 1_000_003)
     model.eval()
     batches = [task.batch(lag, config.batch_size, generator) for _ in range(NUM_TEST_BATCHES)]
-    return sum(task.score(model(inputs), targets) for inputs, targets in batches) / len(batches)
+    errors = sum(task.error(model(inputs), targets) for inputs, targets in batches)
+    return errors / sum(task.error_of_nothing(targets) for _, targets in batches)
 
 
 def gradient_norms(model: LagModel, task: Task, longest: int, config: LongLagConfig) -> tuple[tuple[int, float], ...]:

@@ -315,8 +315,9 @@ def test_a_probe_scores_nothing_remembered_with_one_and_all_with_nought(task, ge
         assert (inputs[:, 10:].argmax(dim=-1) >= 8).all()  # blanks and the mark
         knowing = torch.nn.functional.one_hot(targets, 8).float()
         guessing = torch.zeros(4000, 10, 8)
-    assert task.score(knowing, targets) == pytest.approx(0.0, abs=1e-6)
-    assert task.score(guessing, targets) == pytest.approx(1.0, abs=0.03)
+    nothing = task.error_of_nothing(targets)
+    assert task.error(knowing, targets) == pytest.approx(0.0, abs=1e-6)
+    assert task.error(guessing, targets) == pytest.approx(nothing, rel=0.03)
 
 
 def test_the_gradient_of_a_network_that_halves_falls_by_half_a_step() -> None:

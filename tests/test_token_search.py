@@ -81,7 +81,9 @@ def test_a_wide_attention_beam_finds_the_best_of_all_transcripts(
     encodings, normalization: float, with_scorer: bool
 ) -> None:
     head, scorer = heads().attention, Bigrams()
-    config = AttentionBeamConfig(beam=80, length_normalization=normalization, max_tokens_per_encoding=0.75)
+    config = AttentionBeamConfig(
+        beam=80, length_normalization=normalization, max_tokens_per_encoding=0.75, end_threshold=None
+    )
     found = AttentionBeam(config, scorer if with_scorer else None).search(head, encodings, LENGTHS, num_best=3)
     for row, length in enumerate(LENGTHS.tolist()):
         transcripts = all_transcripts(math.ceil(0.75 * length))
@@ -94,7 +96,7 @@ def test_a_wide_attention_beam_finds_the_best_of_all_transcripts(
 
 def test_a_wide_joint_beam_finds_the_best_of_all_transcripts(encodings) -> None:
     both, scorer = heads(), Bigrams()
-    config = JointBeamConfig(beam=300, ctc_weight=0.4, trust_silence=False)
+    config = JointBeamConfig(beam=300, ctc_weight=0.4, trust_silence=False, end_threshold=None)
     found = JointBeam(config, scorer).search(both, encodings, LENGTHS, num_best=3)
     for row, length in enumerate(LENGTHS.tolist()):
         transcripts = all_transcripts(length)
@@ -191,7 +193,12 @@ def test_a_wider_beam_never_finds_less(generator) -> None:
     encodings = torch.randn(6, 10, ENCODING_SIZE, generator=generator, dtype=torch.float64)
     lengths = torch.full((6,), 10)
     scores = [
-        [best.score for best in JointBeam(JointBeamConfig(beam=beam, trust_silence=False))(both, encodings, lengths)]
+        [
+            best.score
+            for best in JointBeam(JointBeamConfig(beam=beam, trust_silence=False, end_threshold=None))(
+                both, encodings, lengths
+            )
+        ]
         for beam in (1, 4, 32)
     ]
     assert all(narrow <= wide + 1e-9 for narrow, wide in zip(scores[0], scores[2]))
@@ -212,8 +219,10 @@ def test_where_ctc_hears_nothing_a_joint_transcript_is_empty(encodings) -> None:
 
 def test_coverage_prefers_what_looks_at_more(encodings) -> None:
     head = heads().attention
-    plain = AttentionBeam(AttentionBeamConfig(beam=20)).search(head, encodings, LENGTHS, num_best=20)
-    covering = AttentionBeam(AttentionBeamConfig(beam=20, coverage=20.0))(head, encodings, LENGTHS)
+    plain = AttentionBeam(AttentionBeamConfig(beam=20, end_threshold=None)).search(
+        head, encodings, LENGTHS, num_best=20
+    )
+    covering = AttentionBeam(AttentionBeamConfig(beam=20, coverage=20.0, end_threshold=None))(head, encodings, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
         transcripts = [covering[row].tokens, *(each.tokens for each in plain[row])]
         given = torch.nn.utils.rnn.pad_sequence([torch.tensor(each, dtype=torch.int64) for each in transcripts], True)
@@ -222,6 +231,42 @@ def test_coverage_prefers_what_looks_at_more(encodings) -> None:
         spoken = torch.arange(weights.shape[1])[None, :, None] <= number[:, None, None]
         seen = ((weights * spoken).sum(dim=1) > 0.5).sum(dim=1)
         assert seen[0] == seen.max()
+
+
+@pytest.mark.parametrize("threshold", [1.0, 1.5, 4.0])
+def test_a_transcript_ends_where_the_decoder_wants_it_to(encodings, threshold: float) -> None:
+    both = heads()
+    config = AttentionBeamConfig(
+        beam=80, length_normalization=0.0, max_tokens_per_encoding=0.75, end_threshold=threshold
+    )
+    found = AttentionBeam(config).search(both.attention, encodings, LENGTHS, num_best=80)
+    number_ended = 0
+    for row, length in enumerate(LENGTHS.tolist()):
+        most = math.ceil(0.75 * length)
+        transcripts = all_transcripts(most)
+        totals = log_probs_of(both.attention, encodings[row, :length], transcripts)
+        allowed = torch.tensor(
+            [
+                len(each) == most or wants_to_end(both.attention, encodings[row, :length], each, threshold)
+                for each in transcripts
+            ]
+        )
+        number_ended += int(allowed.sum())
+        best = totals.masked_fill(~allowed, -math.inf).argmax()
+        assert found[row][0].tokens == transcripts[int(best)]
+        assert {each.tokens for each in found[row]} <= {t for t, may in zip(transcripts, allowed) if may}
+    assert number_ended
+
+
+@torch.inference_mode()
+def wants_to_end(head: AttentionHead, encodings: torch.Tensor, tokens: tuple[int, ...], threshold: float) -> bool:
+    memory = head.attention.prepare(encodings[None], torch.tensor([len(encodings)]))
+    state = head.start(memory)
+    for token in (BOS_ID, *tokens):
+        log_probs, state = head.step(torch.tensor([token]), state, memory)
+    end = float(log_probs[0, EOS_ID])
+    log_probs[0, EOS_ID] = -math.inf
+    return end >= threshold * float(log_probs[0].max())
 
 
 def test_the_scorers_of_these_tests_are_scorers() -> None:

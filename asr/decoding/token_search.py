@@ -43,6 +43,12 @@ class TokenSearchOptions(Section):
     coverage: float = Field(
         0.0, ge=0.0, description="added for each encoding that was looked at; against what is cut off or looped"
     )
+    end_threshold: float | None = Field(
+        1.5,
+        ge=1.0,
+        description="a transcript ends only where the end's log-probability by the decoder is above so many times that "
+        "of the likeliest token (Hannun et al. 2019, section 3.3); null: anywhere. Against what is cut off by a beam",
+    )
     fusion: FusionConfig = FusionConfig()
 
 
@@ -165,9 +171,13 @@ class TokenSearch:
         """One token further; the utterances that are over are left out of the new beam."""
         width = self._options.beam
         beam, log_probs, plain, total = self._continue(beam, ctc_weight)
-        going_on = torch.ones_like(total[0, 0], dtype=torch.bool)
-        going_on[EOS_ID] = False
-        total = total.masked_fill(is_last[:, None, None] & going_on, _NOTHING)
+        is_end = torch.arange(total.shape[2], device=total.device) == EOS_ID
+        must_end = is_last[:, None, None]
+        total = total.masked_fill(must_end & ~is_end, _NOTHING)
+        if self._options.end_threshold is not None:
+            likeliest = log_probs.masked_fill(is_end, _NOTHING).amax(dim=2, keepdim=True)
+            too_soon = log_probs[:, :, EOS_ID, None] < self._options.end_threshold * likeliest
+            total = total.masked_fill(too_soon & is_end & ~must_end, _NOTHING)
         # Of 2 x width continuations at most width end, so that as many are left to go on.
         best, places = total.flatten(1).topk(2 * width)
         ends = (places % total.shape[2] == EOS_ID) & (best > _NOTHING)

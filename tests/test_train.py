@@ -336,7 +336,8 @@ def test_asking_for_cuda_where_there_is_none_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_torch_compile_trains(tone_config: Path, tmp_path: Path) -> None:
+def test_torch_compile_trains(tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no processes that first have to start
     # In a process of its own: the checks of shapes that the tests put into every function cannot be compiled.
     process = spawn(str(tone_config), f"run_dir={tmp_path / 'run'}", "train.compile=true", "train.max_steps=2")
     output, _ = process.communicate(timeout=300)

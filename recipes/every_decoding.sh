@@ -13,7 +13,7 @@ evaluate() { # NAME MANIFEST OPTION ...: once; a result that is there is kept
 }
 
 for kind in $kinds; do
-  beam="{kind: $kind, beam: 4}" greedy="{kind: $kind, beam: 1}"
+  beam="{kind: $kind, beam: 8}" greedy="{kind: $kind, beam: 1}"
   [ "$kind" = ctc_beam ] && beam="{kind: ctc_beam, beam: 16}" greedy=ctc_greedy
   for split in dev test; do
     evaluate "$split-${kind%_beam}-greedy" "${!split}" --decoding "$greedy"

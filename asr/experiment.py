@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from asr.checkpoint import file_digest, write_text
-from asr.config import Config
+from asr.config import Config, TrainingConfig
 from asr.data import BatchPlan, Dataset, SourceConfig
 from asr.distributed import Processes
 from asr.features import FeatureStatistics, limit_range
@@ -60,6 +60,13 @@ def check_prepared(config: AnyConfig) -> None:
             if not path.exists():
                 remedy = f"prepare it with\n  {config.data.prepare}" if config.data.prepare else "prepare it first"
                 raise DataError(f"{key}.{name}: {path}: no such file; {remedy}")
+
+
+def check_source(config: TrainingConfig) -> None:
+    """Raise DataError where the run whose weights are to be taken is not there, unless they were taken already."""
+    source, is_new = config.init_from, not RunFolder(Path(config.run_dir)).checkpoints_path.exists()
+    if source and is_new and not RunFolder(Path(source)).model_path.exists():
+        raise DataError(f"init_from: {source}: no trained run; train it first, or start from nothing (init_from=null)")
 
 
 def data_digests(config: AnyConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
 
     from asr.distributed import start_processes
-    from asr.experiment import check_prepared
+    from asr.experiment import check_prepared, check_source
     from asr.language_config import NGramConfig, load_experiment
     from asr.loop import train
     from asr.ngram_training import train_ngram
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_prepared(config)
     if isinstance(config, NGramConfig):
         return train_ngram(config, start_processes("cpu"), is_trial=options.dry_run)
+    check_source(config)
     processes = start_processes(config.train.device)
     try:
         return dry_run(config, processes) if options.dry_run else train(config, processes)

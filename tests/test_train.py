@@ -198,6 +198,18 @@ def test_missing_data_is_answered_with_the_command_that_prepares_it(tone_config:
         run(tone_config, tmp_path / "run", "data.train.0.shards=none", "augment=[]")
 
 
+def test_a_run_to_start_from_must_be_there_until_the_training_is_under_way(tone_config: Path, tmp_path: Path) -> None:
+    nowhere = f"init_from={tmp_path / 'none'}"
+    for more in (["--dry-run"], []):
+        with pytest.raises(DataError, match=r"init_from: .*none: no trained run; train it first, or start from"):
+            run(tone_config, tmp_path / "run", nowhere, *more)
+    first = f"init_from={tmp_path / 'first'}"
+    run(tone_config, tmp_path / "first", "train.max_steps=1")
+    stop_at_step(tone_config, tmp_path / "run", 2, first, "train.max_steps=3")
+    (tmp_path / "first" / "model.safetensors").unlink()
+    assert run(tone_config, tmp_path / "run", first, "train.max_steps=3") == 0
+
+
 def test_utterances_that_cannot_be_trained_on_are_named(tmp_path: Path, capsys) -> None:
     corpus = write_tone_corpus(tmp_path / "corpus", num_train=12, num_dev=3)
     lines = [json.loads(line) for line in (corpus / "train.jsonl").read_text().splitlines()]

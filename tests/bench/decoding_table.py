@@ -28,8 +28,12 @@ def inventions(results: dict[str, dict[str, Any]]) -> list[str]:
         f"{name}: {invented['num_words']} words invented in {invented['minutes']:.1f} min, "
         f"{invented['num_words'] / invented['minutes']:.2f} a minute"
         for name, result in results.items()
-        if (invented := result.get("invented")) and not result["wer"]["reference_length"]
+        if (invented := result.get("invented")) and not has_speech(result)
     ]
+
+
+def has_speech(result: dict[str, Any]) -> bool:
+    return any(result["wer"][kind] for kind in ("hits", "substitutions", "deletions"))
 
 
 def main() -> None:

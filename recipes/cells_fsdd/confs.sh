@@ -11,7 +11,7 @@ confs+=" convlstm_bilstm_ctc pyramid_ctc lstm_ctc_streaming fsdd_bilstm_ctc"
 [ -e data/fsdd/train.jsonl ] || python -m data_prep.fsdd "$corpus" data/fsdd
 for conf in $confs; do
   python -m asr.train conf/"$conf".yaml
-  [ -e "runs/$conf/evaluations/test/results.json" ] || python -m asr.evaluate "runs/$conf" data/fsdd/test.jsonl --audio none
+  [ -e "runs/$conf/evaluations/fsdd-test/results.json" ] || python -m asr.evaluate "runs/$conf" data/fsdd/test.jsonl --audio none
 done
 # shellcheck disable=SC2086
-python -m tests.bench.runs_table $(printf 'runs/%s/evaluations/test ' $confs)
+python -m tests.bench.runs_table $(printf 'runs/%s/evaluations/fsdd-test ' $confs)

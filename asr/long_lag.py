@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,19 +13,7 @@ from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from asr.cells import (
-    CellConfig,
-    ConvLSTMConfig,
-    CoupledLSTMConfig,
-    GRUConfig,
-    JANETConfig,
-    LayerNormLSTMConfig,
-    LightGRUConfig,
-    LSTMConfig,
-    PeepholeLSTMConfig,
-    ProjectedLSTMConfig,
-    RNNConfig,
-)
+from asr.cells import CellConfig, ConvLSTMConfig, ProjectedLSTMConfig
 from asr.section import Section
 
 EMBEDDING_SIZE = 16
@@ -34,17 +22,20 @@ NUM_TEST_BATCHES = 4
 SMALLEST_UNITS, LARGEST_UNITS = 4, 1024
 
 
+def every_cell() -> tuple[CellConfig, ...]:
+    """One of each kind, as it is by default; the convolutional one over bands that divide the inputs."""
+    kinds = get_args(get_args(CellConfig)[0])
+    return tuple(kind(num_bands=4) if kind is ConvLSTMConfig else kind() for kind in kinds)
+
+
 class LongLagConfig(Section):
     """The probe's cells and its budget."""
 
     cells: tuple[CellConfig, ...] = Field(
-        (
-            RNNConfig(), LSTMConfig(), GRUConfig(), PeepholeLSTMConfig(), CoupledLSTMConfig(), LayerNormLSTMConfig(),
-            ProjectedLSTMConfig(), LightGRUConfig(), JANETConfig(), ConvLSTMConfig(num_bands=4),
-        ),
+        default_factory=every_cell,
         min_length=1,
         description="their hidden sizes are solved, all else is kept",
-    )  # fmt: skip
+    )
     num_parameters: int = Field(20_000, ge=1, description="of each cell, nearly")
     lags: tuple[int, ...] = Field((10, 30, 100, 300, 1000), min_length=1, description="steps, growing")
     num_steps: int = Field(400, ge=1, description="optimizer steps for each cell, task and lag")

@@ -192,15 +192,8 @@ def test_a_wider_beam_never_finds_less(generator) -> None:
     both = heads()
     encodings = torch.randn(6, 10, ENCODING_SIZE, generator=generator, dtype=torch.float64)
     lengths = torch.full((6,), 10)
-    scores = [
-        [
-            best.score
-            for best in JointBeam(JointBeamConfig(beam=beam, trust_silence=False, end_threshold=None))(
-                both, encodings, lengths
-            )
-        ]
-        for beam in (1, 4, 32)
-    ]
+    configs = [JointBeamConfig(beam=beam, trust_silence=False, end_threshold=None) for beam in (1, 4, 32)]
+    scores = [[best.score for best in JointBeam(config)(both, encodings, lengths)] for config in configs]
     assert all(narrow <= wide + 1e-9 for narrow, wide in zip(scores[0], scores[2]))
     assert sum(scores[1]) <= sum(scores[2]) + 1e-9
 
@@ -219,10 +212,9 @@ def test_where_ctc_hears_nothing_a_joint_transcript_is_empty(encodings) -> None:
 
 def test_coverage_prefers_what_looks_at_more(encodings) -> None:
     head = heads().attention
-    plain = AttentionBeam(AttentionBeamConfig(beam=20, end_threshold=None)).search(
-        head, encodings, LENGTHS, num_best=20
-    )
-    covering = AttentionBeam(AttentionBeamConfig(beam=20, coverage=20.0, end_threshold=None))(head, encodings, LENGTHS)
+    anywhere = AttentionBeamConfig(beam=20, end_threshold=None)
+    plain = AttentionBeam(anywhere).search(head, encodings, LENGTHS, num_best=20)
+    covering = AttentionBeam(anywhere.model_copy(update={"coverage": 20.0}))(head, encodings, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
         transcripts = [covering[row].tokens, *(each.tokens for each in plain[row])]
         given = torch.nn.utils.rnn.pad_sequence([torch.tensor(each, dtype=torch.int64) for each in transcripts], True)

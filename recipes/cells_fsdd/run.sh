@@ -13,5 +13,5 @@ python -m data_prep.fsdd "$corpus" data/fsdd_without_lucas --leave-out lucas
 echo "2/3  every cell in one and two directions, with nearly the same number of parameters: some 25 minutes a seed"
 python -m asr.compare conf/compare.yaml "$@"
 
-echo "3/3  how long each cell remembers: some 20 minutes (a look in one: --quick)"
+echo "3/3  how long each cell remembers: some 40 minutes (a look in one: --quick)"
 python -m asr.compare conf/compare.yaml --probe long_lag

@@ -15,5 +15,5 @@ for split in train dev; do
   python -m data_prep.extract $data/$split.jsonl $data/log_mels/$split
 done
 
-echo "2/2  every cell in one and two directions, with nearly the same number of parameters: some 50 minutes a seed"
+echo "2/2  every cell in one and two directions, with nearly the same number of parameters: some 75 minutes a seed"
 python -m asr.compare conf/compare_speechocean762.yaml "$@"

@@ -11,7 +11,8 @@ EXIT_INTERRUPTED = 130
 
 # oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. But for the
 # pieces of asr/cells/products.py, the shapes of batches hardly ever do; what each step compiles lies between blocks of
-# the heap, which can then not grow together any more: memory grows without end. Both read this when torch first computes.
+# the heap, which can then not grow together any more: memory grows without end. Both read this when torch first
+# computes.
 NUM_KEPT_PRIMITIVES = 128
 KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 

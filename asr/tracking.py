@@ -328,7 +328,7 @@ def _attempt(call: Callable[[], None]) -> Exception | None:
     """
     try:
         call()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - wandb raises what it likes, and none of it may stop a run
         return error
     return None
 

@@ -18,9 +18,9 @@ echo "2/4  noise and rooms to train with; the kitchen's noise is not among them"
 ln -sfn "$corpora/noise" $data/noise
 ln -sfn "$corpora/rir" $data/rir
 
-echo "3/4  the sentences of the grammar, spoken by eSpeak NG and flite"
-python -m data_prep.synthesize conf/commands/barista.yaml $data/synthesized --engines espeak=3,flite=2 \
-  --num-train 7000 --num-dev 200 --num-test 200 --min-count 3
+echo "3/4  the sentences of the grammar, spoken by eSpeak NG, flite, Festival and Pico"
+python -m data_prep.synthesize conf/commands/barista.yaml $data/synthesized --engines espeak=3,flite=2,festival=1,pico=2 \
+  --num-train 8500 --num-dev 200 --num-test 200 --min-count 3
 
 echo "4/4  the orders to test on, clean and in the kitchen's noise, and what holds no order"
 python -m data_prep.barista "$corpora/barista" $data --noise "$corpora/barista/noise/kitchen_dev.flac" \

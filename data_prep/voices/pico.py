@@ -1,0 +1,81 @@
+"""SVOX Pico, once Android's synthesizer: two women, American and British, in models of their recordings.
+
+A program to install: `apt-get install libttspico-utils`, from Debian's non-free section, for its voices come without
+their sources; Pico and its voices are under the Apache licence. 0.02 s of processor time a second of speech.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Float32
+
+from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, SynthesisError, read_speech
+
+# words_per_minute and pitch as in flite.py. Pico calls a speaker by the language.
+VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
+    {
+        "en-GB": NaturalVoice("en-gb", words_per_minute=165, pitch=176),
+        "en-US": NaturalVoice("en-us", words_per_minute=157, pitch=165),
+    }
+)
+VERSION = "1.0"  # the program does not say
+
+
+class Pico:
+    """The program, run anew for each sentence: what it says never depends on what it said before."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    @property
+    def version(self) -> str:
+        return VERSION
+
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
+        return (VOICES[speaker].accent,)
+
+    def families(self) -> list[tuple[str, ...]]:
+        return [(speaker,) for speaker in VOICES]
+
+    def unlike_people(self) -> frozenset[str]:
+        return frozenset()
+
+    def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
+        if delivery.speaker not in VOICES:
+            raise SynthesisError(f"pico: no speaker '{delivery.speaker}'; expected one of {', '.join(VOICES)}")
+        # Without words it writes a file of no samples.
+        if not any(character.isalnum() for character in text):
+            raise SynthesisError(f"pico: no sound for '{text}'; expected words it can pronounce")
+        voice = VOICES[delivery.speaker]
+        assert voice.pitch is not None
+        speed, pitch = 100 / voice.stretch(delivery), 100 * voice.hertz(delivery) / voice.pitch
+        marked = f"<speed level='{speed:.0f}'><pitch level='{pitch:.0f}'>{escape(text)}</pitch></speed>"
+        with TemporaryDirectory(prefix="pico") as folder:
+            target = Path(folder) / "speech.wav"
+            command = [self._program, "--lang", delivery.speaker, "--wave", str(target), marked]
+            try:
+                said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise SynthesisError(f"pico: '{text}': no end after {MAX_SECONDS} s; expected speech") from error
+            return read_speech(target, f"pico: '{text}': {said.stderr.strip()[-200:]}")
+
+
+@functools.cache
+def load() -> Pico:
+    """The installed program; SynthesisError where it is not installed."""
+    program = shutil.which("pico2wave")
+    if program is None:
+        raise SynthesisError(
+            "pico: the program is not installed; apt-get install libttspico-utils (of Debian's non-free section), or do "
+            "without this engine"
+        )
+    return Pico(program)

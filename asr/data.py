@@ -26,6 +26,8 @@ from asr.section import Section
 from asr.shards import FeatureShards
 from asr.tokenizer import PAD_ID, Tokenizer
 
+GRACE_SECONDS = 60  # that a worker process outlives the signal to stop
+
 
 class SourceConfig(Section):
     """One corpus of the training mix."""
@@ -387,7 +389,12 @@ def open_loader(
 
 
 def _start_worker(worker: int) -> None:
-    """One thread; and the signals that ask a training to stop are its main process's to answer."""
+    """One thread; and the signals that ask a training to stop are its main process's to answer.
+
+    Slurm, systemd and `timeout` send SIGTERM to every process of a job. A worker that died of it at once would take the
+    main process with it before that has written its checkpoint.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))

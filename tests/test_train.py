@@ -43,6 +43,7 @@ def spawn(*arguments: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        start_new_session=True,
     )
 
 
@@ -113,13 +114,17 @@ def stop_at_step(config: Path, run_dir: Path, step: int, *overrides: str) -> Non
         asr.loop.compute_step = compute
 
 
+@pytest.mark.parametrize("whole_job", [False, True])  # as `kill` does, or as Slurm, systemd and a terminal do
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_checkpoints_and_the_exit_code_says_so(
-    tone_config: Path, tmp_path: Path, number: int, code: int
+    tone_config: Path, tmp_path: Path, number: int, code: int, whole_job: bool
 ) -> None:
     process = spawn(str(tone_config), f"run_dir={tmp_path / 'run'}", "train.max_epochs=500", "data.num_workers=1")
     wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and losses(tmp_path / "run"), process)
-    process.send_signal(number)
+    if whole_job:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
     stopped = int(re.search(rf"stopped by signal {number:d} at step (\d+)", output).group(1))  # type: ignore[union-attr]

@@ -6,8 +6,10 @@ from torch import Generator, Tensor
 
 from asr.cells.cell import Cell
 from asr.cells.compiled import scan_compiled
+from asr.cells.gpu import scan_triton, serves
+from asr.cells.pointwise import trace
 from asr.cells.products import linear
-from asr.cells.scan import find_kernel
+from asr.cells.scan import asked_precision, find_kernel
 
 
 def run_both(
@@ -20,8 +22,8 @@ def run_both(
 ) -> Float[Tensor, "batch time hidden"] | None:
     """The outputs of two cells of one kind, band by band, the second of which reads each utterance from its end.
 
-    Zeros stand past each length. None where only one cell after the other can be had: on a GPU, without the compiled
-    kernel, where PyTorch's own layer is faster, or for hooks. The result is the same as that of one after the other.
+    Zeros stand past each length. None where that cannot be had: on a GPU, without the compiled kernel, where PyTorch's
+    own layer is faster, or for hooks. The result is the same as that of one after the other.
     """
     cells = (forwards, backwards)
     for cell in cells:
@@ -37,6 +39,33 @@ def run_both(
     with torch.autocast("cpu", enabled=False):
         outputs, _ = scan_compiled(kernel, gates, directions, lengths=lengths)
     return outputs.flatten(2)
+
+
+def run_each(
+    forwards: Cell,
+    backwards: Cell,
+    inputs: Float[Tensor, "batch time feature"],
+    turned: Float[Tensor, "batch time feature"],
+    *,
+    generator: Generator | None = None,
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch time hidden"]]:
+    """The outputs of two cells of one kind, each of inputs of its own: by one launch on a GPU, else one by one."""
+    cells, weight = (forwards, backwards), forwards.recurrent_weight
+    if not (
+        all(cell.path in ("auto", "triton") and not cell.is_hooked() for cell in cells)
+        and serves(forwards.form, weight, inputs.shape[1], directions=2)
+        and inputs.shape[0] > 0
+    ):
+        return forwards(inputs, generator=generator)[0], backwards(turned, generator=generator)[0]
+    runs = [
+        cell.recurrence(cell.input_gates(given), generator=generator)
+        for cell, given in zip(cells, (inputs, turned), strict=True)
+    ]
+    program = trace(forwards.form, zoneout=runs[0].noise is not None)
+    precision = asked_precision(weight)
+    with torch.autocast(weight.device.type, enabled=False):
+        (ahead, _), (back, _) = scan_triton(runs, program, precision=precision)
+    return ahead.squeeze(2), back.squeeze(2)
 
 
 def gates_of_both(

@@ -1,41 +1,95 @@
-"""The scan by Triton kernels, for a GPU: one launch for all time, forwards and one backwards.
+"""The scan by Triton kernels, for a GPU: one launch for all time and both directions, forwards and one backwards.
 
-Not yet measured on a GPU, so it runs only where `path="triton"` asks for it; on a GPU the other cells take the loop.
-It serves every cell whose step is elementwise, of one band and not projected.
+It serves every cell of one band that is not projected, on processors with matrix units for bfloat16.
 """
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asr.cells.gpu_source import kernel_source
+from asr.cells.gpu_source import count_means, kernel_source
 from asr.cells.kernel import cache_folder, check_owner
-from asr.cells.pointwise import Program
-from asr.cells.products import outer_product
+from asr.cells.pointwise import Program, StepForm
 from asr.cells.recurrence import Recurrence
 
 BLOCK = 16  # units of a program: the least that a matrix unit takes
-INNER = 64  # units of h[t-1] that a program multiplies at a time
-MAX_BATCH = 128
+INNER = 64  # units of h[t-1] that a warp multiplies with, at most
+MAX_CHUNK = 32  # utterances of a program; more do not fit its registers
+FEW_STEPS = 8  # the loop is as fast, and needs nothing compiled
 
 
 class TritonError(ValueError):
-    """These kernels do not serve the cell, the batch or the machine; the message says what does."""
+    """These kernels do not serve the cell or the machine; the message says what does."""
 
 
-def check_served(recurrence: Recurrence, program: Program) -> None:
+@dataclass(frozen=True)
+class Grid:
+    """How a layer is shared among the programs of one launch, all of which must be at work at once."""
+
+    batch: int  # utterances of a program
+    chunks: int  # of the batch
+    block: int  # units of a program
+    programs: int  # for all units of a chunk
+    splits: int  # of the recurrent product's inner dimension, one a warp
+    inner: int
+
+    @property
+    def num_warps(self) -> int:
+        return min(16, self.splits)
+
+
+def make_grid(batch: int, units: int, directions: int, num_processors: int) -> Grid:
+    """As few utterances a program as the processors allow; 0 processors: one program, for the interpreter."""
+    padded = max(BLOCK, next_power(units))
+    block = BLOCK if num_processors else padded
+    programs = -(-units // block)
+    inner = max(BLOCK, min(INNER, padded // 8))
+    chunk = BLOCK
+    while num_processors and chunk < MAX_CHUNK and programs * directions * -(-batch // chunk) > num_processors:
+        chunk *= 2
+    return Grid(chunk, -(-batch // chunk), block, programs, padded // inner, inner)
+
+
+def most_utterances(units: int, directions: int, num_processors: int) -> int:
+    """How many utterances one launch can take; 0 where there are not even the processors for one of them."""
+    return MAX_CHUNK * (num_processors // (directions * -(-units // BLOCK)))
+
+
+def next_power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def serves(form: StepForm, weight: Tensor, num_steps: int, *, directions: int = 1) -> bool:
+    """Whether to take these kernels where nobody asked for a path."""
+    return (
+        weight.device.type == "cuda"
+        and weight.dtype == torch.float32
+        and num_steps >= FEW_STEPS
+        and not form.projected
+        and weight.shape[1] * form.num_gates == weight.shape[0]  # one band
+        and importlib.util.find_spec("triton") is not None
+        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
+        and most_utterances(weight.shape[1], directions, num_processors(weight)) > 0
+    )
+
+
+def num_processors(tensor: Tensor) -> int:
+    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
+def check_served(recurrence: Recurrence) -> None:
     """Raise TritonError where the kernels cannot run this."""
-    remedy = "expected path: auto"
-    if not program.elementwise or program.form.projected or recurrence.gates.shape[2] > 1:
-        raise TritonError(f"triton: serves neither norms, projections nor several bands; {remedy}")
-    if recurrence.gates.shape[0] > MAX_BATCH:
-        raise TritonError(f"triton: {recurrence.gates.shape[0]} utterances are more than {MAX_BATCH}; {remedy}")
-    if recurrence.gates.device.type != "cuda" and not is_interpreted():
-        raise TritonError(f"triton: the inputs are on {recurrence.gates.device}; needs a CUDA device, or {remedy}")
+    gates = recurrence.gates
+    if recurrence.form.projected or gates.shape[2] > 1:
+        raise TritonError("triton: serves neither projections nor several bands; expected path: auto")
+    if gates.device.type != "cuda" and not is_interpreted():
+        raise TritonError(f"triton: the inputs are on {gates.device}; needs a CUDA device, or expected path: auto")
 
 
 def is_interpreted() -> bool:
@@ -45,15 +99,67 @@ def is_interpreted() -> bool:
 
 
 def scan_triton(
-    recurrence: Recurrence, program: Program, *, precision: torch.dtype
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """As `scan_reference`; the recurrent product takes its factors in `precision` and sums in float32."""
-    check_served(recurrence, program)
+    recurrences: Sequence[Recurrence], program: Program, *, precision: torch.dtype, at_most: int | None = None
+) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """As `scan_reference` for each, all of one shape, at once.
+
+    Gates, what is kept for the backward pass and the factors of the recurrent product are in `precision`; states and
+    sums are in the weights' own. A batch of more utterances than `at_most` (None: than the processors can take at once)
+    is cut.
+    """
+    first = recurrences[0]
+    check_served(first)
+    batch, units = first.gates.shape[0], first.recurrent_weight.shape[1]
+    processors = 0 if is_interpreted() else num_processors(first.gates)
+    most = at_most or (most_utterances(units, len(recurrences), processors) if processors else batch)
+    if most == 0 and len(recurrences) == 1:
+        raise TritonError(f"triton: {units} units need {-(-units // BLOCK)} processors; expected path: auto")
+    if most == 0:
+        return [scan_triton([recurrence], program, precision=precision)[0] for recurrence in recurrences]
+    size = -(-batch // -(-batch // most))  # as even as may be
+    pieces = [
+        scan_at_once([of_utterances(r, start, start + size) for r in recurrences], program, precision, processors)
+        for start in range(0, batch, size)
+    ]
+    if len(pieces) == 1:
+        return pieces[0]
+    joined = [[*zip(*((outputs, *last) for outputs, last in pieces_of_one))] for pieces_of_one in zip(*pieces)]
+    return [(torch.cat(outputs), tuple(torch.cat(part) for part in last)) for outputs, *last in joined]
+
+
+def of_utterances(recurrence: Recurrence, start: int, end: int) -> Recurrence:
+    """The same run of some of its utterances."""
+    if start == 0 and end >= recurrence.gates.shape[0]:
+        return recurrence
     r = recurrence
-    outputs, *last = TritonScan.apply(
-        program, precision, r.gates, r.recurrent_weight, r.weights, r.mask, r.noise, *r.state
+    return replace(
+        r,
+        gates=r.gates[start:end],
+        state=tuple(part[start:end] for part in r.state),
+        mask=None if r.mask is None else r.mask[start:end],
+        noise=None if r.noise is None else r.noise[start:end],
     )
-    return outputs.unsqueeze(2), (outputs[:, -1:], *(part.unsqueeze(1) for part in last))
+
+
+def scan_at_once(
+    recurrences: Sequence[Recurrence], program: Program, precision: torch.dtype, processors: int
+) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """The scan in one launch."""
+
+    def stack(name: str) -> Tensor | None:
+        parts = [getattr(recurrence, name) for recurrence in recurrences]
+        return None if parts[0] is None else torch.stack(parts)
+
+    gates = torch.stack([recurrence.gates.to(precision) for recurrence in recurrences])
+    states = [torch.stack(parts) for parts in zip(*(recurrence.state for recurrence in recurrences))]
+    grid = make_grid(gates.shape[1], gates.shape[-1] // program.form.num_gates, len(recurrences), processors)
+    outputs, *last = TritonScan.apply(
+        program, grid, gates, stack("recurrent_weight"), stack("weights"), stack("mask"), stack("noise"), *states
+    )
+    return [
+        (outputs[n].unsqueeze(2), (outputs[n, :, -1:], *(part[n].unsqueeze(1) for part in last)))
+        for n in range(len(recurrences))
+    ]
 
 
 @cache
@@ -75,63 +181,69 @@ def load_triton(program: Program, direction: str, interpreted: bool) -> Any:
     return getattr(module, f"{direction}_kernel")
 
 
-def launch(program: Program, direction: str, tensors: dict[str, Tensor | None], *, precision: torch.dtype) -> None:
-    """Run a kernel; all tensors are contiguous with time first, and None stands for one that the cell lacks."""
-    state = tensors["state0"]
+def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tensor | None]) -> None:
+    """Run a kernel; all tensors are contiguous with direction and time first, and None stands for a missing one."""
+    state, weight = tensors["state0"], tensors["recurrent_weight"]
     assert state is not None
-    time, batch, units = state.shape[0] - 1, state.shape[1], state.shape[2]
+    assert weight is not None
+    directions, time, batch, units = state.shape[0], state.shape[1] - 1, *state.shape[2:]
     interpreted = is_interpreted()
-    block = BLOCK * -(-units // BLOCK) if interpreted else BLOCK
-    block = 1 << (block - 1).bit_length()
-    programs = -(-units // block)
-    counter = torch.zeros(1, dtype=torch.int32, device=state.device)
+    chunks = directions * grid.chunks
+    counter = torch.zeros(chunks, dtype=torch.int32, device=state.device)
+    partial = state.new_empty(chunks * count_means(program, direction), grid.programs, grid.batch)
     given = {name: state if tensor is None else tensor for name, tensor in tensors.items()}
-    options = {} if interpreted else {"launch_cooperative_grid": True}
-    load_triton(program, direction, interpreted)[(programs,)](
-        **given, counter=counter, batch=batch, time=time, BATCH=max(16, 1 << (batch - 1).bit_length()), UNITS=units,
-        BLOCK=block, INNER=min(INNER, max(16, 1 << (units - 1).bit_length())), PROGRAMS=programs,
-        MASKED=tensors["mask"] is not None, PRECISION="tf32" if precision == torch.bfloat16 else "ieee", **options,
+    options = {} if interpreted else {"launch_cooperative_grid": True, "num_warps": grid.num_warps}
+    load_triton(program, direction, interpreted)[(grid.programs, chunks)](
+        **given, counter=counter, partial=partial, batch=batch, time=time,
+        BATCH=grid.batch, CHUNKS=grid.chunks, UNITS=units, BLOCK=grid.block, SPLITS=grid.splits, INNER=grid.inner,
+        PROGRAMS=grid.programs, COLUMNS=next_power(grid.programs), MASKED=tensors["mask"] is not None,
+        PRECISION="tf32" if weight.dtype == torch.bfloat16 else "tf32x3", **options,
     )  # fmt: skip
 
 
 def time_first(tensor: Tensor) -> Tensor:
-    return tensor.squeeze(2).transpose(0, 1).contiguous()
+    """[direction, batch, time, band, ...] of one band as [direction, time, batch, ...]."""
+    return tensor.squeeze(3).transpose(1, 2).contiguous()
 
 
 class TritonScan(torch.autograd.Function):
-    """The layer over all time; inside, time comes first: [time, batch, slot, unit]."""
+    """The layers over all time; inside, time comes before the batch: [direction, time, batch, slot, unit]."""
 
     @staticmethod
-    def forward(ctx: Any, program: Program, precision: torch.dtype, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, program: Program, grid: Grid, *tensors: Any) -> tuple[Tensor, ...]:
         gates, recurrent_weight, weights, mask, noise, *state = tensors
         inputs = time_first(gates)
-        time, batch, rows = inputs.shape
+        directions, time, batch, rows = inputs.shape
         units = rows // program.form.num_gates
-        states = [torch.cat((part.transpose(0, 1), part.new_empty(time, batch, units))) for part in state]
+        states = [torch.cat((p.transpose(1, 2), p.new_empty(directions, time, batch, units)), dim=1) for p in state]
+        halves = states[0]
+        if inputs.dtype != halves.dtype:
+            halves = torch.empty_like(halves, dtype=inputs.dtype)
+            halves[:, 0] = states[0][:, 0]
         given = {
-            "recurrent_weight": recurrent_weight.to(precision).contiguous(),
+            "recurrent_weight": recurrent_weight.to(inputs.dtype).contiguous(),
             "weight": None if weights is None else weights.contiguous(),
             "noise": None if noise is None else time_first(noise),
             "mask": None if mask is None else mask.contiguous(),
             "state0": states[0],
             "state1": states[1] if len(states) > 1 else None,
-            "saved": inputs.new_empty(time, batch, len(program.saved), units),
+            "halves": halves,
+            "saved": inputs.new_empty(directions, time, batch, len(program.saved), units),
         }
-        launch(program, "forward", given | {"inputs": inputs}, precision=precision)
-        ctx.program, ctx.precision, ctx.names = program, precision, list(given)
+        launch(program, grid, "forward", given | {"inputs": inputs})
+        ctx.program, ctx.grid, ctx.names = program, grid, list(given)
         ctx.save_for_backward(*given.values())
-        return states[0][1:].transpose(0, 1), *(part[-1] for part in states[1:])
+        return states[0][:, 1:].transpose(1, 2), *(part[:, -1] for part in states[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         program, given = ctx.program, dict(zip(ctx.names, ctx.saved_tensors))
-        output_gradient = gradients[0].transpose(0, 1).contiguous()
-        time, batch, units = output_gradient.shape
-        new = output_gradient.new_empty
-        of_gates = new(time, batch, program.form.num_gates * units)
+        output_gradient = gradients[0].transpose(1, 2).contiguous()
+        directions, time, batch, units = output_gradient.shape
+        of_gates = given["saved"].new_empty(directions, time, batch, program.form.num_gates * units)
         of_products = of_gates if program.additive else torch.empty_like(of_gates)
-        of_weights = new(batch, program.form.num_weights, units)
-        carried = [torch.zeros_like(output_gradient[0]), *(part.clone() for part in gradients[1:])]
+        of_weights = output_gradient.new_empty(directions, batch, program.form.num_weights, units)
+        carried = [torch.zeros_like(output_gradient[:, 0]), *(part.contiguous().clone() for part in gradients[1:])]
         results = {
             "output_gradient": output_gradient,
             "carried0": carried[0],
@@ -140,12 +252,15 @@ class TritonScan(torch.autograd.Function):
             "recurrent_gradient": of_products,
             "weight_gradient": of_weights,
         }
-        launch(program, "backward", given | results, precision=ctx.precision)
-        before = given["state0"][:-1] if given["mask"] is None else given["state0"][:-1] * given["mask"].squeeze(1)
+        launch(program, ctx.grid, "backward", given | results)
+        before = given["halves"][:, :-1]
+        if given["mask"] is not None:
+            before = (before * given["mask"].squeeze(2).unsqueeze(1)).to(before.dtype)
+        of_recurrent = torch.bmm(of_products.flatten(1, 2).transpose(1, 2), before.flatten(1, 2))
         return (
             None, None,
-            of_gates.transpose(0, 1).unsqueeze(2),
-            outer_product(of_products.flatten(0, 1), before.flatten(0, 1)),
-            None if given["weight"] is None else of_weights.sum(0).unsqueeze(1),
-            None, None, *(part.unsqueeze(1) for part in carried),
+            of_gates.transpose(1, 2).unsqueeze(3),
+            of_recurrent.to(output_gradient.dtype),
+            None if given["weight"] is None else of_weights.sum(1).unsqueeze(2),
+            None, None, *(part.unsqueeze(2) for part in carried),
         )  # fmt: skip

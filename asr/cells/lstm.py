@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from asr.cells.cell import Cell, ForgetGateOptions
+from asr.cells.gpu import serves
 from asr.cells.pointwise import StepForm, Vector, Vectors
 from asr.cells.scan import find_kernel
 
@@ -58,7 +59,8 @@ class LSTM(Cell):
         return outputs, tuple(part.squeeze(0).to(self.bias.dtype) for part in after)  # under autocast too
 
     def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
-        """It is as fast as the scan or faster, but for a training in bfloat16, where the compiled kernel is.
+        """It is as fast as the scan or faster, but on a GPU that the Triton kernels serve, and for a training in
+        bfloat16, where the compiled kernel is.
 
         The kernel packs its weights anew in each call, so a decoder that takes single steps stays here.
         """
@@ -70,6 +72,7 @@ class LSTM(Cell):
             and free
             and inputs.shape[1] > 0
             and inputs.shape[-1] == self.input_size
+            and not serves(self.form, self.recurrent_weight, inputs.shape[1])
             and not (torch.is_grad_enabled() and inputs.shape[1] >= MANY_STEPS and self._multiplies_halves())
         )
 

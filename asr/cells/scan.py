@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asr.cells.compiled import Kernel, scan_compiled
-from asr.cells.gpu import scan_triton
+from asr.cells.gpu import scan_triton, serves
 from asr.cells.kernel import load_kernel
 from asr.cells.loop import scan_loop
 from asr.cells.pointwise import StepForm, trace
@@ -34,12 +34,13 @@ def scan(
         if kernel is not None:
             outputs, last = scan_compiled(kernel, recurrence.gates.unsqueeze(3), [recurrence])
             return outputs.squeeze(3), (outputs[:, -1, :, 0], *last)
+        program = trace(recurrence.form, zoneout=zoneout)
+        on_gpu = path == "auto" and serves(recurrence.form, recurrence.recurrent_weight, recurrence.gates.shape[1])
+        if (path == "triton" or on_gpu) and not is_empty:
+            return scan_triton([recurrence], program, precision=precision)[0]
         recurrence = replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype))
         if path == "reference" or is_empty:
             return scan_reference(recurrence)
-        program = trace(recurrence.form, zoneout=zoneout)
-        if path == "triton":
-            return scan_triton(recurrence, program, precision=precision)
         return scan_loop(recurrence, program)
 
 

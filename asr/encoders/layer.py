@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from asr.cells import CellConfig
-from asr.cells.both import run_both
+from asr.cells.both import run_both, run_each
 from asr.compiling import uncompiled
 from asr.encoders.masking import clear_padding, reverse_within_length
 
@@ -19,9 +19,9 @@ class RecurrentLayer(nn.Module):
     """One layer of a recurrent encoder: a cell forwards in time, and a second one backwards.
 
     A packed sequence would cost 6-10 times this on a CPU (tests/bench/train_step.py); instead the batch stays
-    padded. The compiled kernel runs both cells at once and the second from each utterance's end; elsewhere each
-    utterance is turned round within its own length, so that the second cell too starts on a valid frame and reaches
-    the padding last. The outputs are those of a packed bidirectional layer.
+    padded. The compiled kernel runs both cells at once and the second from each utterance's end; elsewhere (on a GPU at
+    once too) each utterance is turned round within its own length, so that the second cell too starts on a valid frame
+    and reaches the padding last. The outputs are those of a packed bidirectional layer.
     """
 
     def __init__(self, cell: CellConfig, input_size: int, *, bidirectional: bool) -> None:
@@ -47,17 +47,17 @@ class RecurrentLayer(nn.Module):
         """
         if self.backwards is not None:
             both = run_both(self.forwards, self.backwards, inputs, lengths, generator=generator)
-            return self._one_after_the_other(inputs, lengths, generator) if both is None else both
+            return self._turned_round(inputs, lengths, generator) if both is None else both
         outputs, _ = self.forwards(inputs, generator=generator)
         return clear_padding(outputs, lengths)
 
-    def _one_after_the_other(
+    def _turned_round(
         self, inputs: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"], generator: Generator | None
     ) -> Float[Tensor, "batch time hidden"]:
         assert self.backwards is not None
-        outputs, _ = self.forwards(inputs, generator=generator)
-        reversed_outputs, _ = self.backwards(reverse_within_length(inputs, lengths), generator=generator)
-        outputs = join_bands((outputs, reverse_within_length(reversed_outputs, lengths)), self.num_bands)
+        turned = reverse_within_length(inputs, lengths)
+        ahead, back = run_each(self.forwards, self.backwards, inputs, turned, generator=generator)
+        outputs = join_bands((ahead, reverse_within_length(back, lengths)), self.num_bands)
         return clear_padding(outputs, lengths)
 
     def resume(

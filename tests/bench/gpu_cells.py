@@ -117,8 +117,10 @@ def measure(name: str, form: Form, layer: nn.Module, run: Callable[[], Tensor], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpu", action="store_true", help="tiny, and nothing timed")
-    on_cpu = parser.parse_args().cpu
-    shapes = ((2, 8, 16),) if on_cpu else FORMS
+    parser.add_argument("--forms", type=int, default=len(FORMS), help="measure only the first N of the forms")
+    options = parser.parse_args()
+    on_cpu = options.cpu
+    shapes = ((2, 8, 16),) if on_cpu else FORMS[: options.forms]
     for batch, time, hidden in shapes:
         form = Form(batch, time, hidden, "cpu" if on_cpu else "cuda")
         print(f"\nbatch {batch}, time {time}, hidden {hidden}, bfloat16; microseconds a step\n")

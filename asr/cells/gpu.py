@@ -150,12 +150,13 @@ def scan_at_once(
         parts = [getattr(recurrence, name) for recurrence in recurrences]
         return None if parts[0] is None else torch.stack(parts)
 
-    gates = torch.stack([recurrence.gates.to(precision) for recurrence in recurrences])
+    gates = [recurrence.gates.to(precision) for recurrence in recurrences]
     states = [torch.stack(parts) for parts in zip(*(recurrence.state for recurrence in recurrences))]
-    grid = make_grid(gates.shape[1], gates.shape[-1] // program.form.num_gates, len(recurrences), processors)
+    grid = make_grid(gates[0].shape[0], gates[0].shape[-1] // program.form.num_gates, len(gates), processors)
     outputs, *last = TritonScan.apply(
-        program, grid, gates, stack("recurrent_weight"), stack("weights"), stack("mask"), stack("noise"), *states
-    )
+        program, grid, len(gates), stack("recurrent_weight"), stack("weights"), stack("mask"), stack("noise"),
+        *gates, *states,
+    )  # fmt: skip
     return [
         (outputs[n].unsqueeze(2), (outputs[n, :, -1:], *(part[n].unsqueeze(1) for part in last)))
         for n in range(len(recurrences))
@@ -194,8 +195,8 @@ def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tens
     given = {name: state if tensor is None else tensor for name, tensor in tensors.items()}
     options = {} if interpreted else {"launch_cooperative_grid": True, "num_warps": grid.num_warps}
     load_triton(program, direction, interpreted)[(grid.programs, chunks)](
-        **given, counter=counter, partial=partial, batch=batch, time=time,
-        BATCH=grid.batch, CHUNKS=grid.chunks, UNITS=units, BLOCK=grid.block, SPLITS=grid.splits, INNER=grid.inner,
+        **given, counter=counter, partial=partial, batch=batch, time=time, chunks=grid.chunks,
+        BATCH=grid.batch, UNITS=units, BLOCK=grid.block, SPLITS=grid.splits, INNER=grid.inner,
         PROGRAMS=grid.programs, COLUMNS=next_power(grid.programs), MASKED=tensors["mask"] is not None,
         PRECISION="tf32" if weight.dtype == torch.bfloat16 else "tf32x3", **options,
     )  # fmt: skip
@@ -210,12 +211,18 @@ class TritonScan(torch.autograd.Function):
     """The layers over all time; inside, time comes before the batch: [direction, time, batch, slot, unit]."""
 
     @staticmethod
-    def forward(ctx: Any, program: Program, grid: Grid, *tensors: Any) -> tuple[Tensor, ...]:
-        gates, recurrent_weight, weights, mask, noise, *state = tensors
-        inputs = time_first(gates)
-        directions, time, batch, rows = inputs.shape
+    def forward(ctx: Any, program: Program, grid: Grid, directions: int, *tensors: Any) -> tuple[Tensor, ...]:
+        recurrent_weight, weights, mask, noise, *rest = tensors
+        gates, state = rest[:directions], rest[directions:]
+        batch, time, _, rows = gates[0].shape
         units = rows // program.form.num_gates
-        states = [torch.cat((p.transpose(1, 2), p.new_empty(directions, time, batch, units)), dim=1) for p in state]
+        # Turned round to time first and put side by side in one copy.
+        inputs = gates[0].new_empty(directions, time, batch, rows)
+        for number, given in enumerate(gates):
+            inputs[number] = given.squeeze(2).transpose(0, 1)
+        states = [part.new_empty(directions, time + 1, batch, units) for part in state]
+        for whole, part in zip(states, state, strict=True):
+            whole[:, 0] = part.squeeze(2)
         halves = states[0]
         if inputs.dtype != halves.dtype:
             halves = torch.empty_like(halves, dtype=inputs.dtype)
@@ -258,9 +265,10 @@ class TritonScan(torch.autograd.Function):
             before = (before * given["mask"].squeeze(2).unsqueeze(1)).to(before.dtype)
         of_recurrent = torch.bmm(of_products.flatten(1, 2).transpose(1, 2), before.flatten(1, 2))
         return (
-            None, None,
-            of_gates.transpose(1, 2).unsqueeze(3),
+            None, None, None,
             of_recurrent.to(output_gradient.dtype),
             None if given["weight"] is None else of_weights.sum(1).unsqueeze(2),
-            None, None, *(part.unsqueeze(2) for part in carried),
+            None, None,
+            *(part.transpose(0, 1).unsqueeze(2) for part in of_gates),
+            *(part.unsqueeze(2) for part in carried),
         )  # fmt: skip

@@ -60,16 +60,16 @@ def mean_of_all(
     return (total / UNITS)[:, None]
 
 
-# Neither number is worth a kernel of its own.
-@triton.jit(do_not_specialize=["batch", "time"])
+# None of these numbers is worth a kernel of its own.
+@triton.jit(do_not_specialize=["batch", "time", "chunks"])
 def {name}(
-    {pointers}, batch, time,
-    BATCH: tl.constexpr, CHUNKS: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr,
+    {pointers}, batch, time, chunks,
+    BATCH: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr,
     INNER: tl.constexpr, PROGRAMS: tl.constexpr, COLUMNS: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
 ):
     chunk = tl.program_id(1)
-    direction = (chunk // CHUNKS).to(tl.int64)
-    first = chunk % CHUNKS * BATCH
+    direction = (chunk // chunks).to(tl.int64)
+    first = chunk % chunks * BATCH
     counter += chunk
     partial += chunk * {num_means} * PROGRAMS * BATCH
     row = first + tl.arange(0, BATCH)[:, None]

@@ -118,8 +118,8 @@ def machine_code_sizes(config: CellConfig) -> list[int]:
         "BATCH": 16,
         "UNITS": 512,
         "BLOCK": 16,
-        "SPLITS": 8,
-        "INNER": 64,
+        "SPLITS": 4,
+        "INNER": 128,
         "PROGRAMS": 32,
         "COLUMNS": 32,
     }

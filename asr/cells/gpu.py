@@ -19,7 +19,7 @@ from asr.cells.pointwise import Program, StepForm
 from asr.cells.recurrence import Recurrence
 
 BLOCK = 16  # units of a program: the least that a matrix unit takes
-INNER = 64  # units of h[t-1] that a warp multiplies with, at most
+SPLITS = 4  # pieces of the recurrent product's inner dimension, in different warps; more cost more to be summed
 MAX_CHUNK = 32  # utterances of a program; more do not fit its registers
 FEW_STEPS = 8  # the loop is as fast, and needs nothing compiled
 
@@ -36,12 +36,9 @@ class Grid:
     chunks: int  # of the batch
     block: int  # units of a program
     programs: int  # for all units of a chunk
-    splits: int  # of the recurrent product's inner dimension, one a warp
+    splits: int  # of the recurrent product's inner dimension
     inner: int
-
-    @property
-    def num_warps(self) -> int:
-        return min(16, self.splits)
+    num_warps: int
 
 
 def make_grid(batch: int, units: int, directions: int, num_processors: int) -> Grid:
@@ -49,11 +46,12 @@ def make_grid(batch: int, units: int, directions: int, num_processors: int) -> G
     padded = max(BLOCK, next_power(units))
     block = BLOCK if num_processors else padded
     programs = -(-units // block)
-    inner = max(BLOCK, min(INNER, padded // 8))
+    splits = max(1, min(SPLITS, padded // BLOCK))
+    num_warps = min(16, max(4, padded // 128))  # whose registers hold four gates' weights in bfloat16
     chunk = BLOCK
     while num_processors and chunk < MAX_CHUNK and programs * directions * -(-batch // chunk) > num_processors:
         chunk *= 2
-    return Grid(chunk, -(-batch // chunk), block, programs, padded // inner, inner)
+    return Grid(chunk, -(-batch // chunk), block, programs, splits, padded // splits, num_warps)
 
 
 def most_utterances(units: int, directions: int, num_processors: int) -> int:

@@ -8,13 +8,18 @@ cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 grammar=conf/commands/barista.yaml base=${BASE:-runs/barista_bilstm_ctc} data=data/barista
 
+transcribe() { # MANIFEST TRANSCRIPTS [OPTION]
+  [ -e "$2" ] || python -m asr.commands transcripts "$base" "$1" --commands $grammar --output "$2" "${@:3}"
+}
+
 finetune() { # RUN MANIFEST: the labels become the sentences that $base hears in them, and these are trained on
-  local transcripts
-  transcripts=$data/transcripts/$(basename "$1").jsonl
-  [ -e "$transcripts" ] || python -m asr.commands transcripts "$base" "$2" --commands $grammar --output "$transcripts"
+  local whole speech
+  whole=$data/transcripts/$(basename "$1").jsonl speech=$data/transcripts/$(basename "$1")_speech.jsonl
+  transcribe "$2" "$whole"
+  transcribe "$2" "$speech" --cut-to-speech
   python -m asr.train conf/barista_finetune.yaml run_dir="$1" init_from="$base" \
-    data.train.0.manifest="$transcripts" data.dev.manifest="$transcripts"
-  python -m asr.commands priors "$1" "$transcripts" --weight "${PRIORS:-1.0}"
+    data.train.0.manifest="$whole" data.train.1.manifest="$speech" data.dev.manifest="$speech"
+  python -m asr.commands priors "$1" "$whole" --weight "${PRIORS:-1.0}"
 }
 
 for part in ${PARTS:-train train_100 train_30 all}; do

@@ -4,6 +4,7 @@ Tolerance in float32: 2e-5 of the size of each tensor. The interpreter runs one 
 after each step is seen only by the compiler here, and runs only in the tests marked `gpu`.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,9 +13,11 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from asr.cells import CellConfig, LSTMConfig, PeepholeLSTMConfig
-from asr.cells.gpu import TritonError, load_triton, make_grid, most_utterances, scan_triton
+from asr.cells import CellConfig, LSTMConfig, PeepholeLSTMConfig, gpu
+from asr.cells.gpu import TritonError, most_utterances, scan_triton, serves, works
+from asr.cells.gpu_kernel import load_triton, make_grid
 from asr.cells.gpu_source import BACKWARD_POINTERS, FORWARD_POINTERS
+from asr.cells.kernel import notice
 from asr.cells.pointwise import trace
 from asr.cells.recurrence import scan_reference
 from asr.encoders.layer import RecurrentLayer
@@ -141,6 +144,27 @@ def machine_code_sizes(config: CellConfig) -> list[int]:
 def test_compiles_for_a_gpu(name: str) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert all(size > 1000 for size in pool.submit(machine_code_sizes, MEMBERS[name]).result())
+
+
+def test_without_triton_or_what_it_needs_there_is_a_notice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    notice.cache_clear()
+    monkeypatch.setattr(gpu, "load_module", no_compiler)
+    assert not works.__wrapped__(torch.device("cpu"))
+    assert "cannot be built: Failed to find C compiler; on a GPU cells run in PyTorch, more slowly" in caplog.text
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert not works.__wrapped__(torch.device("cpu"))
+    assert "Triton is not installed; on a GPU cells run in PyTorch, more slowly" in caplog.text
+
+
+def no_compiler(source: str) -> None:
+    raise RuntimeError("Failed to find C compiler")
+
+
+def test_a_cpu_takes_other_paths() -> None:
+    cell = MEMBERS["gru"].build(FEATURES)
+    assert not serves(cell.form, cell.recurrent_weight, 100)
 
 
 def test_inputs_on_a_cpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

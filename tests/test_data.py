@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.config import load_config
-from asr.data import BatchPlan, DevDataset, StepDataset, StepOrder, collate, cut_batches, mix_seed, open_loader
+from asr.data import (
+    FRAME_STEP,
+    BatchPlan,
+    DevDataset,
+    StepDataset,
+    StepOrder,
+    collate,
+    cut_batches,
+    mix_seed,
+    open_loader,
+)
 from asr.experiment import Experiment, build_experiment, train_tokenizer
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.tokenizer import BLANK_ID, PAD_ID
@@ -87,6 +97,9 @@ def test_a_batch_pads_and_says_what_is_real(experiment: Experiment) -> None:
     examples = [experiment.train.example(index) for index in (0, 1, 2)]
     batch = collate(examples)
     assert batch.ids == [example.id for example in examples]
+    longest = max(len(example.features) for example in examples)
+    assert longest <= batch.features.shape[1] < longest + FRAME_STEP
+    assert batch.features.shape[1] % FRAME_STEP == 0
     for row, example in enumerate(examples):
         length, num_tokens = len(example.features), len(example.tokens)
         assert batch.feature_lengths[row] == length

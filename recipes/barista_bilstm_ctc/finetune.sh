@@ -19,7 +19,6 @@ finetune() { # RUN MANIFEST: the labels become the sentences that $base hears in
   transcribe "$2" "$speech" --cut-to-speech
   python -m asr.train conf/barista_finetune.yaml run_dir="$1" init_from="$base" \
     data.train.0.manifest="$whole" data.train.1.manifest="$speech" data.dev.manifest="$speech"
-  python -m asr.commands priors "$1" "$whole" --weight "${PRIORS:-1.0}"
 }
 
 for part in ${PARTS:-train train_100 train_30 all}; do

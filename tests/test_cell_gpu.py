@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from asr.cells import CellConfig, LSTMConfig, PeepholeLSTMConfig, gpu
+from asr.cells import scan as scan_module
 from asr.cells.gpu import TritonError, most_utterances, scan_triton, serves, works
 from asr.cells.gpu_kernel import load_triton, make_grid
 from asr.cells.gpu_source import BACKWARD_POINTERS, FORWARD_POINTERS
@@ -165,6 +166,19 @@ def no_compiler(source: str) -> None:
 def test_a_cpu_takes_other_paths() -> None:
     cell = MEMBERS["gru"].build(FEATURES)
     assert not serves(cell.form, cell.recurrent_weight, 100)
+
+
+def test_several_bands_stay_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where their weights look like those of a cell of one band."""
+    monkeypatch.setattr(scan_module, "serves", lambda *_: True)
+    monkeypatch.setattr(scan_module, "find_kernel", lambda *_, **__: None)
+    cell = MEMBERS["conv_lstm"].model_copy(update={"kernel_size": 1}).build(FEATURES)
+    inputs = torch.randn(2, 12, FEATURES)
+    fast, _ = cell(inputs)
+    cell.path = "reference"
+    torch.testing.assert_close(fast, cell(inputs)[0])
+    with pytest.raises(TritonError, match="the inputs are on cpu"):
+        MEMBERS["gru"].build(FEATURES)(inputs)
 
 
 def test_inputs_on_a_cpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

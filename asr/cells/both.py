@@ -53,8 +53,9 @@ def run_each(
     cells, weight = (forwards, backwards), forwards.recurrent_weight
     if not (
         all(cell.path in ("auto", "triton") and not cell.is_hooked() for cell in cells)
-        and serves(forwards.form, weight, inputs.shape[1], directions=2)
+        and forwards.num_bands == 1
         and inputs.shape[0] > 0
+        and serves(forwards.form, weight, inputs.shape[1], directions=2)
     ):
         return forwards(inputs, generator=generator)[0], backwards(turned, generator=generator)[0]
     runs = [

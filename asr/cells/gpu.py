@@ -38,13 +38,12 @@ def most_utterances(units: int, directions: int, num_processors: int) -> int:
 
 
 def serves(form: StepForm, weight: Tensor, num_steps: int, *, directions: int = 1) -> bool:
-    """Whether to take these kernels where nobody asked for a path."""
+    """Whether to take these kernels for a cell of one band where nobody asked for a path."""
     return (
         weight.device.type == "cuda"
         and weight.dtype == torch.float32
-        and num_steps >= FEW_STEPS
         and not form.projected
-        and weight.shape[1] * form.num_gates == weight.shape[0]  # one band
+        and num_steps >= FEW_STEPS
         and torch.cuda.get_device_capability(weight.device) >= (8, 0)
         and most_utterances(weight.shape[1], directions, num_processors(weight)) > 0
         and works(weight.device)

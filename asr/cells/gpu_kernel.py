@@ -93,7 +93,7 @@ def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tens
         **given, counter=counter, partial=partial, batch=batch, time=time, chunks=grid.chunks,
         BATCH=grid.batch, UNITS=units, BLOCK=grid.block, SPLITS=grid.splits, INNER=grid.inner,
         PROGRAMS=grid.programs, COLUMNS=next_power(grid.programs), MASKED=tensors["mask"] is not None,
-        PRECISION="tf32" if weight.dtype == torch.bfloat16 else "tf32x3", **options,
+        PRECISION="tf32" if weight.itemsize == 2 else "tf32x3", **options,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def scan(
             outputs, last = scan_compiled(kernel, recurrence.gates.unsqueeze(3), [recurrence])
             return outputs.squeeze(3), (outputs[:, -1, :, 0], *last)
         program = trace(recurrence.form, zoneout=zoneout)
-        on_gpu = path == "auto" and serves(recurrence.form, recurrence.recurrent_weight, recurrence.gates.shape[1])
+        steps, bands = recurrence.gates.shape[1:3]
+        on_gpu = path == "auto" and bands == 1 and serves(recurrence.form, recurrence.recurrent_weight, steps)
         if (path == "triton" or on_gpu) and not is_empty:
             return scan_triton([recurrence], program, precision=precision)[0]
         recurrence = replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype))

@@ -9,11 +9,11 @@ EXIT_BAD_FILES = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-# oneDNN keeps compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies between
-# blocks of the heap, which can then not grow together any more: were shapes always new, memory would grow without end.
-# The batches' lengths in steps (asr/data.py) and products in pieces (asr/cells/products.py) make them come again; these
-# are a hundred shapes of some eight primitives each. Both read this when torch first computes.
-NUM_KEPT_PRIMITIVES = 1024
+# oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies
+# between blocks of the heap, which can then not grow together any more, and memory grows for as long as new shapes
+# come. The batches' lengths in steps (asr/data.py) and products in pieces (asr/cells/products.py) make them come again
+# sooner. Both read this when torch first computes.
+NUM_KEPT_PRIMITIVES = 256
 KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--kept", type=int, nargs="+", default=[NUM_KEPT_PRIMITIVES, 1024])
+    parser.add_argument("--kept", type=int, nargs="+", default=[NUM_KEPT_PRIMITIVES, 128])
     parser.add_argument("--batch-seconds", type=float, default=90.0)
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -40,7 +40,7 @@ def train(manifest: Path, num_steps: int, batch_seconds: float) -> None:
     import torch
 
     from asr.cells.lstm import LSTMConfig
-    from asr.data import BatchPlan
+    from asr.data import FRAME_STEP, BatchPlan
     from asr.distributed import autocast
     from asr.encoders.recurrent import RecurrentEncoderConfig
     from asr.heads.ctc import CTCHeadConfig
@@ -61,7 +61,7 @@ def train(manifest: Path, num_steps: int, batch_seconds: float) -> None:
         speed = 0.9 + 0.2 * torch.rand(len(batch), dtype=torch.float64)  # as augmentation gives each its own
         lengths = (torch.tensor(durations[batch]) * speed * 100).long().clamp(min=40)
         token_lengths = lengths // 12
-        features = torch.randn(len(batch), int(lengths.max()), 80)
+        features = torch.randn(len(batch), -(-int(lengths.max()) // FRAME_STEP) * FRAME_STEP, 80)
         tokens = torch.randint(6, NUM_TOKENS, (len(batch), int(token_lengths.max())))
         shapes.add(features.shape)
         optimizer.zero_grad(set_to_none=True)

@@ -181,6 +181,15 @@ def test_several_bands_stay_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None
         MEMBERS["gru"].build(FEATURES)(inputs)
 
 
+def test_more_units_than_the_processors_can_take_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "check_served", lambda _: None)
+    monkeypatch.setattr(gpu, "num_processors", lambda _: 4)
+    cell = MEMBERS["gru"].model_copy(update={"hidden_size": 70}).build(FEATURES)
+    runs = [cell.recurrence(cell.input_gates(torch.randn(2, 9, FEATURES))) for _ in range(2)]
+    with pytest.raises(TritonError, match="70 units need 5 processors; expected path: auto"):
+        scan_triton(runs, trace(cell.form, zoneout=False), precision=torch.float32)
+
+
 def test_inputs_on_a_cpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(TritonError, match="the inputs are on cpu; needs a CUDA device"):

@@ -87,6 +87,7 @@ class RunFolder:
         endpointing = getattr(load_experiment(self.config_path), "endpointing", None)
         if endpointing is not None:
             parts.append(f"endpointing {endpointing.margin:g}")
+            parts += [f"first_look {endpointing.first_look:g}"] if endpointing.first_look else []
         return " ".join(parts)
 
     def best_path(self, epoch: int) -> Path:

@@ -124,6 +124,8 @@ def test_it_is_a_setting_of_the_run_and_calibrations_know(tmp_path: Path) -> Non
     recognizer = Recognizer.load(run.path)
     assert recognizer.endpointing == EndpointingConfig(margin=0.25)
     assert run.search_digest() == f"{before} endpointing 0.25"
+    run.config_path.write_text(yaml.safe_dump({**values, "endpointing": {"margin": 0.25, "first_look": 0.5}}))
+    assert run.search_digest() == f"{before} endpointing 0.25 first_look 0.5"
     assert recognizer.decoding_key != key
 
 

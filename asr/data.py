@@ -26,10 +26,8 @@ from asr.section import Section
 from asr.shards import FeatureShards
 from asr.tokenizer import PAD_ID, Tokenizer
 
-# Convolutions and products are compiled for each shape of a batch. In steps of 8 frames, which are 0.8 % more, the same
-# shapes come again: of 96 batches of speechocean762 15 are new in the second epoch and 4 in the fifth, else 69 and 31.
-FRAME_STEP = 8
-GRACE_SECONDS = 60  # that a worker process outlives the signal to stop
+FRAME_STEP = 8  # of a batch's length: for 0.8 % more frames its compiled shapes come again (DECISIONS.md)
+GRACE_SECONDS = 60  # that a worker outlives signals to stop; until its checkpoint is written, the main process needs it
 
 
 class SourceConfig(Section):
@@ -393,11 +391,7 @@ def open_loader(
 
 
 def _start_worker(worker: int) -> None:
-    """One thread; and the signals that ask a training to stop are its main process's to answer.
-
-    Slurm, systemd and `timeout` send SIGTERM to every process of a job. A worker that died of it at once would take the
-    main process with it before that has written its checkpoint.
-    """
+    """One thread; and outlive the signals to stop, which Slurm, systemd and `timeout` send to a job's every process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -140,12 +140,7 @@ def forward_body(program: Program) -> list[str]:
         f"{ONE}halves += direction * (time + 1) * frame",
     ]
     lines += [f"{ONE}state{n} += direction * (time + 1) * frame" for n in states]
-    for gate in gates:
-        lines.append(
-            f"{ONE}weights{gate} = tl.load(recurrent_weight + ({gate} * UNITS + units) * UNITS + inners, "
-            "mask=known, other=0.0)"
-        )
-    lines += masks() + unit_weights(symbols)
+    lines += recurrent_weights(form.num_gates, "units", "inners") + masks() + unit_weights(symbols)
     lines += [f"{ONE}old{n} = tl.load(state{n} + at, mask=mine, other=0.0)" for n in states]
     lines += [f"{ONE}t = 0", *fetch(program, fetched, {}, "t", ONE), f"{ONE}while t < time:"]
     lines += [
@@ -187,12 +182,7 @@ def backward_body(program: Program) -> list[str]:
     lines += [f"{ONE}weight_gradient += direction * frame * {form.num_weights}"] * bool(form.num_weights)
     for n in states:
         lines += [f"{ONE}state{n} += direction * (time + 1) * frame", f"{ONE}carried{n} += direction * frame"]
-    for gate in gates:
-        lines.append(
-            f"{ONE}weights{gate} = tl.load(recurrent_weight + ({gate} * UNITS + inners) * UNITS + units, "
-            "mask=known, other=0.0)"
-        )
-    lines += unit_weights(symbols)
+    lines += recurrent_weights(form.num_gates, "inners", "units") + unit_weights(symbols)
     lines += [
         f"{ONE}passing = zeros + 1.0",
         f"{ONE}if MASKED:",
@@ -235,6 +225,15 @@ def backward_body(program: Program) -> list[str]:
         place = f"(row * {form.num_weights} + {number}) * UNITS + unit"
         lines.append(f"{ONE}tl.store(weight_gradient + {place}, weight_total{number}, mask=mine)")
     return lines
+
+
+def recurrent_weights(num_gates: int, row: str, column: str) -> list[str]:
+    """This program's share of each gate's weights, [split, inner, unit], kept for all steps."""
+    return [
+        f"{ONE}weights{gate} = tl.load(recurrent_weight + ({gate} * UNITS + {row}) * UNITS + {column}, "
+        "mask=known, other=0.0)"
+        for gate in range(num_gates)
+    ]
 
 
 def masks() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from asr.manifest import Manifest
 from data_prep import speaking, synthesize
+from data_prep import voices as voices_module
 from data_prep.speaking import Casting, Range, cast_all, plan_split
 from data_prep.voices import SAME_PERSON, Delivery, NaturalVoice, SynthesisError, festival, flite, load_engine, pico
 from tests.test_synthesize import InThisProcess, write_grammar
@@ -130,7 +131,7 @@ def test_a_flite_that_fails(fake_program, monkeypatch: pytest.MonkeyPatch) -> No
     engine = load_engine("flite")
     with pytest.raises(SynthesisError, match=f"flite: '{SENTENCE}': no luck: .*speech.wav: .*; expected speech"):
         engine.speak(SENTENCE, delivery("slt"))
-    monkeypatch.setattr(flite, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(voices_module, "MAX_SECONDS", 0.2)
     fake_program("flite", "exec sleep 5")
     with pytest.raises(SynthesisError, match=f"flite: '{SENTENCE}': no end after 0.2 s; expected speech"):
         engine.speak(SENTENCE, delivery("slt"))
@@ -141,7 +142,7 @@ def test_a_pico_that_fails(fake_program, monkeypatch: pytest.MonkeyPatch) -> Non
     engine = load_engine("pico")
     with pytest.raises(SynthesisError, match=f"pico: '{SENTENCE}': no luck: .*speech.wav: .*; expected speech"):
         engine.speak(SENTENCE, delivery("en-US"))
-    monkeypatch.setattr(pico, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(voices_module, "MAX_SECONDS", 0.2)
     fake_program("pico2wave", "exec sleep 5")
     with pytest.raises(SynthesisError, match=f"pico: '{SENTENCE}': no end after 0.2 s; expected speech"):
         engine.speak(SENTENCE, delivery("en-US"))

@@ -107,7 +107,7 @@ BACKWARD_POINTERS = (
 
 
 def kernel_source(program: Program, direction: str) -> str:
-    """The Triton module of one direction; the program's step must be elementwise and not projected."""
+    """The Triton module of one direction; the program's step must not be projected."""
     body = forward_body(program) if direction == "forward" else backward_body(program)
     pointers = FORWARD_POINTERS if direction == "forward" else BACKWARD_POINTERS
     head = HEAD.format(
@@ -142,7 +142,7 @@ def forward_body(program: Program) -> list[str]:
     lines += [f"{ONE}state{n} += direction * (time + 1) * frame" for n in states]
     lines += recurrent_weights(form.num_gates, "units", "inners") + masks() + unit_weights(symbols)
     lines += [f"{ONE}old{n} = tl.load(state{n} + at, mask=mine, other=0.0)" for n in states]
-    lines += [f"{ONE}t = 0", *fetch(program, fetched, {}, "t", ONE), f"{ONE}while t < time:"]
+    lines += [f"{ONE}t = 0", *fetch(program, fetched, {}, ONE), f"{ONE}while t < time:"]
     lines += [
         f'{TWO}hidden = tl.load(halves + t * frame + place, mask=given, other=0.0, cache_modifier=".cg")',
         f"{TWO}if MASKED:",
@@ -164,7 +164,7 @@ def forward_body(program: Program) -> list[str]:
         lines.append(
             f"{TWO}tl.store(saved + {slot_place(len(program.saved), number)}, {value(symbol)} + zeros, mask=mine)"
         )
-    lines += [f"{TWO}t += 1", *fetch(program, fetched, {}, "t", TWO)]
+    lines += [f"{TWO}t += 1", *fetch(program, fetched, {}, TWO)]
     return [*lines, f"{TWO}if PROGRAMS > 1:", f"{TWO}    wait(counter, t * {num_meetings} * PROGRAMS)"]
 
 
@@ -190,7 +190,7 @@ def backward_body(program: Program) -> list[str]:
     ]
     lines += [f"{ONE}gradient{n} = tl.load(carried{n} + at, mask=mine, other=0.0)" for n in states]
     lines += [f"{ONE}weight_total{n} = zeros" for n in range(form.num_weights)]
-    lines += [f"{ONE}t = time - 1", *fetch(program, fetched, stored, "t", ONE)]
+    lines += [f"{ONE}t = time - 1", *fetch(program, fetched, stored, ONE)]
     given = "tl.load(output_gradient + t * frame + at, mask=mine & (t >= 0), other=0.0)"
     lines += [f"{ONE}given_gradient = {given}", f"{ONE}while t >= 0:", f"{TWO}gradient0 += given_gradient"]
     lines += statements([symbol for symbol in symbols if symbol not in stored], f"(time - 1 - t) * {num_meetings}")
@@ -208,7 +208,7 @@ def backward_body(program: Program) -> list[str]:
     lines += [
         f"{TWO}now = t",
         f"{TWO}t -= 1",
-        *fetch(program, fetched, stored, "t", TWO),
+        *fetch(program, fetched, stored, TWO),
         f"{TWO}given_gradient = {given}",
     ]
     lines += [f"{TWO}if PROGRAMS > 1:", f"{TWO}    wait(counter, (time - now) * {num_meetings} * PROGRAMS)"]
@@ -257,7 +257,7 @@ def unit_weights(symbols: Iterable[Symbol]) -> list[str]:
     ]
 
 
-def fetch(program: Program, symbols: Iterable[Symbol], stored: dict[Symbol, int], t: str, indent: str) -> list[str]:
+def fetch(program: Program, symbols: Iterable[Symbol], stored: dict[Symbol, int], indent: str) -> list[str]:
     """Ask for what a step reads from memory; past either end there is nothing to read."""
     lines = []
     for symbol in symbols:

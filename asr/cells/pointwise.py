@@ -168,11 +168,6 @@ class Program:
         return self.input_gradients == self.recurrent_gradients
 
     @property
-    def elementwise(self) -> bool:
-        """No unit's next state depends on another unit but through the recurrent product."""
-        return not any(symbol.operation == "mean" for symbol in reachable(self.next_state))
-
-    @property
     def gradients(self) -> tuple[Symbol, ...]:
         return self.input_gradients + self.recurrent_gradients + self.state_gradients + self.weight_gradients
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
@@ -87,6 +90,21 @@ class Engine(Protocol):
 def load_engine(name: str) -> Engine:
     """The synthesizer of that name, ready to speak; SynthesisError where what it needs is not installed."""
     return importlib.import_module(f"data_prep.voices.{name}").load()
+
+
+def speech_of_program(
+    name: str, text: str, command: Callable[[Path], list[str]]
+) -> tuple[Float32[np.ndarray, " sample"], int]:
+    """Run a synthesizer's program that writes a sentence to a file: samples and their rate in hertz."""
+    with TemporaryDirectory(prefix=name) as folder:
+        target = Path(folder) / "speech.wav"
+        try:
+            said = subprocess.run(
+                command(target), capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SynthesisError(f"{name}: '{text}': no end after {MAX_SECONDS} s; expected speech") from error
+        return read_speech(target, f"{name}: '{text}': {said.stderr.strip()[-200:]}")
 
 
 def read_speech(path: Path, where: str) -> tuple[Float32[np.ndarray, " sample"], int]:

@@ -10,14 +10,12 @@ import functools
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, SynthesisError, read_speech
+from data_prep.voices import Delivery, NaturalVoice, SynthesisError, speech_of_program
 
 # words_per_minute are those at which the same sentence takes eSpeak as long; pitch is the mean in hertz, None where
 # flite lets nobody change it.
@@ -60,14 +58,8 @@ class Flite:
         settings = ["--setf", f"duration_stretch={voice.stretch(delivery):.4f}"]
         if voice.pitch is not None:
             settings += ["--setf", f"int_f0_target_mean={voice.hertz(delivery):.2f}"]
-        with TemporaryDirectory(prefix="flite") as folder:
-            target = Path(folder) / "speech.wav"
-            command = [self._program, "-voice", delivery.speaker, *settings, "-t", text, "-o", str(target)]
-            try:
-                said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise SynthesisError(f"flite: '{text}': no end after {MAX_SECONDS} s; expected speech") from error
-            return read_speech(target, f"flite: '{text}': {said.stderr.strip()[-200:]}")
+        command = [self._program, "-voice", delivery.speaker, *settings, "-t", text, "-o"]
+        return speech_of_program("flite", text, lambda target: [*command, str(target)])
 
 
 @functools.cache

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import functools
 import shutil
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, SynthesisError, read_speech
+from data_prep.voices import Delivery, NaturalVoice, SynthesisError, speech_of_program
 
 # words_per_minute and pitch as in flite.py. Pico calls a speaker by the language.
 VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
@@ -60,14 +57,8 @@ class Pico:
         # It knows no entities, so what could be a mark of its own is taken out.
         plain = text.translate({ord("<"): " ", ord(">"): " "})
         marked = f"<speed level='{speed:.0f}'><pitch level='{pitch:.0f}'>{plain}</pitch></speed>"
-        with TemporaryDirectory(prefix="pico") as folder:
-            target = Path(folder) / "speech.wav"
-            command = [self._program, "--lang", delivery.speaker, "--wave", str(target), marked]
-            try:
-                said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=MAX_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise SynthesisError(f"pico: '{text}': no end after {MAX_SECONDS} s; expected speech") from error
-            return read_speech(target, f"pico: '{text}': {said.stderr.strip()[-200:]}")
+        command = [self._program, "--lang", delivery.speaker, "--wave"]
+        return speech_of_program("pico", text, lambda target: [*command, str(target), marked])
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.comparison import ComparisonConfig, Member
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m asr.compare", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=program_name("asr.compare"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path, help="the comparison, such as conf/compare.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seeds=[0,1,2]")
     parser.add_argument("--dry-run", action="store_true", help="check and size every member, train nothing")

@@ -23,6 +23,7 @@ from asr.features import FeatureConfig
 from asr.heads import HeadConfig
 from asr.heads.ctc import CTCHeadConfig
 from asr.optim import OptimConfig
+from asr.packaged import locate
 from asr.section import Section
 from asr.tokenizer import NUM_SPECIAL, CharTokenizerConfig, TokenizerConfig
 from asr.tracking import TrackingConfig
@@ -185,7 +186,7 @@ def load_section(path: str | Path, section: type[SectionType], overrides: Sequen
 
 def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The keys of a YAML file with these overrides, not checked yet. Raises ConfigError where it is no YAML mapping."""
-    path = Path(path)
+    path = locate(path)
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.packaged import locate, own_run, results_parent
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -154,7 +155,7 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
 
     if options.output_dir is not None and len(options.manifest) == 1:
         return {options.manifest[0]: options.output_dir}
-    parent = options.output_dir or options.run / "evaluations"
+    parent = options.output_dir or results_parent(options.run) / "evaluations"
     suffix = "" if decoding is None else f"-{decoding_name(decoding)}"
     folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}{suffix}" for path in options.manifest}
     if len(set(folders.values())) < len(options.manifest):
@@ -179,7 +180,7 @@ def _compare(console: "Console", conditions: "list[Condition]", options: argpars
     from asr.commands.acceptance import show_conditions, write_conditions
 
     show_conditions(console, conditions)
-    folder = options.output_dir or options.run / "evaluations"
+    folder = options.output_dir or results_parent(options.run) / "evaluations"
     path = folder / f"{options.manifest[0].absolute().parent.name}-acceptance.json"
     write_conditions(path, conditions)
     console.print(f"acceptance: {path}", soft_wrap=True, highlight=False, markup=False)
@@ -199,8 +200,8 @@ def _condition(evaluation: "Evaluation", manifest: "Manifest", seconds: float) -
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m asr.evaluate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("run", type=Path, help="a run folder of asr.train")
+    parser = argparse.ArgumentParser(prog=program_name("asr.evaluate"), description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=locate, help="a run folder of asr.train")
     parser.add_argument("manifest", type=Path, nargs="+", help="JSON lines of utterances with their text")
     parser.add_argument(
         "--output-dir",
@@ -243,7 +244,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--max-in-report", type=int, default=1000, help="utterances in the report, worst first (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.tune_fusion or options.calibrate_confidence:
+        try:
+            own_run(str(options.run))
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+    return options
 
 
 def show(console: "Console", evaluation: "Evaluation", folder: Path, *, in_full: bool) -> None:

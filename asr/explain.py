@@ -7,7 +7,8 @@ the memory of a recurrent layer, what each word hung on, and the words under the
 import argparse
 from pathlib import Path
 
-from asr.runtime import EXIT_OK, run_program
+from asr.packaged import locate, results_parent
+from asr.runtime import EXIT_OK, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     shown = PictureOptions(layer=options.layer, units=options.units)
     title = f"{options.recording.name}: {transcription.text or '(nothing heard)'}"
     picture = draw_explanation(explanation, shown, title=title)
-    folder = options.output_dir or options.run / "explanations"
+    folder = options.output_dir or results_parent(options.run) / "explanations"
     folder.mkdir(parents=True, exist_ok=True)
     image, page = (folder / f"{options.recording.stem}{suffix}" for suffix in (".png", ".html"))
     with replacing(image) as beside:
@@ -47,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m asr.explain", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("run", type=Path, help="a run folder of asr.train")
-    parser.add_argument("recording", type=Path, help="an audio file of some seconds")
+    parser = argparse.ArgumentParser(prog=program_name("asr.explain"), description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=locate, help="a run folder of asr.train")
+    parser.add_argument("recording", type=locate, help="an audio file of some seconds")
     parser.add_argument("--output-dir", type=Path, help="default: RUN/explanations")
     parser.add_argument("--layer", type=int, help="the recurrent layer to draw, counted from 1 (default: the last)")
     parser.add_argument(

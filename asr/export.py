@@ -8,7 +8,8 @@ behind: measure label priors, confidence of words and the threshold of commands 
 import argparse
 from pathlib import Path
 
-from asr.runtime import EXIT_OK, run_program
+from asr.packaged import locate
+from asr.runtime import EXIT_OK, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m asr.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name("asr.export"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="a run folder of asr.train")
+    parser.add_argument("run", type=locate, help="a run folder of asr.train")
     parser.add_argument("folder", type=Path, help="a new folder for what is handed on")
     parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the weights (%(default)s)")
     return parser.parse_args(arguments)

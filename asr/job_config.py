@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from asr.audio_pool import AudioLimits
 from asr.config import apply_override, check_section, read_values
 from asr.decoding import DecodingConfig
+from asr.packaged import locate
 from asr.section import Section
 from asr.segmentation import SegmentationConfig
 
@@ -105,4 +106,9 @@ def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequen
     values |= options
     for override in overrides:
         apply_override(values, override)
+    for key in ("run", "commands"):
+        if isinstance(values.get(key), str):
+            values[key] = str(locate(values[key]))
+    if isinstance(values.get("paths"), list):
+        values["paths"] = [str(locate(each)) if isinstance(each, str) else each for each in values["paths"]]
     return check_section(values, JobConfig, where=str(path or "options"))

@@ -13,6 +13,7 @@ from asr.decoding import DecodingConfig
 from asr.decoding.label_priors import LabelPriors
 from asr.features import FeatureConfig, FeatureStatistics
 from asr.model import Model
+from asr.packaged import locate
 from asr.run import STATISTICS_KEY, RunFolder, flatten
 from asr.tokenizer import Tokenizer, load_tokenizer
 
@@ -44,7 +45,7 @@ def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunP
     another tokenizer, other feature settings or statistics than run.json says, or weights of another shape than
     config.yaml describes; and what reading its parts raises.
     """
-    folder = RunFolder(Path(run))
+    folder = RunFolder(locate(run))
     if not folder.config_path.is_file():
         raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
     config, record = load_config(folder.config_path), folder.read_record()

@@ -1,4 +1,4 @@
-"""What every program shares at its top: exit codes and one line for a user's mistake."""
+"""What every program shares at its top: exit codes, one line for a user's mistake, a look at what is installed."""
 
 import os
 import sys
@@ -17,11 +17,47 @@ NUM_KEPT_PRIMITIVES = 256
 KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
+# torchaudio is compiled against one torch: beside another it does not load, which would end a job halfway.
+TORCH_PAIR = ("torch", "torchaudio")
+
+
+class InstallationError(ValueError):
+    """Packages that do not work together."""
+
+
+def check_installation() -> None:
+    """Raise InstallationError where torch and torchaudio are not of one release; neither is imported for it."""
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    found: dict[str, str] = {}
+    for name in TORCH_PAIR:
+        try:
+            found[name] = version(name).partition("+")[0]  # 2.11.0+cpu is the same release
+        except PackageNotFoundError:
+            found[name] = "none"
+    if len(set(found.values())) == 1 and "none" not in found.values():
+        return
+    try:
+        pinned = [each for each in requires("earshot") or () if each.startswith(TORCH_PAIR) and ";" not in each]
+    except PackageNotFoundError:  # run from its source
+        pinned = list(TORCH_PAIR)
+    raise InstallationError(
+        f"installed: {', '.join(f'{name} {release}' for name, release in found.items())}; expected both, of the same "
+        f"release, for another does not load: pip install {' '.join(pinned)}"
+    )
+
+
+def program_name(module: str) -> str:
+    """Returns what a program's usage lines call it: `earshot train` if that runs it, else `python -m asr.train`."""
+    return sys.argv[0] if sys.argv[0].startswith("earshot ") else f"python -m {module}"
+
+
 def run_program(main: Callable[[list[str] | None], int]) -> None:
     """Run a program's `main` and exit with its code; what a user can cause is one line, not a traceback."""
     for name in KEPT_PRIMITIVES:
         os.environ.setdefault(name, str(NUM_KEPT_PRIMITIVES))
     try:
+        check_installation()
         code = main(None)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,11 +7,11 @@ program answers --help without loading torch.
 import argparse
 from pathlib import Path
 
-from asr.runtime import run_program
+from asr.runtime import program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m asr.train", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog=program_name("asr.train"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path, help="the experiment, such as conf/bilstm_ctc.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as optim.learning_rate=1e-3")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import EXIT_INTERRUPTED, EXIT_OK, run_program
+from asr.runtime import EXIT_INTERRUPTED, EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.job import JobResult
@@ -74,7 +74,7 @@ def _show(result: "JobResult") -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m asr.transcribe",
+        prog=program_name("asr.transcribe"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,

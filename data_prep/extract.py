@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.features import FeatureConfig
@@ -317,7 +317,9 @@ def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m data_prep.extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name("data_prep.extract"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("manifest", type=Path, help="JSON lines of utterances")
     parser.add_argument("output_dir", type=Path, help="folder of the shards")

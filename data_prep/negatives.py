@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
 from data_prep.corpus import say
 from data_prep.entries import CorpusError
 
@@ -145,7 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m data_prep.negatives", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name("data_prep.negatives"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets all.jsonl and one manifest a source")
     parser.add_argument("folders", type=Path, nargs="*", metavar="CORPUS_DIR", help="folders of recordings")

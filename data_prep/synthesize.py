@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import EXIT_OK, run_program
+from asr.packaged import locate
+from asr.runtime import EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.commands.templates import Grammar
@@ -239,9 +240,11 @@ def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m data_prep.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name("data_prep.synthesize"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("grammar", type=Path, help="YAML of sentence templates, such as conf/commands/home.yaml")
+    parser.add_argument("grammar", type=locate, help="YAML of sentence templates, such as conf/commands/home.yaml")
     parser.add_argument("output_dir", type=Path, help="folder of the manifests and recordings")
     add = parser.add_argument
     add("--seed", type=int, default=0, help="of the sentences, the speakers and how they speak (0)")
@@ -249,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-dev", type=int, default=400, help="sentences of dev (400); 0: all speakers are in train")
     add("--num-test", type=int, default=400, help="sentences of test (400); 0: all speakers are in train")
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
-    add("--other-speech", type=Path, metavar="GRAMMAR", help="sentences that are no commands, to speak too")
+    add("--other-speech", type=locate, metavar="GRAMMAR", help="sentences that are no commands, to speak too")
     add("--num-other", type=int, default=3000, help="of these in train (3000)")
     add("--num-other-held-out", type=int, default=1000, help="of these in dev, and in test (1000)")
     add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")

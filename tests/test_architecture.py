@@ -13,6 +13,7 @@ LAYERS = [
     {
         "section",
         "runtime",
+        "packaged",
         "compiling",
         "dropout",
         "files",
@@ -72,6 +73,7 @@ LAYERS = [
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 DATA_PREP_MAY_USE = {"asr.manifest", "asr.audio", "asr.text", "asr.features", "asr.commands"} | {
     "asr.runtime",
+    "asr.packaged",
     "asr.files",
     "asr.section",
     "asr.shards",

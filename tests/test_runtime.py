@@ -1,10 +1,15 @@
 """asr/runtime.py: exit codes, one line for a user's mistake, and few compiled primitives kept."""
 
+import importlib.metadata
 import os
+import re
+from pathlib import Path
 
 import pytest
 
-from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES, run_program
+from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES, InstallationError, check_installation, run_program
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _raise(error: BaseException) -> int:
@@ -39,3 +44,89 @@ def test_programs_keep_few_primitives_of_onednn(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SystemExit):
         run_program(lambda _: 0)
     assert {os.environ[name] for name in KEPT_PRIMITIVES} == {str(NUM_KEPT_PRIMITIVES)}
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Versions of packages in the place of the installed ones."""
+    versions: dict[str, str] = {}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return versions
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchaudio", "found"),
+    [
+        ("2.11.0", "2.11.1", "torch 2.11.0, torchaudio 2.11.1"),
+        ("2.11.0", None, "torch 2.11.0, torchaudio none"),
+        (None, None, "torch none, torchaudio none"),
+    ],
+)
+def test_torch_and_torchaudio_of_two_releases_are_said_at_the_start(
+    torch: str | None, torchaudio: str | None, found: str, installed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside torch 2.11.0, torchaudio 2.11.1 ends in an undefined symbol, halfway through a job."""
+    installed |= {name: each for name, each in (("torch", torch), ("torchaudio", torchaudio)) if each}
+    with pytest.raises(InstallationError, match=f"^installed: {re.escape(found)}; expected both, of the same release"):
+        check_installation()
+    with pytest.raises(SystemExit, match="2"):
+        run_program(lambda _: 0)
+    assert "pip install torch" in capsys.readouterr().err
+
+
+def test_the_remedy_is_the_pinned_pair_where_the_package_is_installed(
+    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = ["torch==2.11.0", "torchaudio==2.11.0", "rich>=13", "torch-x; extra == 'y'"]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: pins)
+    installed |= {"torch": "2.11.0", "torchaudio": "2.12.0"}
+    with pytest.raises(InstallationError, match=r"pip install torch==2\.11\.0 torchaudio==2\.11\.0$"):
+        check_installation()
+
+
+@pytest.mark.parametrize("local", ["", "+cpu", "+cu130"])
+def test_a_local_version_is_the_same_release(local: str, installed: dict[str, str]) -> None:
+    installed |= {"torch": f"2.11.0{local}", "torchaudio": "2.11.0"}
+    check_installation()
+
+
+def requirements() -> list[str]:
+    """What the package and its extra dev ask for, other extras resolved."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras, found, waiting = project["optional-dependencies"], list(project["dependencies"]), ["dev"]
+    while waiting:
+        for each in extras[waiting.pop()]:
+            if inner := re.match(r"earshot\[([\w,]+)\]", each):
+                waiting += inner[1].split(",")
+            else:
+                found.append(each)
+    return found
+
+
+@pytest.mark.parametrize("requirement", requirements())
+def test_the_lock_has_what_pyproject_asks_for(requirement: str) -> None:
+    """`make lock` renews it; `make install` takes nothing that is not in it."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    wanted = Requirement(requirement)
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = re.findall(rf"^{re.escape(canonicalize_name(wanted.name))}==(\S+)", lock, re.MULTILINE)
+    assert pins, f"{requirement}: not in requirements.lock; make lock"
+    assert all(wanted.specifier.contains(pin) for pin in pins), f"{requirement}: locked as {pins}; make lock"
+
+
+def test_the_lock_names_no_place_to_fetch_from_and_every_pin_has_a_hash() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.findall(r"https?://|file:|--index|--find-links", lock)
+    entries = re.findall(r"^[a-z].*?(?=^[a-z]|\Z)", lock, re.MULTILINE | re.DOTALL)
+    assert len(entries) > 100
+    assert not [entry for entry in entries if "--hash=sha256:" not in entry]

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.packaged import locate, own_run
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,12 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m asr.commands", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name("asr.commands"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     programs = parser.add_subparsers(required=True, metavar="COMMAND")
     check = programs.add_parser("check", help="what to know of a grammar before training")
     check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
-    check.add_argument("--run", type=Path, help="a run folder: can its tokenizer spell the words?")
+    check.add_argument("--run", type=locate, help="a run folder: can its tokenizer spell the words?")
     check.add_argument("--all-words", action="store_true", help="show every word with its pronunciation")
     check.set_defaults(program=_check)
     importer = programs.add_parser("import", help="a grammar of others as templates")
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     exporter.set_defaults(program=_export)
     _add_calibrate(programs)
     priors = programs.add_parser("priors", help="how often the model says each label, for a better search")
-    priors.add_argument("run", type=Path, help="a run folder of asr.train; the priors are kept in it")
+    priors.add_argument("run", type=own_run, help="a run folder of asr.train; the priors are kept in it")
     priors.add_argument("manifest", type=Path, help="recordings of speech, such as those of the training's dev")
     priors.add_argument("--weight", type=float, default=1.0, help="0: without them (default: %(default)s)")
     priors.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
     pooling.set_defaults(program=_acceptance)
     transcripts = programs.add_parser("transcripts", help="sentences for recordings with intent and slots, to train on")
-    transcripts.add_argument("run", type=Path, help="a run folder of asr.train")
+    transcripts.add_argument("run", type=locate, help="a run folder of asr.train")
     transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
     transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
     transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_calibrate(programs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
-    calibrate.add_argument("run", type=Path, help="a run folder of asr.train; the threshold is kept in it")
+    calibrate.add_argument("run", type=own_run, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
     calibrate.add_argument("--negatives", type=Path, nargs="+", required=True, help="manifests without commands")
     calibrate.add_argument(

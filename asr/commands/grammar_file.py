@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from asr.packaged import locate
+
 if TYPE_CHECKING:
     from hassil.expression import Sentence as Template
     from hassil.intents import SlotList
@@ -147,6 +149,7 @@ def read_grammar_file(path: Path) -> ParsedFile:
         raise GrammarError(
             f"{path}: templates need the package hassil, which is not installed; pip install 'earshot[commands]'"
         ) from error
+    path = locate(path)
     yaml_file = _read_yaml(path)
     try:
         file = _File.model_validate_json(json.dumps(yaml_file.values, default=str))

@@ -14,8 +14,8 @@ inline int64_t rounded_up(int64_t size, int64_t unit) { return (size + unit - 1)
 // `taps` matrices [width, columns] one below the other.
 template <class Scalar>
 struct Panels {
-  // Sums of 8 rows and 3 vectors fill the registers of AVX-512, of 6 and 2 those of AVX2.
-  static constexpr int kVectors = kVectorBytes == 64 ? 3 : 2, kRows = kVectorBytes == 64 ? 8 : 6;
+  // Sums of 8 rows and 3 vectors fill the 32 registers of AVX-512, of 4 and 3 the 16 of AVX2.
+  static constexpr int kVectors = 3, kRows = kVectorBytes == 64 ? 8 : 4;
   static constexpr int kWidth = kVectors * kLanes<Scalar>;
   static constexpr int kDepthUnit = 1;  // a tap's width is rounded up to it
   int64_t depth, columns;               // columns rounded up to whole panels, filled with zeros
@@ -43,13 +43,12 @@ inline void panel_product(const Scalar* rows, int64_t width, const Scalar* panel
   Vector sums[num_rows][Matrix::kVectors] = {};
   for (int64_t k = 0; k < depth; k++, panel += Matrix::kWidth) {
     Vector weights[Matrix::kVectors];
-    for (int v = 0; v < Matrix::kVectors; v++) {
-      weights[v] = load(panel + v * kLanes<Scalar>);
-      __builtin_prefetch(panel + 16 * Matrix::kWidth + v * kLanes<Scalar>);
-    }
+    for (int v = 0; v < Matrix::kVectors; v++) weights[v] = load(panel + v * kLanes<Scalar>);
+    for (int byte = 0; byte < Matrix::kVectors * kVectorBytes; byte += kLineBytes)
+      __builtin_prefetch(reinterpret_cast<const char*>(panel + 16 * Matrix::kWidth) + byte);
 #pragma GCC unroll 8
     for (int r = 0; r < num_rows; r++) {
-      const Vector value = Vector{} + rows[r * width + k];
+      const Vector value = all_lanes(rows[r * width + k]);
 #pragma GCC unroll 4
       for (int v = 0; v < Matrix::kVectors; v++) sums[r][v] += value * weights[v];
     }
@@ -151,7 +150,7 @@ struct OuterProduct {
       for (int v = 0; v < kVectors; v++) values[v] = load(panel + v * kLanes<Scalar>);
 #pragma GCC unroll 6
       for (int c = 0; c < kColumns; c++) {
-        const Vector factor = Vector{} + columns[c];
+        const Vector factor = all_lanes(columns[c]);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) sums[c][v] += factor * values[v];
       }

@@ -48,7 +48,7 @@ struct Units {
     std::memcpy(to + unit, some, count * sizeof(Element));
   }
 
-  Vector constant(double value) const { return Vector{} + static_cast<Scalar>(value); }
+  Vector constant(double value) const { return all_lanes(static_cast<Scalar>(value)); }
   Vector input(int gate) const { return get(row.inputs + gate * row.units); }
   Vector recurrent(int gate) const { return get(row.products + gate * row.units); }
   Vector state(int number) const { return get(row.state[number]); }
@@ -65,7 +65,7 @@ struct Units {
   void save_for_row(int number, Vector value) const {
     if (row.saved != nullptr) row.saved_for_row[number] = value[0];
   }
-  Vector saved_for_row(int number) const { return Vector{} + row.saved_for_row[number]; }
+  Vector saved_for_row(int number) const { return all_lanes(row.saved_for_row[number]); }
   void sum(int number, Vector value) const {
     if (partial)
       for (int64_t lane = count; lane < kLanes<Scalar>; lane++) value[lane] = 0;
@@ -101,7 +101,7 @@ inline void finish_means(Row<Scalar, Stored>& row, const int* summed_in, int num
     if (summed_in[number] != phase) continue;
     Scalar total = 0;
     for (int lane = 0; lane < kLanes<Scalar>; lane++) total += row.sums[number][lane];
-    row.sums[number] = typename VectorOf<Scalar>::type{} + total / row.units;
+    row.sums[number] = all_lanes(total / row.units);
   }
 }
 

@@ -27,6 +27,15 @@ using Integers = VectorOf<int32_t>::type;
 template <class Scalar>
 constexpr int kLanes = kVectorBytes / sizeof(Scalar);
 
+constexpr int kLineBytes = 64;  // of the cache
+
+// Zero is subtracted, not added to, because x - 0 is x and 0 + x is not where x is -0: the compiler then leaves it out,
+// and reads a value from memory into all lanes by one instruction.
+template <class Scalar>
+inline typename VectorOf<Scalar>::type all_lanes(Scalar value) {
+  return value - typename VectorOf<Scalar>::type{};
+}
+
 template <class Scalar>
 inline auto load(const Scalar* from) {
   typename VectorOf<Scalar>::type vector;
@@ -41,13 +50,13 @@ inline void store(Scalar* to, Vector vector) {
 
 // e^x to about one unit in the last place: x = n ln 2 + r, and a polynomial for e^r (Cephes, Moshier 1992).
 inline Floats exponential(Floats x) {
-  x = x > 88.0f ? Floats{} + 88.0f : x;
-  x = x < -87.0f ? Floats{} - 87.0f : x;
-  const Floats shift = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest whole number
+  x = x > 88.0f ? all_lanes(88.0f) : x;
+  x = x < -87.0f ? all_lanes(-87.0f) : x;
+  const Floats shift = all_lanes(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
   const Floats n = (x * 1.44269504f + shift) - shift;
   Floats r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  Floats p = Floats{} + 1.9875691500e-4f;
+  Floats p = all_lanes(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
@@ -78,7 +87,7 @@ inline Floats hyperbolic_tangent(Floats x) {
   const Floats e = exponential(size * -2.0f);
   const Floats far = (1.0f - e) * reciprocal(1.0f + e);
   const Floats square = x * x;
-  Floats p = Floats{} - 5.70498872745e-3f;
+  Floats p = all_lanes(-5.70498872745e-3f);
   p = p * square + 2.06390887954e-2f;
   p = p * square - 5.37397155531e-2f;
   p = p * square + 1.33314422036e-1f;

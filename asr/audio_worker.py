@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import os
-import resource
 import signal
 import struct
 import sys
@@ -29,6 +28,12 @@ from typing import Any
 import numpy as np
 
 from asr.audio import AudioError, OpenAudio, open_audio
+from asr.signals import use_signal_stack
+
+try:
+    import resource
+except ImportError:  # Windows has no limits for a process; the time without an answer is limited all the same
+    resource = None
 
 FRAME_HEAD = "<cI"  # a letter, the number of bytes that follow
 SAMPLES, DONE, ERROR = b"s", b"d", b"e"
@@ -39,7 +44,9 @@ def main() -> int:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     os.dup2(2, 1)  # what a library prints must not get between the frames
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the job's to answer
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process; SIG_IGN could be inherited
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process; SIG_IGN could be inherited
+    use_signal_stack()
     limits = json.loads(requests.readline() or b"{}")
     if limits:
         limit_memory(limits["memory_bytes"])
@@ -50,16 +57,26 @@ def main() -> int:
 
 
 def limit_memory(num_bytes: int) -> None:
-    """So many bytes beside what the process has mapped already; and no core file when it crashes."""
+    """So many bytes beside what the process has mapped already, where Linux says that; no core file when it crashes."""
+    if resource is None:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not sys.platform.startswith("linux"):
+        return
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + num_bytes, mapped + num_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_time(seconds: float) -> None:
+    """So much processor time from now on, then SIGPROF ends the process; 0: no limit. Windows has no such timer."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def answer(request: dict[str, Any], answers: io.BufferedIOBase, *, seconds_per_block: float) -> None:
     """Decode one recording; whatever is wrong with it is said, and the process goes on."""
     try:
-        signal.setitimer(signal.ITIMER_PROF, seconds_per_block)
+        limit_time(seconds_per_block)
         _decode(request, answers, seconds_per_block)
     except AudioError as error:
         _say(answers, ERROR, {"kind": error.kind, "message": str(error)})
@@ -70,7 +87,7 @@ def answer(request: dict[str, Any], answers: io.BufferedIOBase, *, seconds_per_b
         message = f"{request['path']}: cannot be read ({error.strerror or error}); expected a file to read"
         _say(answers, ERROR, {"kind": "unreadable", "message": message})
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        limit_time(0)
 
 
 def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_block: float) -> None:
@@ -83,7 +100,7 @@ def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_blo
             num_samples += len(block)
             for begin in range(0, len(block), SAMPLES_PER_FRAME):
                 _write(answers, SAMPLES, np.ascontiguousarray(block[begin : begin + SAMPLES_PER_FRAME]).data.cast("B"))
-            signal.setitimer(signal.ITIMER_PROF, seconds_per_block)
+            limit_time(seconds_per_block)
     if before is None or before != _state(path):
         raise AudioError(f"{path}: changed while it was read; expected a finished file; run again", kind="changed")
     _say(
@@ -141,7 +158,7 @@ def _digest_of(path: Path, _size: int, _changed: int, seconds_per_block: float) 
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             hasher.update(block)
-            signal.setitimer(signal.ITIMER_PROF, seconds_per_block)
+            limit_time(seconds_per_block)
     return hasher.hexdigest()
 
 

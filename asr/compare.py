@@ -123,12 +123,11 @@ def _track(config: "ComparisonConfig", comparison: "Comparison") -> None:
 
 def probe_long_lag(config: "ComparisonConfig", *, quick: bool) -> int:
     """Train every cell on both tasks at every lag, and draw what came out."""
-    import torch
-
+    from asr.distributed import set_num_threads
     from asr.long_lag import run_probe
     from asr.long_lag_report import write_reports
 
-    torch.set_num_threads(config.num_threads)
+    set_num_threads(config.num_threads)
     settings = config.long_lag.quick() if quick else config.long_lag
     folder = Path(config.run_dir) / ("long_lag_quick" if quick else "long_lag")
     results = []

@@ -6,11 +6,10 @@ and the same whatever the number of workers and processes.
 
 import functools
 import itertools
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,7 +26,6 @@ from asr.shards import FeatureShards
 from asr.tokenizer import PAD_ID, Tokenizer
 
 FRAME_STEP = 8  # of a batch's length: for 0.8 % more frames its compiled shapes come again (DECISIONS.md)
-GRACE_SECONDS = 60  # that a worker outlives signals to stop; until its checkpoint is written, the main process needs it
 
 
 class SourceConfig(Section):
@@ -372,27 +370,3 @@ class DevDataset(torch.utils.data.Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         return collate([self.dataset.example(int(index)) for index in self.batches[number]])
-
-
-def open_loader(
-    dataset: torch.utils.data.Dataset, order: torch.utils.data.Sampler | None = None, *, num_workers: int
-) -> torch.utils.data.DataLoader:
-    """A loader of whole batches that keeps reading ahead, across epochs too where the order goes across them."""
-    options: dict[str, Any] = {"prefetch_factor": 4} if num_workers else {}
-    return torch.utils.data.DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=order,
-        num_workers=num_workers,
-        worker_init_fn=_start_worker,
-        pin_memory=torch.cuda.is_available(),
-        **options,
-    )
-
-
-def _start_worker(worker: int) -> None:
-    """One thread; and outlive the signals to stop, which Slurm, systemd and `timeout` send to a job's every process."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))

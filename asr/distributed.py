@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from asr.signals import signals_blocked
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -44,6 +46,14 @@ class Processes:
     def close(self) -> None:
         if self.world_size > 1:
             dist.destroy_process_group()
+
+
+def set_num_threads(number: int) -> None:
+    """Compute with so many threads; those beside this one are started here, and no signal is handled in them."""
+    torch.set_num_threads(number)
+    if number > 1:
+        with signals_blocked():
+            torch.zeros(1 << 20).add_(1.0)
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

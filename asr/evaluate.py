@@ -33,14 +33,14 @@ NUM_SHOWN = 10  # rows of each table on the console
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    import torch
     from rich.console import Console
 
     from asr.confidence import WordCalibration
+    from asr.distributed import set_num_threads
     from asr.manifest import Manifest
     from asr.recognizer import Recognizer
 
-    torch.set_num_threads(options.num_threads)
+    set_num_threads(options.num_threads)
     decoding = _decoding(options)
     recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands, decoding=decoding)
     manifests = {path: Manifest.read(path) for path in options.manifest}

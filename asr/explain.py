@@ -14,15 +14,14 @@ from asr.runtime import EXIT_OK, program_name, run_program
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    import torch
-
+    from asr.distributed import set_num_threads
     from asr.explanation import explain
     from asr.explanation_page import write_page
     from asr.explanation_plot import PictureOptions, draw_explanation
     from asr.files import replacing
     from asr.recognizer import Recognizer
 
-    torch.set_num_threads(options.num_threads)
+    set_num_threads(options.num_threads)
     recognizer = Recognizer.load(options.run)
     features = recognizer.features(options.recording)
     (transcription,) = recognizer.recognize([recognizer.log_mels(options.recording)])

@@ -7,7 +7,6 @@ journal is opened again; one that a disk has damaged is left out. The last recor
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,10 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import Timeout
+
+from asr.files import HeldLock
 
 FOLDER = ".transcribe"  # in the output folder
 SYNC_BYTES = 1 << 20  # written between two syncs to the disk
@@ -37,18 +40,15 @@ class Journal:
         self.path = folder / "journal.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("w")
-        except OSError as error:
-            raise JournalError(
-                f"{folder}: cannot be written ({error.strerror}); expected a folder to write transcripts into"
-            ) from None
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
+            self._lock = HeldLock(folder / "lock")
+        except Timeout:
             raise JournalError(
                 f"{folder.parent}: another job is writing here; expected none; wait for it, or give this one its own "
                 "--output-dir"
+            ) from None
+        except OSError as error:
+            raise JournalError(
+                f"{folder}: cannot be written ({error.strerror}); expected a folder to write transcripts into"
             ) from None
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._end = 0

@@ -113,7 +113,7 @@ def describe_language(experiment: Experiment, processes: Processes) -> list[str]
         f"{int(dev.durations.sum()):,} tokens of dev",
         f"model: {model.num_parameters:,} parameters; {experiment.tokenizer.vocabulary_size} tokens",
         f"worst batch: {len(batch.ids)} sentences x {batch.tokens.shape[1]} tokens, peak memory "
-        f"{memory.peak_bytes / 2**30:.2f} GiB on {processes.device}, {config.train.precision}",
+        f"{memory.peak} on {processes.device}, {config.train.precision}",
     ]
     if experiment.dropped:
         lines.append(f"left out of training: {len(experiment.dropped)} sentences (all of them in dropped.jsonl)")

@@ -1,29 +1,34 @@
-"""The training loop. Reading order: `train`, `run_epochs`, `compute_step`, `finish_epoch`, `finish`."""
+"""The training loop. Reading order: `train`, `run_to_end`, `run_epochs`, `compute_step`, `finish_epoch`, `finish`."""
 
 import contextlib
-import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from asr.checkpoint import load_newest_checkpoint, write_tensors
+from asr.checkpoint import CheckpointError, load_newest_checkpoint, write_tensors
 from asr.config import Config
-from asr.data import Batch, DevDataset, StepBatches, StepDataset, StepOrder, mix_seed, open_loader
-from asr.distributed import Processes
+from asr.data import Batch, DevDataset, StepBatches, StepDataset, StepOrder, mix_seed
+from asr.data_workers import WorkerDied, open_loader
+from asr.distributed import Processes, set_num_threads
 from asr.experiment import data_digests, write_dropped
+from asr.interruption import Interrupted
 from asr.language_config import LanguageModelConfig
+from asr.memory import is_out_of_memory
 from asr.optim import average_weights, set_learning_rate
 from asr.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.run import RunFolder
 from asr.runtime import EXIT_OK
 from asr.task import TASKS, Score
 from asr.training import Training, start_lines, start_training
+
+Arriving = TypeVar("Arriving")  # the batches of a step, or one of dev
 
 
 class TrainingError(ValueError):
@@ -32,7 +37,7 @@ class TrainingError(ValueError):
 
 def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
     """Train from the start or from the newest checkpoint, to the end or until a signal; give the exit code."""
-    torch.set_num_threads(config.train.num_threads)
+    set_num_threads(config.train.num_threads)
     run = RunFolder(Path(config.run_dir))
     with run.claim(config, data_digests(config)) if processes.is_first else contextlib.nullcontext():
         task = TASKS[config.kind]
@@ -42,51 +47,105 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
         if processes.is_first:
             write_dropped(run, experiment.dropped)
             print(*notes, *task.describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
-        with _answering_signals(training):
-            run_epochs(training)
-        code = finish(training) if training.stop_signal is None else 128 + training.stop_signal
-        training.tracker.finish(code)
-        if training.stop_signal is not None and processes.is_first:
-            print(
-                f"stopped by signal {training.stop_signal} at step {training.progress.step}; rerun to go on", flush=True
-            )
+        with training.interruption.answering():
+            code = run_to_end(training)
+            training.tracker.finish(code)
+            if training.interruption.signal is not None and processes.is_first:
+                asked, step = training.interruption.signal, training.progress.step
+                print(f"stopped by signal {asked} at step {step}; rerun to go on", flush=True)
         return code
+
+
+def run_to_end(training: Training) -> int:
+    """Train, and finish; whatever ends it before, all that was learnt is saved first. Gives the exit code."""
+    interruption = training.interruption
+    try:
+        run_epochs(training)
+        if interruption.signal is None:
+            return finish(training)
+    except (CheckpointError, KeyboardInterrupt):
+        raise  # it cannot be saved, or nobody wants to wait for it
+    except Interrupted:
+        save_alone(training)
+        if interruption.signal is None:
+            raise TrainingError(_say_dead_worker(training, interruption.dead_worker)) from None
+    except BaseException:
+        save_alone(training)
+        raise
+    assert interruption.signal is not None
+    return 128 + interruption.signal
 
 
 def run_epochs(training: Training) -> None:
     """One optimizer step after the other; after each epoch the dev score; checkpoints in between."""
-    config, progress, plan = training.config.train, training.progress, training.experiment.plan
+    config, progress = training.config.train, training.progress
+    if progress.position and is_end_of_epoch(training):  # it was stopped before the epoch was scored
+        finish_epoch(training)
+        save(training)
     if is_over(training):
         return
+    watch = Stopwatch()
+    with training.workers.reading(open_steps(training)) as batches:
+        for step in watch.waiting(arriving(training, batches)):
+            compute_step(training, step)
+            watch.audio_seconds += sum(batch.audio_seconds for batch in step.batches) * training.processes.world_size
+            progress.step += 1
+            progress.position += 1
+            if progress.step % config.log_every_steps == 0:
+                log_interval(training, watch)
+            if is_end_of_epoch(training):
+                finish_epoch(training)
+                save(training)
+                watch.restart()
+                if is_over(training):
+                    return
+            elif progress.step % config.checkpoint_every_steps == 0:
+                save(training)
+            if training.asked_to_stop():
+                save(training)
+                return
+
+
+def open_steps(training: Training) -> DataLoader:
+    """The steps that are left of the training, as far as this process computes them."""
+    config, progress, plan = training.config, training.progress, training.experiment.plan
     steps = StepDataset(
         training.experiment.train,
         plan,
-        accumulation=config.accumulation,
+        accumulation=config.train.accumulation,
         rank=training.processes.rank,
         world_size=training.processes.world_size,
         min_frames=training.experiment.min_frames,
     )
-    order = StepOrder(plan, epoch=progress.epoch, position=progress.position, num_epochs=config.max_epochs)
-    loader = open_loader(steps, order, num_workers=training.config.data.num_workers)
-    watch = Stopwatch()
-    for step in watch.waiting(_saving_on_bad_data(training, loader)):
-        compute_step(training, step)
-        watch.audio_seconds += sum(batch.audio_seconds for batch in step.batches) * training.processes.world_size
-        progress.step += 1
-        progress.position += 1
-        if progress.step % config.log_every_steps == 0:
-            log_interval(training, watch)
-        if progress.position == len(plan.epoch(progress.epoch)) or progress.step == config.max_steps:
-            finish_epoch(training)
-            save(training)
-            watch.restart()
-            if is_over(training):
-                return
-        elif progress.step % config.checkpoint_every_steps == 0:
-            save(training)
-        if training.asked_to_stop():
-            save(training)
+    order = StepOrder(plan, epoch=progress.epoch, position=progress.position, num_epochs=config.train.max_epochs)
+    return open_loader(steps, order, num_workers=config.data.num_workers)
+
+
+def arriving(training: Training, batches: Iterator[Arriving]) -> Iterator[Arriving]:
+    """What a loader gives; raises TrainingError with what to mend where it cannot."""
+    while True:
+        try:
+            with training.interruption.giving_up():
+                batch = next(batches, None)
+        except WorkerDied as error:
+            raise TrainingError(_say_dead_worker(training, str(error))) from error
+        except (ValueError, OSError, MemoryError) as error:
+            # A worker's error comes with its traceback in front; the last line is the error.
+            raise TrainingError(
+                f"{str(error).strip().splitlines()[-1]}\nThe training stopped at step {training.progress.step}; mend "
+                "the recording, or prepare the corpus again without it"
+            ) from error
+        if batch is None:
             return
+        yield batch
+
+
+def _say_dead_worker(training: Training, found: str | None) -> str:
+    return (
+        f"{found}; expected it to read until the end. The training stopped at step {training.progress.step}, and what "
+        "was learnt is saved. SIGKILL is most often for want of memory: make room, or set data.num_workers=0; then "
+        "rerun to go on"
+    )
 
 
 def compute_step(training: Training, step: StepBatches) -> None:
@@ -103,6 +162,25 @@ def compute_step(training: Training, step: StepBatches) -> None:
     # Dropout draws from torch's own generator; seeding it for each step makes a resumed step the same step.
     torch.manual_seed(mix_seed(config.seed, progress.step, training.processes.rank))
 
+    with training.interruption.giving_up(), _naming_lack_of_memory(training, step):
+        losses, norm = compute_gradients(training, step)
+        totals = torch.cat(losses, dim=1).sum(dim=1)  # of each head
+        totals = training.processes.sum([0.0] * len(totals) if step.is_idle else totals.tolist())
+        is_finite = bool(norm.isfinite()) and all(abs(total) < float("inf") for total in totals)
+    with training.updating():
+        if is_finite:
+            learner.scaler.step(learner.optimizer)
+            if learner.average is not None:
+                learner.average.update(learner.model, progress.step)
+            progress.count_step(losses=totals, num_tokens=step.num_tokens, norm=float(norm))
+        else:
+            _skip_step(training, step, losses)
+        learner.scaler.update()
+
+
+def compute_gradients(training: Training, step: StepBatches) -> tuple[list[Tensor], Tensor]:
+    """Put a step's gradients, clipped, into the model's parameters; give each batch's losses and the norm before."""
+    learner = training.learner
     learner.optimizer.zero_grad(set_to_none=True)
     scale = 0.0 if step.is_idle else training.processes.world_size / step.num_tokens  # the group takes the mean
     losses = []
@@ -112,18 +190,26 @@ def compute_step(training: Training, step: StepBatches) -> None:
             learner.scaler.scale(batch_losses.sum() * scale).backward()
         losses.append(batch_losses.detach().double())
     learner.scaler.unscale_(learner.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), config.optim.clip_norm).double()
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), training.config.optim.clip_norm)
+    return losses, norm.double()
 
-    totals = torch.cat(losses, dim=1).sum(dim=1)  # of each head
-    totals = training.processes.sum([0.0] * len(totals) if step.is_idle else totals.tolist())
-    if bool(norm.isfinite()) and all(abs(total) < float("inf") for total in totals):
-        learner.scaler.step(learner.optimizer)
-        if learner.average is not None:
-            learner.average.update(learner.model, progress.step)
-        progress.count_step(losses=totals, num_tokens=step.num_tokens, norm=float(norm))
-    else:
-        _skip_step(training, step, losses)
-    learner.scaler.update()
+
+@contextlib.contextmanager
+def _naming_lack_of_memory(training: Training, step: StepBatches) -> Iterator[None]:
+    """A later step can need more than the one tried at the start did, or others may have taken the memory meanwhile."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        training.learner.optimizer.zero_grad(set_to_none=True)
+        largest = max(step.batches, key=lambda batch: batch.features.numel())
+        raise TrainingError(
+            f"step {training.progress.step + 1}: {len(largest.ids)} utterances x {largest.features.shape[1]} frames do "
+            f"not fit into the memory of {training.processes.device} ({', '.join(largest.ids[:5])}, ...). What was "
+            f"learnt until step {training.progress.step} is saved; rerun with a higher train.accumulation (it is "
+            f"{training.config.train.accumulation}) to go on ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _losses(training: Training, batch: Batch) -> Float[Tensor, "head batch"]:
@@ -165,21 +251,25 @@ def finish_epoch(training: Training) -> None:
     """Turn to the next epoch; where this one is scored, keep its weights if they are among the best."""
     config, progress = training.config.train, training.progress
     epoch = progress.epoch
-    progress.epoch, progress.position = epoch + 1, 0
-    is_last = progress.epoch == config.max_epochs or progress.step == config.max_steps
-    if progress.epoch % config.evaluate_every_epochs and not is_last:
+    is_last = epoch + 1 == config.max_epochs or progress.step == config.max_steps
+    if (epoch + 1) % config.evaluate_every_epochs and not is_last:
+        progress.epoch, progress.position = epoch + 1, 0
         return
-    score = score_dev(training)
-    progress.scores.append({"epoch": epoch, **score.figures})
-    if training.processes.is_first:
-        _keep_if_among_best(training, epoch)
-        first = next(iter(score.figures))
-        best = {f"dev/best_{first}": progress.best_scores(1)[0][first]}
-        training.tracker.log({"train/epoch": progress.epoch, **score.logged(), **best}, step=progress.step)
-        for remark in score.remarks(progress.epoch):
-            print(remark, file=sys.stderr, flush=True)
-        rows = training.task.shown(training.experiment, training.scoring_model, score)
-        training.tracker.log_utterances(rows, step=progress.step)
+    with training.interruption.giving_up():
+        score = score_dev(training)
+        is_first = training.processes.is_first
+        rows = training.task.shown(training.experiment, training.scoring_model, score) if is_first else []
+    with training.updating():
+        progress.epoch, progress.position = epoch + 1, 0
+        progress.scores.append({"epoch": epoch, **score.figures})
+        if is_first:
+            _keep_if_among_best(training, epoch)
+            first = next(iter(score.figures))
+            best = {f"dev/best_{first}": progress.best_scores(1)[0][first]}
+            training.tracker.log({"train/epoch": progress.epoch, **score.logged(), **best}, step=progress.step)
+            for remark in score.remarks(progress.epoch):
+                print(remark, file=sys.stderr, flush=True)
+            training.tracker.log_utterances(rows, step=progress.step)
 
 
 def _keep_if_among_best(training: Training, epoch: int) -> None:
@@ -205,13 +295,15 @@ def score_dev(training: Training) -> Score:
         world_size=processes.world_size,
     )
     loader = open_loader(share, num_workers=min(training.config.data.num_workers, len(share)))
-    with training.autocast():
-        return training.task.score(training.scoring_model, loader, experiment=training.experiment, processes=processes)
+    with training.workers.reading(loader) as read, training.autocast():
+        batches = arriving(training, read)
+        return training.task.score(training.scoring_model, batches, experiment=training.experiment, processes=processes)
 
 
 def finish(training: Training) -> int:
     """Average the weights of the best epochs, keep that where dev agrees, write the model card; the exit code."""
     progress, run = training.progress, training.run
+    training.is_whole = False  # from here on the weights are others than the last step's, which are saved
     best = progress.best_scores(training.config.train.average_best)
     averaged = average_weights(load_file(run.best_path(score["epoch"])) for score in best)
     if training.learner.average is not None:
@@ -243,40 +335,23 @@ def is_over(training: Training) -> bool:
     )
 
 
+def is_end_of_epoch(training: Training) -> bool:
+    """Whether all steps of the epoch are done, or all that train.max_steps allows."""
+    progress = training.progress
+    num_steps = len(training.experiment.plan.epoch(progress.epoch))
+    return progress.position == num_steps or progress.step == training.config.train.max_steps
+
+
 def save(training: Training) -> None:
     """A checkpoint of everything that learns; the first process writes, the others wait for it."""
-    if training.processes.is_first:
-        training.learner.save(training.run, training.progress)
+    save_alone(training)
     training.processes.wait()
 
 
-def _saving_on_bad_data(training: Training, loader: Iterable[StepBatches]) -> Iterator[StepBatches]:
-    """The loader's steps; when an utterance cannot be read, what was learnt so far is saved first."""
-    try:
-        yield from loader
-    except ValueError as error:
-        if training.progress.step and training.processes.is_first:
-            training.learner.save(training.run, training.progress)
-        # A worker's error comes with its traceback in front; the last line is the error.
-        raise TrainingError(
-            f"{str(error).strip().splitlines()[-1]}\nThe training stopped at step {training.progress.step}; mend the "
-            "recording, or prepare the corpus again without it"
-        ) from error
-
-
-@contextlib.contextmanager
-def _answering_signals(training: Training) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the loop to save and stop after the step it is in; a second one ends at once."""
-
-    def ask(number: int, frame: object) -> None:
-        training.stop_signal = number
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def save_alone(training: Training) -> None:
+    """The same by the first process without the others, unless it is there, or what learns is amid an update."""
+    progress = training.progress
+    place = progress.step, progress.epoch, progress.position
+    if training.processes.is_first and training.is_whole and progress.step and training.saved_at != place:
+        training.learner.save(training.run, progress)
+        training.saved_at = place

@@ -1,6 +1,6 @@
 """What a training will need, before its first step: parameters, multiply-adds, and the memory of the worst batch."""
 
-import resource
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,11 @@ from asr.heads.attention import AttentionHead
 from asr.heads.attention_mechanisms import Attention
 from asr.tokenizer import PAD_ID, UNKNOWN_ID
 
+try:
+    import resource
+except ImportError:  # Windows counts elsewhere
+    resource = None
+
 GIBIBYTE = 2**30
 
 
@@ -24,13 +29,15 @@ class MemoryPlan:
 
     num_utterances: int
     num_frames: int  # of log-mel, of the longest
-    peak_bytes: int  # of the device: allocated on CUDA, resident in the process on a CPU
+    peak_bytes: int | None  # of the device: allocated on CUDA, resident in the process on a CPU; None: not known
 
     def __str__(self) -> str:
-        return (
-            f"worst batch: {self.num_utterances} utterances x {self.num_frames} frames, "
-            f"peak memory {self.peak_bytes / GIBIBYTE:.2f} GiB"
-        )
+        return f"worst batch: {self.num_utterances} utterances x {self.num_frames} frames, peak memory {self.peak}"
+
+    @property
+    def peak(self) -> str:
+        """The peak, for a user."""
+        return "unknown" if self.peak_bytes is None else f"{self.peak_bytes / GIBIBYTE:.2f} GiB"
 
 
 def worst_batch(experiment: Experiment, *, accumulation: int, world_size: int) -> Batch:
@@ -66,7 +73,7 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
             losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
         losses.sum().backward()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ValueError(
             f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) "
@@ -78,13 +85,17 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
     return MemoryPlan(num_utterances=len(batch.ids), num_frames=batch.features.shape[1], peak_bytes=peak)
 
 
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """On a CPU torch says it by a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _peak_resident_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+def _peak_resident_bytes() -> int | None:
+    """Returns None on a system that does not say."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
 
 
 def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_tokens: int = 0) -> int:

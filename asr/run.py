@@ -11,29 +11,39 @@ README.md                       the model card, with the figures of the run
 checkpoints/ best/ wandb/       to resume from, to average, to look at
 """
 
-import fcntl
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import Timeout
 from torch import Tensor
 
 from asr.checkpoint import file_digest, write_tensors, write_text
 from asr.config import Config
+from asr.files import HeldLock
 from asr.language_config import AnyConfig, load_experiment
 
 STATISTICS_KEY = "feature_statistics"  # of run.json
 
-# Keys that may change between the calls that make up one run: they decide where it computes and what is
-# written down, never what is learnt.
+EPOCHS_KEY = "train.max_epochs"  # may be raised
+RAISED_KEY = "max_epochs_raised"  # of run.json: what it was and what it became, each time
+
+# Keys that may change between the calls that make up one run: they decide where it computes, how a step is cut to fit
+# there, when it ends and what is written down, never what a step learns.
 FREE_KEYS = (
     "data.num_workers",
     "data.prepare",
+    "train.accumulation",
     "train.checkpoint_every_steps",
     "train.device",
+    "train.early_stopping_epochs",
+    "train.log_every_steps",
+    EPOCHS_KEY,
     "train.max_steps",
+    "train.num_threads",
     "tracking",
     "run_dir",
 )
@@ -93,50 +103,76 @@ class RunFolder:
     def best_path(self, epoch: int) -> Path:
         return self.path / "best" / f"epoch-{epoch:04d}.safetensors"
 
-    def claim(self, config: AnyConfig, digests: Mapping[str, str]) -> IO[str]:
+    def claim(self, config: AnyConfig, digests: Mapping[str, str]) -> HeldLock:
         """Make the folder this process's own and check that it holds the same experiment, or none yet.
 
-        `digests` are those of the data and the tokenizer. The lock lasts until the returned file is closed or the
-        process ends, in whatever way (a POSIX lock, so that worker processes do not hold it on).
+        `digests` are those of the data and the tokenizer. A folder in which nothing was learnt holds no experiment.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / ".lock").open("w")
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            lock = HeldLock(self.path / ".lock")
+        except Timeout:
             raise RunError(
                 f"{self.path}: another training is writing to this run folder; wait for it, or give this one its "
                 "own with run_dir=runs/other"
             ) from None
-        if self.config_path.exists():
-            self._check_same(config, digests)
-        else:
-            write_text(self.config_path, config.to_yaml())
-            features = {"features": config.features.model_dump(mode="json")} if isinstance(config, Config) else {}
-            self.write_record({**digests, **features})
+        try:
+            self._adopt(config, digests)
+        except BaseException:
+            lock.close()
+            raise
         return lock
 
-    def _check_same(self, config: AnyConfig, digests: Mapping[str, str]) -> None:
-        before = flatten(load_experiment(self.config_path).to_dict())
-        now = flatten(config.to_dict())
+    def _adopt(self, config: AnyConfig, digests: Mapping[str, str]) -> None:
+        """Write down what is learnt here, unless it is the same as before."""
+        record: dict[str, Any] = {}
+        if self.config_path.exists():
+            before, now = (flatten(each.to_dict()) for each in (load_experiment(self.config_path), config))
+            epochs = before.get(EPOCHS_KEY), now.get(EPOCHS_KEY)
+            changed = self._changes(before, now, digests)
+            if changed and self._has_learnt():
+                raise RunError(
+                    f"{self.path}: holds a run of another experiment:\n" + "\n".join(changed) + "\n"
+                    f"Give this one its own folder (run_dir=...), start from those weights (init_from={self.path}), "
+                    "or remove the folder"
+                )
+            if not changed and epochs[0] == epochs[1]:
+                return
+            if changed:
+                print(f"{self.path}: held another experiment, in which no step was made; this one takes its place")
+                shutil.rmtree(self.path / "wandb", ignore_errors=True)
+            else:
+                record = self.read_record()
+                record[RAISED_KEY] = [*record.get(RAISED_KEY, []), epochs]
+        if not record:
+            features = {"features": config.features.model_dump(mode="json")} if isinstance(config, Config) else {}
+            record = {**digests, **features}
+        write_text(self.record_path, json.dumps(record, indent=1) + "\n")
+        write_text(self.config_path, config.to_yaml())  # last: where it is, the record is
+
+    def _has_learnt(self) -> bool:
+        """Whether there is anything in it that a training has made by steps, or by counting."""
+        return any(self.checkpoints_path.glob("step-*")) or "model" in self.read_record()
+
+    def _changes(self, before: Mapping[str, Any], now: Mapping[str, Any], digests: Mapping[str, str]) -> list[str]:
+        """A line for each key of the configuration, and each content of a file, that makes it another experiment."""
         changed = [
             f"  {key}: was {before.get(key)!r}, is now {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and not any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
         ]
+        if before.get(EPOCHS_KEY, 0) > now.get(EPOCHS_KEY, 0):
+            changed.append(
+                f"  {EPOCHS_KEY}: was {before[EPOCHS_KEY]}, is now {now.get(EPOCHS_KEY)}; it can be raised, not "
+                "lowered: train.max_steps ends a run before its last epoch"
+            )
         record = self.read_record()
         changed += [
             f"  {name}: the content was {record[name][:12]}..., is now {digest[:12]}..."
             for name, digest in digests.items()
             if name in record and record[name] != digest
         ]
-        if changed:
-            raise RunError(
-                f"{self.path}: holds a run of another experiment:\n" + "\n".join(changed) + "\n"
-                f"Give this one its own folder (run_dir=...), start from those weights (init_from={self.path}), "
-                "or remove the folder"
-            )
+        return changed
 
     def read_record(self) -> dict[str, Any]:
         try:

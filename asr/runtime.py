@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from asr.signals import use_signal_stack
+
 EXIT_OK = 0
 EXIT_BAD_FILES = 1
 EXIT_USAGE = 2
@@ -54,6 +56,7 @@ def program_name(module: str) -> str:
 
 def run_program(main: Callable[[list[str] | None], int]) -> None:
     """Run a program's `main` and exit with its code; what a user can cause is one line, not a traceback."""
+    use_signal_stack()
     for name in KEPT_PRIMITIVES:
         os.environ.setdefault(name, str(NUM_KEPT_PRIMITIVES))
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from asr.checkpoint import Checkpoint
 from asr.compiling import leave_alone
 from asr.config import Config
+from asr.data_workers import DataWorkers
 from asr.distributed import Processes, autocast
 from asr.experiment import Experiment
+from asr.interruption import Interruption
 from asr.language_config import LanguageModelConfig, load_experiment
 from asr.optim import ExponentialAverage
 from asr.progress import Learner, Progress
-from asr.run import RunFolder
+from asr.run import RAISED_KEY, RunFolder
 from asr.task import Task
 from asr.tokenizer import load_tokenizer
 from asr.tracking import Tracker, TrackerGroup, open_tracker
@@ -39,7 +42,20 @@ class Training:
     tracker: Tracker
     progress: Progress
     transfer: Transfer | None  # what was taken from another run
-    stop_signal: int | None = None  # the signal that asked to stop
+    interruption: Interruption  # what asks it to stop
+    is_whole: bool = True  # whether what learns is as a step left it, not amid an update
+    saved_at: tuple[int, int, int] | None = None  # step, epoch and position of the newest checkpoint of this process
+
+    @property
+    def workers(self) -> DataWorkers:
+        return self.interruption.workers
+
+    @contextlib.contextmanager
+    def updating(self) -> Iterator[None]:
+        """A change of what learns, or of the files beside it, that is to be seen as a whole or not at all."""
+        self.is_whole = False
+        yield
+        self.is_whole = True
 
     def autocast(self) -> torch.autocast:
         return autocast(self.config.train.precision, self.processes.device)
@@ -52,9 +68,9 @@ class Training:
 
     def asked_to_stop(self) -> bool:
         """Whether any process got a signal; all of them then stop after the same step."""
-        (asked,) = self.processes.sum([float(self.stop_signal is not None)])
-        if asked and self.stop_signal is None:
-            self.stop_signal = signal.SIGTERM
+        (asked,) = self.processes.sum([float(self.interruption.signal is not None)])
+        if asked and self.interruption.signal is None:
+            self.interruption.signal = signal.SIGTERM
         return bool(asked)
 
 
@@ -93,6 +109,7 @@ def start_training(
         else TrackerGroup([]),
         progress=progress,
         transfer=transfer,
+        interruption=Interruption(DataWorkers(), may_leave=processes.world_size == 1),
     )
 
 
@@ -115,10 +132,32 @@ def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
 
 
 def start_lines(training: Training) -> list[str]:
-    """Where the weights come from, for the user."""
-    progress = training.progress
+    """Where the weights come from, and what was changed since a run began, for the user."""
+    progress, lines = training.progress, []
     if training.transfer is not None:
-        return [f"init_from {training.config.init_from}: {training.transfer}"]
+        lines.append(f"init_from {training.config.init_from}: {training.transfer}")
     if progress.step:
-        return [f"resuming at step {progress.step} (epoch {progress.epoch + 1}, batch {progress.position + 1})"]
-    return []
+        lines.append(f"resuming at step {progress.step} (epoch {progress.epoch + 1}, batch {progress.position + 1})")
+    lines += [_say_raised(training, *raised) for raised in training.run.read_record().get(RAISED_KEY, [])[-1:]]
+    patience = training.config.train.early_stopping_epochs
+    if (
+        patience is not None
+        and progress.epochs_since_best >= patience
+        and progress.epoch < training.config.train.max_epochs
+    ):
+        lines.append(
+            f"it has ended: {patience} epochs without a better score; raise train.early_stopping_epochs to go on"
+        )
+    return lines
+
+
+def _say_raised(training: Training, before: int, now: int) -> str:
+    """The schedule of a run that was made longer is that of a run that was so long from the start."""
+    progress, schedule = training.progress, training.config.optim.schedule
+    num_batches = len(training.experiment.plan.epoch(progress.epoch))
+    epochs = progress.epoch + progress.position / num_batches
+    old, new = (schedule.factor(progress.step, epochs / number) for number in (before, now))
+    return (
+        f"train.max_epochs was raised from {before} to {now}: the learning rate goes on as that of a training of {now} "
+        f"epochs, here {new:.1%} of its peak (of {before}: {old:.1%})"
+    )

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float32
 from asr.audio import AudioError
 from asr.audio_pool import AudioPool, AudioRequest, Decoded
 from asr.shares import Item, Outcome, Share
+from asr.signals import use_signal_stack
 from asr.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -245,6 +246,7 @@ def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Tra
     """The worker of this number, with its share of the machine: one GPU, or one core."""
     import torch
 
+    use_signal_stack()  # whatever program this is: Ray starts it too
     num_gpus = torch.cuda.device_count() if config.device != "cpu" else 0
     if config.device == "cuda" and not num_gpus:
         raise ValueError("device: 'cuda', but there is no CUDA device here; expected one, or device cpu")

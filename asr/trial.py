@@ -15,6 +15,7 @@ import torch
 
 from asr.checkpoint import write_text
 from asr.comparison import ComparisonConfig, Member
+from asr.distributed import set_num_threads
 from asr.manifest import Manifest
 from asr.memory import multiply_adds
 from asr.metrics import ErrorCounts, count_word_errors
@@ -180,7 +181,7 @@ class Speed:
 @torch.inference_mode()
 def measure_speed(runs: Mapping[str, Path], test: str, *, num_threads: int) -> dict[str, Speed]:
     """The speed of each run, measured in turns, so that what else goes on in the machine meets all of them alike."""
-    torch.set_num_threads(num_threads)
+    set_num_threads(num_threads)
     recognizers = {name: Recognizer.load(path) for name, path in runs.items()}
     chosen, duration = _some_utterances(test)
     factors: dict[str, list[float]] = {name: [] for name in runs}

@@ -12,19 +12,19 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {
         "section",
-        "runtime",
         "packaged",
+        "signals",
         "compiling",
         "dropout",
         "files",
         "plots",
         "pronunciation",
         "containers",
-        "journal",
         "job_report",
         "job_progress",
     },
-    {"text", "audio", "distributed", "media", "transcript"},
+    {"journal", "runtime", "text", "audio", "distributed", "media", "transcript", "data_workers"},
+    {"interruption"},
     {"audio_worker", "shares"},
     {"manifest", "features", "tokenizer", "metrics", "checkpoint", "tracking", "cells", "transfer"}
     | {"formats", "voice_activity", "stitching"},

@@ -18,8 +18,8 @@ from asr.data import (
     collate,
     cut_batches,
     mix_seed,
-    open_loader,
 )
+from asr.data_workers import open_loader
 from asr.experiment import Experiment, build_experiment, train_tokenizer
 from asr.manifest import Manifest, Utterance, write_manifest
 from asr.tokenizer import BLANK_ID, PAD_ID

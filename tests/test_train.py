@@ -43,7 +43,6 @@ def spawn(*arguments: str) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"PYTHONFAULTHANDLER": "1"},
         start_new_session=True,
     )
 
@@ -106,7 +105,7 @@ def stop_at_step(config: Path, run_dir: Path, step: int, *overrides: str) -> Non
     def compute_and_stop(training, batches) -> None:
         compute(training, batches)
         if training.progress.step + 1 >= step:
-            training.stop_signal = signal.SIGTERM
+            training.interruption.signal = signal.SIGTERM
 
     asr.loop.compute_step = compute_and_stop
     try:

@@ -197,11 +197,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    import torch
-
     from asr.calibration import calibrate
+    from asr.distributed import set_num_threads
 
-    torch.set_num_threads(options.num_threads)
+    set_num_threads(options.num_threads)
     found = calibrate(
         options.run,
         options.grammar,
@@ -223,12 +222,11 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _priors(options: argparse.Namespace) -> int:
-    import torch
-
+    from asr.distributed import set_num_threads
     from asr.prior_measurement import keep_priors
     from asr.tokenizer import BLANK_ID
 
-    torch.set_num_threads(options.num_threads)
+    set_num_threads(options.num_threads)
     priors, faults = keep_priors(options.run, options.manifest, weight=options.weight)
     share = math.exp(priors.log_probs[BLANK_ID])
     print(f"{options.run}: priors of {priors.log_probs.size} labels, blank {share:.1%}, weight {options.weight:g}")
@@ -247,11 +245,10 @@ def _acceptance(options: argparse.Namespace) -> int:
 
 
 def _transcripts(options: argparse.Namespace) -> int:
-    import torch
-
+    from asr.distributed import set_num_threads
     from asr.label_transcripts import write_transcripts
 
-    torch.set_num_threads(options.num_threads)
+    set_num_threads(options.num_threads)
     number, faults = write_transcripts(
         options.run,
         options.manifest,

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol, runtime_checkable
 
 from asr.shares import Item, Outcome, Share
+from asr.signals import use_signal_stack
 
 MAX_DEATHS = 3  # of the workers that were given the same recording
 
@@ -185,6 +186,7 @@ class _Crew:
 def _serve(make: Callable[[int], Worker], number: int, connection: Connection) -> None:
     """What a worker's process does: shares in, outcomes out, until the job ends or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the job's to answer
+    use_signal_stack()
 
     def shares() -> Iterator[Share]:
         while (share := connection.recv()) is not None:

@@ -28,7 +28,7 @@ from asr.run import RunFolder
 from asr.task import TASKS
 from asr.training import Training, start_training
 
-PREFETCHED = 4  # steps by each worker, see asr.data.open_loader
+PREFETCHED = 4  # steps by each worker, see asr.data_workers.open_loader
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ class Turns:
             self._take_other_turn(training, Clock.now().since(self.started))
             self.kept, self.to_skip = [], PREFETCHED * training.config.data.num_workers + 1
             if len(self.ratios) == self.num_turns:
-                training.stop_signal = signal.SIGTERM
+                training.interruption.signal = signal.SIGTERM
 
     def _take_other_turn(self, training: Training, program: Clock) -> None:
         started = Clock.now()

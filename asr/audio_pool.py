@@ -309,7 +309,7 @@ class _Process:
                 f"{path}: no answer for {self.limits.stall_seconds:g} s; expected a file that can be read", kind="time"
             )
         code = 0 if self._child is None else self._child.wait()
-        if code == -signal.SIGPROF:
+        if code == -getattr(signal, "SIGPROF", 0) < 0:
             return AudioError(
                 f"{path}: more than {self.limits.seconds_per_block:g} s of processor time for one block; "
                 "expected a recording that can be decoded; write it again",

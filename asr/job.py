@@ -29,6 +29,7 @@ from asr.job_output import Output, Settings, readable
 from asr.job_progress import JobProgress
 from asr.job_report import JobReport
 from asr.journal import Journal
+from asr.runtime import count_cores
 from asr.shares import Item, Outcome, Share
 from asr.transcriber import make_transcriber
 
@@ -166,8 +167,11 @@ class Job:
 
             if num_gpus := torch.cuda.device_count():
                 return num_gpus
-        by_memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_A_WORKER
-        return max(1, min(len(os.sched_getaffinity(0)), by_memory, 1 + num_bytes // BYTES_A_WORKER))
+        most = min(count_cores(), 1 + num_bytes // BYTES_A_WORKER)
+        if "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):  # Linux says what memory is free, others do not
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            most = min(most, free // MEMORY_A_WORKER)
+        return max(1, most)
 
     def _make_engine(self, num_workers: int) -> Engine:
         if self.config.engine == "ray":

@@ -309,7 +309,8 @@ def finish(training: Training) -> int:
     if training.learner.average is not None:
         training.learner.average.weights = averaged
     training.scoring_model.load_state_dict(averaged)
-    score = score_dev(training)
+    with training.interruption.giving_up():
+        score = score_dev(training)
     figures, chosen = score.figures, f"the mean of the {len(best)} best epochs"
     if rank(figures) > rank(best[0]):
         averaged = load_file(run.best_path(best[0]["epoch"]))

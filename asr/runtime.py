@@ -68,3 +68,8 @@ def run_program(main: Callable[[list[str] | None], int]) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def count_cores() -> int:
+    """Processors that this process may use, where the system says that; else all of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,6 @@ became of each. A recording's batch is chosen within its share, so that it does 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from jaxtyping import Float, Float32
 
 from asr.audio import AudioError
 from asr.audio_pool import AudioPool, AudioRequest, Decoded
+from asr.runtime import count_cores
 from asr.shares import Item, Outcome, Share
 from asr.signals import use_signal_stack
 from asr.transcript import Transcript
@@ -251,5 +251,5 @@ def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Tra
     if config.device == "cuda" and not num_gpus:
         raise ValueError("device: 'cuda', but there is no CUDA device here; expected one, or device cpu")
     device = f"cuda:{number % num_gpus}" if num_gpus else "cpu"
-    num_cores = max(1, len(os.sched_getaffinity(0)) // num_workers)
+    num_cores = max(1, count_cores() // num_workers)
     return Transcriber(config, device=device, num_decoders=config.num_decoders or num_cores)

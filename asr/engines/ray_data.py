@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from asr.runtime import count_cores
 from asr.shares import Outcome, Share
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +144,7 @@ def _start(address: str | None, *, num_workers: int) -> Any:
     }
     if address is None:
         options |= {
-            "num_cpus": max(num_workers, len(os.sched_getaffinity(0))),
+            "num_cpus": max(num_workers, count_cores()),
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }

@@ -2,14 +2,12 @@
 
 import difflib
 import json
-import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from asr.augment import AugmentationConfig
@@ -27,6 +25,7 @@ from asr.packaged import locate
 from asr.section import Section
 from asr.tokenizer import NUM_SPECIAL, CharTokenizerConfig, TokenizerConfig
 from asr.tracking import TrackingConfig
+from asr.yaml_file import YAMLError, parse_yaml, read_yaml_file, write_yaml
 
 SectionType = TypeVar("SectionType", bound=Section)
 
@@ -75,7 +74,7 @@ class TrainingConfig(Section):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.to_dict())
 
 
 class Config(TrainingConfig):
@@ -142,28 +141,6 @@ class Config(TrainingConfig):
         return self
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key written twice and reads 1e-3 as the number it is."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"line {line}: the key {key!r} is there twice; keep one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1, as PyYAML reads it, wants a dot and a sign in 1.0e-3; everybody writes 1e-3.
-_UniqueKeyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply `key.path=value` overrides, which are checked like the file.
 
@@ -188,10 +165,10 @@ def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     """The keys of a YAML file with these overrides, not checked yet. Raises ConfigError where it is no YAML mapping."""
     path = locate(path)
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
+        values = read_yaml_file(path).values
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; conf/ holds the experiments") from None
-    except (yaml.YAMLError, ConfigError) as error:
+    except YAMLError as error:
         raise ConfigError(f"{path}: not a valid YAML file: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: found {type(values).__name__}; expected sections, each a `key: value`")
@@ -210,12 +187,11 @@ def check_section(values: dict[str, Any], section: type[SectionType], *, where: 
 
 
 def read_yaml(text: str) -> Any:
-    """Parse YAML that holds data only."""
-    loader = _UniqueKeyLoader(text)
+    """Parses YAML that holds data only; ConfigError where it does not."""
     try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+        return parse_yaml(text).values
+    except YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}") from None
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
@@ -229,8 +205,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         place = _descend(place, parent, override)
     try:
         value = read_yaml(text)
-    except (yaml.YAMLError, ConfigError) as error:
-        raise ConfigError(f"{override!r}: the value is not valid YAML: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{override!r}: the value is {error}") from None
     if isinstance(place, list):
         place[_position(place, last, override)] = value
     else:

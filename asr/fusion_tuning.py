@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from asr.language_loading import load_asked_model
 from asr.manifest import Manifest
 from asr.metrics import ErrorCounts, count_character_errors, count_word_errors, total
 from asr.recognizer import Recognizer, Stretch
+from asr.yaml_file import write_yaml
 
 BATCH_SIZE = 32
 STEPS = {"weight": 0.4, "token_bonus": 0.8, "word_bonus": 0.8}  # of the first pattern
@@ -116,7 +116,7 @@ def with_weights(decoding: DecodingConfig, weights: dict[str, float]) -> Decodin
 
 def write_decoding(path: Path, decoding: DecodingConfig) -> None:
     """A file for --decoding."""
-    write_text(path, yaml.safe_dump(decoding.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    write_text(path, write_yaml(decoding.model_dump(mode="json")))
 
 
 @torch.inference_mode()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from pydantic import Field, model_validator
 
 from asr.config import Config, ConfigError, TrainingConfig, load_section, read_values
@@ -14,6 +13,7 @@ from asr.language_models.recurrent import RecurrentLanguageModelConfig
 from asr.section import Section
 from asr.text_data import TextDataConfig
 from asr.tokenizer import NUM_SPECIAL, CharTokenizerConfig, TokenizerConfig
+from asr.yaml_file import write_yaml
 
 
 class LanguageModelConfig(TrainingConfig):
@@ -64,7 +64,7 @@ class NGramConfig(Section):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.to_dict())
 
 
 AnyConfig = Config | LanguageModelConfig | NGramConfig

@@ -17,6 +17,7 @@ LAYERS = [
         "compiling",
         "dropout",
         "files",
+        "yaml_file",
         "plots",
         "pronunciation",
         "containers",

@@ -81,7 +81,7 @@ def test_all_faults_are_shown_at_once(tone_config: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("seed: 7", "seed: 7\nseed: 8", "line 3: the key 'seed' is there twice"),
+        ("seed: 7", "seed: 7\nseed: 8", "line 3: seed: the key 'seed' is there twice"),
         ("seed: 7", "seed: [", "not a valid YAML file"),
         ("seed: 7", "seed: !!python/object/apply:os.system [ls]", "not a valid YAML file"),
     ],

@@ -118,7 +118,7 @@ def test_a_faulty_grammar(tmp_path: Path) -> None:
     assert set(report.pronunciations) == {
         *("set", "turn", "fifteen", "fifty", "ninety", "nine", "café", "from", "here", "to", "go")
     }
-    (near,) = report.near_pairs
+    (near,) = report.near.pairs
     assert near.words == ("fifteen", "fifty")
     assert near.sentences == ("set fifteen café", "set fifty café")
     assert report.faults == [
@@ -149,7 +149,7 @@ intents:
 lists:
   x: {values: [forty, for tea]}
 """
-    pairs = {frozenset(near.words): near.distance for near in check_grammar(write_grammar(tmp_path, text)).near_pairs}
+    pairs = {frozenset(near.words): near.distance for near in check_grammar(write_grammar(tmp_path, text)).near.pairs}
     alike = {frozenset(pair) for pair in (("good night", "goodnight"), ("ice cream", "i scream"))}
     assert {pair for pair, distance in pairs.items() if distance < 0.1} >= alike
     assert pairs.pop(frozenset(("for tea", "forty"))) < 0.15

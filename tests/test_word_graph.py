@@ -139,7 +139,7 @@ lists:
 @pytest.mark.parametrize("weight", ["0", "-1", "true", "much", ".inf"])
 def test_weights_that_are_none_are_refused(tmp_path: Path, weight: str) -> None:
     text = f"language: en\nintents: {{A: {{data: [{{sentences: [go], metadata: {{weight: {weight}}}}}]}}}}"
-    with pytest.raises(GrammarError, match=r"yaml:2: .*weight .*; expected a number above 0"):
+    with pytest.raises(GrammarError, match=r"yaml:2: .*weight.*; expected a (number above 0|finite number)"):
         load_grammar(write_grammar(tmp_path, text))
 
 

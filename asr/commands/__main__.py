@@ -144,8 +144,12 @@ def _show(console: Console, path: Path, report: GrammarReport, *, all_words: boo
         say(f"  {word}  {phonemes}")
     if not all_words and len(shown) > NUM_SHOWN:
         say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
-    say(f"{len(report.near_pairs)} pairs of words or phrases sound alike and change the meaning (0: the same sounds)")
-    for near in report.near_pairs[:NUM_SHOWN]:
+    partly = "" if report.near.is_complete else " at least (the grammar is too large to compare all)"
+    say(
+        f"{len(report.near.pairs):,} pairs of words or phrases sound alike and change the meaning (0: the same sounds)"
+        f"{partly}"
+    )
+    for near in report.near.pairs[:NUM_SHOWN]:
         say(f"  {near.distance:.2f}  {' / '.join(near.words)}:  {near.sentences[0]}  /  {near.sentences[1]}")
     ambiguity = report.ambiguity
     partly = "" if ambiguity.is_complete else " at least (the grammar is too large to search in full)"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from asr.commands.grammar import Grammar
 from asr.commands.network import Step, one_word_steps, unfold
-from asr.commands.templates import Grammar
 
 MAX_STATES = 50_000
 
@@ -99,7 +99,7 @@ class _Search:
         if mark is None:
             return meaning
         if mark.kind == "template":
-            fixed = self._grammar.slots[mark.name, mark.number]
+            fixed = self._grammar.templates[mark.name, mark.number].slots
             return meaning | {("", mark.name), *((slot, repr(value)) for slot, value in fixed.items())}
         return meaning if mark.slot is None else meaning | {(mark.slot, repr(mark.value))}
 

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.commands.ambiguity import Ambiguity, find_ambiguity
+from asr.commands.grammar import Grammar
 from asr.commands.grammar_file import GrammarError, ParsedFile, read_grammar_file
+from asr.commands.near_pairs import NearPairs, beginnings, common_ending, find_near_pairs
 from asr.commands.network import unfold, word_graph
-from asr.commands.parsing import Meaning, Parser
-from asr.commands.pronunciation import phonetic_cost, phonetic_distance, sounds
-from asr.commands.templates import Grammar, load_grammar
+from asr.commands.parsing import Parser
+from asr.commands.pronunciation import sounds
+from asr.commands.templates import load_grammar
 from asr.decoding.token_graph import unspellable
 from asr.decoding.word_graph import Graph
 from asr.pronunciation import PronunciationError, pronounce
+from asr.text import normalize_transcript
 from asr.tokenizer import Tokenizer
 
-NEAR = 0.25  # phonetic distance below which two words are easily taken for each other
-LONGEST_PHRASE = 2  # words, of phrases that are compared with others of as many or fewer
-MAX_SEARCHED = 2_000  # pairs of states, in the search for two sentences that differ in one word
 DIGITS_OR_SIGNS = re.compile(r"\w*\d\w*|[&%$€£@#°+=*/]")
 VOICES = {"en": "en-us"}  # where eSpeak has several of a language
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Two words or phrases that sound alike, and two sentences that differ in these and in meaning."""
-
-    words: tuple[str, str]
-    distance: float  # 0 (the same sounds) to 1
-    sentences: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,7 +32,7 @@ class GrammarReport:
     num_sentences: int  # different ones
     num_states: int  # of the graph of words that is searched
     pronunciations: dict[str, str]  # IPA of each word
-    near_pairs: list[NearPair]  # most alike first
+    near: NearPairs
     ambiguity: Ambiguity
     meanings: list[str]  # of each example of the ambiguous sentences
     faults: list[str]
@@ -54,9 +42,9 @@ class GrammarReport:
 def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarReport:
     """Check a grammar, and where a tokenizer is given, whether it can spell the words."""
     grammar, file = load_grammar(path), read_grammar_file(path)
-    graph, parser = word_graph(grammar), Parser(grammar)
-    words = sorted(graph.symbols)
-    ambiguity = find_ambiguity(grammar)
+    graph, parser = word_graph(grammar, skipping=False), Parser(grammar)
+    words = sorted(graph.symbols.union(*grammar.skip_words))
+    ambiguity, glued = find_ambiguity(grammar), _glued(grammar, graph)
     try:
         pronunciations = pronounce(words, language=VOICES.get(grammar.language, grammar.language))
     except PronunciationError as error:
@@ -64,7 +52,7 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
     faults = [
         f"{_where(file, word)}: the model cannot spell '{word}' ({characters}); expected the characters (of phonemes, "
         f"the sounds) it was trained with; respell the word, or train on transcripts that have these"
-        for word, characters in (unspellable(graph.symbols, tokenizer) if tokenizer else {}).items()
+        for word, characters in (unspellable(set(words), tokenizer) if tokenizer else {}).items()
     ]
     faults += [
         f"{_where(file, word)}: eSpeak has no sound for '{word}'; expected a word that can be spoken"
@@ -75,77 +63,16 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
         num_sentences=graph.num_sentences,
         num_states=graph.num_states,
         pronunciations=pronunciations,
-        near_pairs=near_pairs(graph, parser, pronunciations),
+        near=find_near_pairs(graph, parser, pronunciations, ignored=glued),
         ambiguity=ambiguity,
         meanings=[_meanings(sentence, parser, file) for sentence in ambiguity.examples],
         faults=[*faults, *_slots_used_twice(grammar, file)],
-        hints=[*_unused_and_empty(grammar, file), *_unspoken(grammar, file)],
+        hints=[
+            *_unused_and_empty(grammar, file),
+            *_unspoken(grammar, file),
+            *_say_glued(glued, graph, parser, file),
+        ],
     )
-
-
-def near_pairs(graph: Graph[str], parser: Parser, pronunciations: dict[str, str]) -> list[NearPair]:
-    """Words and phrases that can stand in the same place, sound alike, and change what the sentence means.
-
-    Phrases of up to LONGEST_PHRASE words are compared where the sentence goes on alike after them: "for tea" and
-    "forty". Those that are near because each of their words is are left to the pairs of words.
-    """
-    paths = _beginnings(graph)
-    found: dict[tuple[str, str], NearPair] = {}
-    distances: dict[tuple[str, str], float] = {}
-    for state in range(graph.num_states):
-        for pair, ending in itertools.chain(_words_in_place(graph, state), _phrases_in_place(graph, state)):
-            if pair not in distances:
-                distances[pair] = _distance(*pair, pronunciations)
-            if distances[pair] > NEAR or pair in found:
-                continue
-            said = ending()
-            if said is None:
-                continue
-            one, other = (" ".join([*paths[state], phrase, *said]) for phrase in pair)
-            if _plain(parser.parse(one)) != _plain(parser.parse(other)):
-                found[pair] = NearPair(pair, round(distances[pair], 3), (one, other))
-    return sorted(found.values(), key=lambda near: (near.distance, near.words))
-
-
-_Candidate = tuple[tuple[str, str], Callable[[], list[str] | None]]  # two phrases; the end of a sentence after both
-
-
-def _words_in_place(graph: Graph[str], state: int) -> Iterator[_Candidate]:
-    edges = graph.edges[state]
-    for one, other in itertools.combinations(edges, 2):
-        yield (one, other), functools.partial(_common_ending, graph, edges[one][0], edges[other][0])
-
-
-def _phrases_in_place(graph: Graph[str], state: int) -> Iterator[_Candidate]:
-    """Pairs of which one has several words, that lead to the same state and have no word in common."""
-    for target, phrases in _phrases(graph, state).items():
-        for one, other in itertools.combinations(phrases, 2):
-            if max(len(one), len(other)) > 1 and not set(one) & set(other):
-                yield (" ".join(one), " ".join(other)), functools.partial(_common_ending, graph, target, target)
-
-
-def _phrases(graph: Graph[str], state: int) -> dict[int, list[tuple[str, ...]]]:
-    """Those of up to LONGEST_PHRASE words from a state on, by the state that they lead to."""
-    found: dict[int, list[tuple[str, ...]]] = {}
-    ways: list[tuple[int, tuple[str, ...]]] = [(state, ())]
-    for _ in range(LONGEST_PHRASE):
-        ways = [(target, (*said, word)) for place, said in ways for word, (target, _) in graph.edges[place].items()]
-        for target, said in ways:
-            found.setdefault(target, []).append(said)
-    return found
-
-
-def _distance(one: str, other: str, pronunciations: dict[str, str]) -> float:
-    """Phonetic; 1 for phrases of as many words, unless these are far nearer as a whole than one by one."""
-    left, right = ([pronunciations[word] for word in phrase.split()] for phrase in (one, other))
-    whole = "".join(left), "".join(right)
-    if len(left) == len(right) > 1 and phonetic_cost(*whole) > sum(map(phonetic_cost, left, right)) / 2:
-        return 1.0
-    return phonetic_distance(*whole)
-
-
-def _plain(meanings: list[Meaning]) -> list[tuple[str, str]]:
-    return [(meaning.intent, repr(sorted(meaning.slots.items()))) for meaning in meanings]
 
 
 def _meanings(sentence: str, parser: Parser, file: ParsedFile) -> str:
@@ -158,35 +85,44 @@ def _meanings(sentence: str, parser: Parser, file: ParsedFile) -> str:
     return f"{file.path}: '{sentence}' is {', or '.join(ways)}"
 
 
-def _beginnings(graph: Graph[str]) -> list[list[str]]:
-    """The shortest way to each state."""
-    ways: list[list[str] | None] = [None] * graph.num_states
-    ways[0] = []
-    queue = deque([0])
-    while queue:
-        state = queue.popleft()
-        for word, (target, _) in graph.edges[state].items():
-            if ways[target] is None:
-                ways[target] = [*(ways[state] or []), word]
-                queue.append(target)
-    return [way or [] for way in ways]
+def _glued(grammar: Grammar, graph: Graph[str]) -> dict[str, tuple[str, str]]:
+    """Words that templates make of two whole words for want of a space, with these: eighteenfifty."""
+    vocabulary = graph.symbols
+    texts = {arc.text for arcs in grammar.arcs for arc in arcs}
+    written = {word for text in texts for word in normalize_transcript(text).split()}
+    found: dict[str, tuple[str, str]] = {}
+    for word in sorted(vocabulary - written):
+        halves = ((word[:cut], word[cut:]) for cut in range(2, len(word) - 1))
+        parts = next((pair for pair in halves if vocabulary.issuperset(pair)), None)
+        if parts:
+            found[word] = parts
+    return found
 
 
-def _common_ending(graph: Graph[str], one: int, other: int) -> list[str] | None:
-    """The shortest end that both states allow; None where there is none, or it is not found soon."""
-    queue: deque[tuple[int, int, list[str]]] = deque([(one, other, [])])
-    seen = {(one, other)}
-    while queue and len(seen) < MAX_SEARCHED:
-        left, right, said = queue.popleft()
-        if left in graph.finals and right in graph.finals:
-            return said
-        for word, (target, _) in graph.edges[left].items():
-            if word in graph.edges[right]:
-                pair = (target, graph.edges[right][word][0])
-                if pair not in seen:
-                    seen.add(pair)
-                    queue.append((*pair, [*said, word]))
-    return None
+def _say_glued(glued: dict[str, tuple[str, str]], graph: Graph[str], parser: Parser, file: ParsedFile) -> Iterator[str]:
+    for where, words in _by_template(glued, graph, parser, file).items():
+        first, *others = words
+        more = f", and {len(others):,} more in this way" if others else ""
+        yield (
+            f"{where}: '{first}' is '{glued[first][0]}' and '{glued[first][1]}' in one word{more}; expected a space "
+            f"between words; write {{hour}} {{minute}}, not {{hour}}{{minute}}"
+        )
+
+
+def _by_template(words: Collection[str], graph: Graph[str], parser: Parser, file: ParsedFile) -> dict[str, list[str]]:
+    """The words by the place of the template that the first found sentence with them comes from."""
+    paths = beginnings(graph)
+    left, places = set(words), {}
+    for state in range(graph.num_states):
+        for word in left & graph.edges[state].keys():
+            ending = common_ending(graph, graph.edges[state][word][0], graph.edges[state][word][0]) or []
+            meaning = parser.parse(" ".join([*paths[state], word, *ending]))[0]
+            places[word] = file.where(file.intents[meaning.intent][meaning.number].key)
+            left.discard(word)
+    by_place: dict[str, list[str]] = {}
+    for word in sorted(places):
+        by_place.setdefault(places[word], []).append(word)
+    return by_place
 
 
 def _slots_used_twice(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
@@ -200,7 +136,7 @@ def _slots_used_twice(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
             mark = step.mark
             if mark is not None and mark.kind == "template":
                 inside[step.target].add((mark.name, mark.number))
-                fixed = grammar.slots[mark.name, mark.number]
+                fixed = grammar.templates[mark.name, mark.number].slots
                 filled[step.target] |= {(mark.name, mark.number, slot) for slot in fixed}
                 continue
             inside[step.target] |= inside[state]
@@ -244,7 +180,7 @@ def _unspoken(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
 
 def _where(file: ParsedFile, word: str) -> str:
     """The first line of the file that has the word, or the file."""
-    for number, line in enumerate(file.path.read_text(encoding="utf-8").splitlines(), 1):
-        if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line.lower()):
+    for number, line in enumerate(file.path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if word in line.lower() and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line.lower()):
             return f"{file.path}:{number}"
     return str(file.path)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.commands.grammar_file import GrammarError, Key, read_grammar_file
-from asr.commands.templates import References, Scope, load_grammar
+from asr.commands.references import References, Scope, scope_of
+from asr.commands.templates import load_grammar
 from asr.text import normalize_transcript
 
 if TYPE_CHECKING:
@@ -26,30 +27,41 @@ def export_jsgf(path: Path) -> str:
     """
     grammar = load_grammar(path)  # finds every fault of the templates
     parsed = read_grammar_file(path)
-    writer = _Writer(References(parsed.lists, parsed.rules, parsed.language))
+    for facts in grammar.templates.values():
+        if facts.is_partial:
+            raise GrammarError(
+                f"{facts.place}: some of its sentences lack the context that they require, which JSGF cannot say; "
+                f"expected each to have it, or none; part the template in two"
+            )
+    writer = _Writer(References.of(parsed), grammar.skip_words)
     intents = []
     for intent, templates in parsed.intents.items():
         ways = []
         for template in templates:
-            scope = Scope(parsed.where(template.key), template.lists, template.rules)
-            block = template.key[:-2] if template.lists or template.rules else ()
-            ways.append((writer.expand(template.sentence.expression, scope, block), template.weight))
+            scope = scope_of(parsed, template)
+            is_special = template.lists or template.rules or template.block.required or template.block.excluded
+            block = template.key[:-2] if is_special else ()
+            ways.append((writer.whole(template.sentence.expression, scope, block), template.weight))
         intents.append(f"<{writer.add(intent, (intent,), _choice(ways, among_words=False))}>")
     rules = {"command": " | ".join(intents), **writer.rules}
     public = "".join(
         f"{'public ' * (name == 'command')}<{name}> = {body or '<NULL>'};\n" for name, body in rules.items()
     )
-    name = re.sub(r"\W", "_", path.stem)
+    name = re.sub(r"^(?=\d)|\W", "_", path.stem)
     return f"#JSGF V1.0 UTF-8 {grammar.language};\n// The sentences of {path.name}\ngrammar {name};\n\n{public}"
 
 
 class _Writer:
     """Writes expressions as JSGF, and gathers the rules that they refer to."""
 
-    def __init__(self, references: References) -> None:
+    def __init__(self, references: References, skip_words: Sequence[tuple[str, ...]]) -> None:
         self.rules: dict[str, str] = {}
         self._references = references
         self._names: dict[Key, str] = {}
+        self._skipped = ""  # what may stand before each word, and at the end
+        if skip_words:
+            body = " | ".join(map(" ".join, skip_words))
+            self._skipped = f"[<{self.add('skip_words', ('skip_words',), body)}>]"
 
     def add(self, name: str, key: Key, body: str) -> str:
         """Keep a rule's body; gives the name that it gets, as near to its own as is still free."""
@@ -60,6 +72,15 @@ class _Writer:
         self.rules[free] = body
         return free
 
+    def whole(self, expression: Expression, scope: Scope, block: Key) -> str:
+        """A sentence's template."""
+        return f"{self.expand(expression, scope, block)} {self._skipped}".strip()
+
+    def _words(self, text: str) -> str:
+        """A text as transcripts have it, with what may stand before each word."""
+        words = normalize_transcript(text).split()
+        return " ".join(f"{self._skipped} {word}".strip() for word in words)
+
     def expand(self, expression: Expression, scope: Scope, block: Key) -> str:
         """An expression that stands apart from its neighbours; empty where it says nothing.
 
@@ -68,7 +89,7 @@ class _Writer:
         from hassil import expression as kinds
 
         if isinstance(expression, kinds.TextChunk):
-            return normalize_transcript(expression.original_text)
+            return self._words(expression.original_text)
         if isinstance(expression, kinds.ListReference):
             return self._list(expression, scope, block)
         if isinstance(expression, kinds.RuleReference):
@@ -94,15 +115,18 @@ class _Writer:
         return " ".join(piece for piece in pieces if piece)
 
     def _joined(self, items: Sequence[Expression], scope: Scope) -> str:
-        ways = {normalize_transcript(text): 1.0 for text in self._texts_in_order(items, scope)}
+        ways = {self._words(text): 1.0 for text in self._texts_in_order(items, scope)}
         return _choice(sorted(ways.items()), among_words=True)
 
     def _list(self, reference: ListReference, scope: Scope, block: Key) -> str:
         key: Key = ("list", reference.list_name, *block)
         if key not in self._names:
             ways = [
-                (normalize_transcript(said) if isinstance(said, str) else self.expand(said, scope, block), weight)
-                for said, _, weight in self._references.values(reference, scope)
+                (
+                    self._words(each.said) if isinstance(each.said, str) else self.expand(each.said, scope, block),
+                    each.weight,
+                )
+                for each in self._references.values(reference, scope)
             ]
             self.add(reference.list_name, key, _choice(ways, among_words=False))
         return f"<{self._names[key]}>"
@@ -137,10 +161,8 @@ class _Writer:
         if isinstance(expression, kinds.TextChunk):
             return {expression.original_text}
         if isinstance(expression, kinds.ListReference):
-            values = self._references.values(expression, scope)
-            return set().union(
-                *({said} if isinstance(said, str) else self._texts(said, scope) for said, _, _ in values)
-            )
+            values = [each.said for each in self._references.values(expression, scope)]
+            return set().union(*({said} if isinstance(said, str) else self._texts(said, scope) for said in values))
         if isinstance(expression, kinds.RuleReference):
             template, inner = self._references.rule(expression, scope)
             return self._texts(template.expression, inner)
@@ -166,9 +188,16 @@ class _Writer:
 
 def _choice(ways: Sequence[tuple[str, float]], *, among_words: bool) -> str:
     """Alternatives, weighted where one is; in brackets where they stand among other words, or can all be left out."""
-    spoken = [(text, weight) for text, weight in ways if text]
-    weighted = any(weight != 1.0 for _, weight in spoken)
-    body = " | ".join(f"/{weight:g}/ {text}" if weighted else text for text, weight in spoken)
+    if any(weight != 1.0 for _, weight in ways):
+        body = " | ".join(f"/{_number(weight)}/ {text or '<NULL>'}" for text, weight in ways)
+        return f"({body})" if among_words else body
+    spoken = [text for text, _ in ways if text]
+    body = " | ".join(spoken)
     if len(spoken) < len(ways):
         return f"[{body}]" if body else ""
     return f"({body})" if among_words and len(spoken) > 1 else body
+
+
+def _number(weight: float) -> str:
+    """A weight that reads back as itself."""
+    return f"{weight:g}" if float(f"{weight:g}") == weight else repr(weight)

@@ -4,114 +4,60 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
+from asr.commands.grammar_form import REMOVED, SCALARS, UNION_PARTS, Block, File, ValueList, part_at
 from asr.packaged import locate
+from asr.yaml_file import Document, Key, YAMLError, dotted, read_yaml_file
 
 if TYPE_CHECKING:
+    from hassil.expression import Expression
     from hassil.expression import Sentence as Template
-    from hassil.intents import SlotList
 
-Key = tuple[str | int, ...]
-SlotValue = str | int | float | bool
+MAX_VALUES = 50_000  # of all lists together
+MAX_LENGTH = 20_000  # characters of a template
+MAX_NESTING = 40  # brackets in brackets
+BRACKETS = re.compile(r"\\.|[()\[\]{}<>]", re.DOTALL)
 
 
 class GrammarError(ValueError):
     """A grammar that cannot be used; the message starts with its file and line."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    form: ClassVar[str]  # what is expected of it, for an error
+@dataclass(frozen=True)
+class ParsedValue:
+    """A list's value: how it is said, what the slot gets (None: as it is said), what it brings, how often it is."""
+
+    said: Expression
+    out: Any
+    context: dict[str, Any]
+    weight: float
 
 
-def _check_weight(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """`weight` is the one key of metadata that matters here: how often this is said, beside the others."""
-    weight = (metadata or {}).get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise ValueError(f"weight {weight!r}; expected a number above 0, such as 2.0")
-    return metadata
+@dataclass(frozen=True)
+class ParsedRange:
+    """The numbers of a list."""
 
-
-_Metadata = Annotated[dict[str, Any] | None, AfterValidator(_check_weight)]
-
-
-class _Value(_Part):
-    form = "words, or {in: words, out: value}"
-    text: str = Field(alias="in")
-    out: SlotValue | None = None
-    context: dict[str, Any] | None = None
-    metadata: _Metadata = None
-
-
-class _Range(_Part):
-    form = "{from: 1, to: 9}, perhaps with a step"
-    type: str = "number"
-    first: int = Field(alias="from")
-    last: int = Field(alias="to")
-    step: int = Field(1, ge=1)
+    first: int
+    last: int
+    step: int = 1
     multiplier: float | None = None
     fractions: str | None = None
-    digits: bool = True
-    words: bool = True
-    words_language: str | None = None
+    language: str | None = None  # that they are said in; None: the grammar's
+
+    @property
+    def size(self) -> int:
+        per_integer = {None: 1, "halves": 2, "tenths": 10}[self.fractions]
+        return len(range(self.first, self.last + 1, self.step)) * per_integer
 
 
-class _List(_Part):
-    form = "values: [...], or range: {from: 1, to: 9}"
-    values: list[_Value] | None = Field(None, min_length=1)
-    range: _Range | None = None
-    wildcard: bool = False
-    metadata: dict[str, Any] | None = None
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _words_are_values(cls, values: Any) -> Any:
-        """`kitchen` stands for `{in: kitchen}`."""
-        return (
-            [{"in": each} if isinstance(each, str) else each for each in values] if isinstance(values, list) else values
-        )
-
-
-class _Block(_Part):
-    """Templates of an intent; the keys that only matter to an assistant's matching are allowed and not used."""
-
-    form = "sentences: and a list of templates"
-    sentences: list[str] = Field(min_length=1)
-    slots: dict[str, SlotValue | list[SlotValue]] = {}
-    lists: dict[str, _List] = {}
-    expansion_rules: dict[str, str] = {}
-    response: str | None = None
-    requires_context: dict[str, Any] = {}
-    excludes_context: dict[str, Any] = {}
-    metadata: _Metadata = None
-    required_keywords: list[str] | None = None
-    inferred_domain: str | None = None
-    name_domains: list[str] | None = None
-    settings: dict[str, Any] = {}
-
-
-class _Intent(_Part):
-    form = "data: and a list of blocks, each with sentences:"
-    data: list[_Block] = Field(min_length=1)
-
-
-class _File(_Part):
-    form = "language: and intents:, and perhaps lists: and expansion_rules:"
-    language: str
-    intents: dict[str, _Intent] = Field(min_length=1)
-    lists: dict[str, _List] = {}
-    expansion_rules: dict[str, str] = {}
-    skip_words: list[str] = []
-    settings: dict[str, Any] = {}
-    responses: dict[str, Any] = {}
+ParsedList = list[ParsedValue] | ParsedRange | None  # None: a wildcard
 
 
 @dataclass(frozen=True)
@@ -120,10 +66,13 @@ class ParsedTemplate:
 
     key: Key
     sentence: Template
-    slots: dict[str, Any]
-    lists: dict[str, SlotList]
+    block: Block
+    lists: dict[str, ParsedList]
     rules: dict[str, Template]
-    weight: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        return self.block.metadata.get("weight", 1.0)
 
 
 @dataclass(frozen=True)
@@ -133,8 +82,9 @@ class ParsedFile:
     path: Path
     language: str
     intents: dict[str, list[ParsedTemplate]]
-    lists: dict[str, SlotList]
+    lists: dict[str, ParsedList]
     rules: dict[str, Template]
+    skip_words: list[str]
     lines: dict[Key, int]
 
     def where(self, key: Key) -> str:
@@ -142,7 +92,7 @@ class ParsedFile:
 
 
 def read_grammar_file(path: Path) -> ParsedFile:
-    """Read and parse a grammar's file; GrammarError where it has faults of form, with the line of the first."""
+    """Reads and parses a grammar's file; GrammarError where it has faults of form, with the line of the first."""
     try:
         import hassil  # noqa: F401
     except ImportError as error:
@@ -150,12 +100,13 @@ def read_grammar_file(path: Path) -> ParsedFile:
             f"{path}: templates need the package hassil, which is not installed; pip install 'earshot[commands]'"
         ) from error
     path = locate(path)
-    yaml_file = _read_yaml(path)
+    yaml_file = _YAMLFile(path, _read_yaml(path))
     try:
-        file = _File.model_validate_json(json.dumps(yaml_file.values, default=str))
+        file = File.model_validate_json(json.dumps(_as_written(yaml_file.document)))
     except ValidationError as error:
-        raise GrammarError("\n".join(yaml_file.fault(fault) for fault in error.errors())) from error
-    reader = _Reader(yaml_file, file.language)
+        raise GrammarError("\n".join(yaml_file.faults(error))) from error
+    reader = _Reader(yaml_file)
+    reader.check_size(file)
     intents = {
         name: [
             template
@@ -167,7 +118,25 @@ def read_grammar_file(path: Path) -> ParsedFile:
     lists, rules = reader.lists((), file.lists), reader.rules((), file.expansion_rules)
     if reader.faults:
         raise GrammarError("\n".join(reader.faults))
-    return ParsedFile(path, file.language, intents, lists, rules, yaml_file.lines)
+    return ParsedFile(path, file.language, intents, lists, rules, file.skip_words, yaml_file.document.lines)
+
+
+def _as_written(document: Document) -> Any:
+    """The file's values, in which a slot's number is one only where it is written as it would be written again.
+
+    So 1.10 (a version), 7.30 (a time) and 1e3 (a code) stay these texts, as 0123 does.
+    """
+    for key, text in document.written.items():
+        if key[-1] != "out" and "slots" not in key[-3:-1]:
+            continue
+        *parents, last = key
+        place = document.values
+        for part in parents:
+            place = place[part]
+        value = place[last]
+        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) != text:
+            place[last] = text
+    return document.values
 
 
 @dataclass(frozen=True)
@@ -175,14 +144,28 @@ class _Reader:
     """Parses with hassil what the file's models hold, and gathers where it fails."""
 
     file: _YAMLFile
-    language: str
     faults: list[str] = field(default_factory=list)
 
-    def templates(self, key: Key, block: _Block) -> list[ParsedTemplate]:
+    def check_size(self, file: File) -> None:
+        """GrammarError where lists have more values than can be searched, before any is parsed."""
+        places: dict[Key, dict[str, ValueList]] = {(): file.lists}
+        for name, intent in file.intents.items():
+            places |= {("intents", name, "data", number): block.lists for number, block in enumerate(intent.data)}
+        total = 0
+        for key, lists in places.items():
+            for name, values in lists.items():
+                number = len(values.values or ())
+                total += number
+                if total > MAX_VALUES:
+                    raise GrammarError(
+                        f"{self.file.where((*key, 'lists', name))}: {number:,} values, with all lists before it "
+                        f"{total:,}; expected at most {MAX_VALUES:,} in a grammar; leave out what nobody says"
+                    )
+
+    def templates(self, key: Key, block: Block) -> list[ParsedTemplate]:
         lists, rules = self.lists(key, block.lists), self.rules(key, block.expansion_rules)
-        weight = (block.metadata or {}).get("weight", 1.0)
         return [
-            ParsedTemplate((*key, "sentences", number), template, block.slots, lists, rules, weight)
+            ParsedTemplate((*key, "sentences", number), template, block, lists, rules)
             for number, text in enumerate(block.sentences)
             for template in self._template((*key, "sentences", number), text)
         ]
@@ -194,42 +177,80 @@ class _Reader:
             for template in self._template((*key, "expansion_rules", name), text)
         }
 
-    def lists(self, key: Key, lists: dict[str, _List]) -> dict[str, SlotList]:
-        return {name: parsed for name in lists for parsed in self._list((*key, "lists", name))}
+    def lists(self, key: Key, lists: dict[str, ValueList]) -> dict[str, ParsedList]:
+        return {name: parsed for name, values in lists.items() for parsed in self._list((*key, "lists", name), values)}
 
     def _template(self, key: Key, text: str) -> Iterator[Template]:
         """The parsed template; nothing, and a fault more, where it is none."""
         from hassil.parse_expression import parse_sentence
         from hassil.parser import ParseError
 
-        where = self.file.where(key)
         if not text.strip():
-            self.faults.append(f"{where}: it is empty; expected words; write some, or leave it out")
+            self._fault(key, "it is empty; expected words; write some, or leave it out")
+            return
+        depth = deepest = 0
+        for bracket in BRACKETS.findall(text):
+            depth += (bracket in "([{<") - (bracket in ")]}>")
+            deepest = max(deepest, depth)
+        if deepest > MAX_NESTING or len(text) > MAX_LENGTH:
+            self._fault(
+                key,
+                f"a template of {len(text):,} characters, brackets {deepest} deep; expected at most {MAX_LENGTH:,}, "
+                f"and {MAX_NESTING} deep; make rules of its parts",
+            )
             return
         try:
             yield parse_sentence(text, keep_text=True)
         except (ParseError, ValueError, AssertionError, IndexError) as error:
-            self.faults.append(
-                f"{where}: '{text}' is no template ({error}); expected brackets of ( ) [ ] {{ }} < > that are closed "
-                f"in their order"
+            self._fault(
+                key,
+                f"'{text}' is no template ({error}); expected brackets of ( ) [ ] {{ }} < > that are closed in their "
+                f"order",
             )
 
-    def _list(self, key: Key) -> Iterator[SlotList]:
+    def _list(self, key: Key, values: ValueList) -> Iterator[ParsedList]:
         """The parsed list; nothing, and a fault more, where it is none."""
-        from hassil.intents import Intents
-        from hassil.parser import ParseError
-
-        values = self.file.values
-        for part in key:
-            values = values[part]
-        name = str(key[-1])
-        try:
-            parsed = Intents.from_dict({"language": self.language, "intents": {}, "lists": {name: values}})
-            yield parsed.slot_lists[name]
-        except (ParseError, ValueError, AssertionError, IndexError) as error:
-            self.faults.append(
-                f"{self.file.where(key)}: '{name}' is no list ({error}); expected values, a range or wildcard: true"
+        if values.values is not None:
+            yield [
+                ParsedValue(expression, value.out, value.brought, value.metadata.weight)
+                for number, value in enumerate(values.values)
+                for expression in self._said((*key, "values", number), value.text)
+            ]
+        elif values.range is not None:
+            numbers = values.range
+            if numbers.first > numbers.last:
+                self._fault(
+                    (*key, "range"), f"from {numbers.first} to {numbers.last}; expected the smaller number first"
+                )
+            yield ParsedRange(
+                numbers.first,
+                numbers.last,
+                numbers.step,
+                numbers.multiplier,
+                numbers.fractions,
+                numbers.words_language,
             )
+        elif values.wildcard:
+            yield None
+        else:
+            name = key[-1]
+            self._fault(key, f"'{name}' is no list; expected values, a range or wildcard: true")
+
+    def _said(self, key: Key, text: str) -> Iterator[Expression]:
+        """How a value is said: a template, or words."""
+        from hassil.expression import TextChunk
+        from hassil.util import is_template, normalize_text
+
+        if not text.strip():
+            self._fault(key, "it is empty; expected words; write some, or leave it out")
+        elif is_template(text):
+            for template in self._template(key, text):
+                yield template.expression
+        else:
+            yield TextChunk(normalize_text(text))
+
+    def _fault(self, key: Key, problem: str) -> None:
+        self.faults.append(f"{self.file.where(key)}: {problem}")
 
 
 @dataclass(frozen=True)
@@ -237,36 +258,66 @@ class _YAMLFile:
     """A file's values, and what errors say of them."""
 
     path: Path
-    values: Any
-    lines: dict[Key, int]
-    raw: dict[Key, str]  # scalars as they are written: on, which YAML takes for true
+    document: Document
 
     def where(self, key: Key) -> str:
-        return _where(self.path, self.lines, key)
+        return _where(self.path, self.document.lines, key)
 
-    def fault(self, fault: Any) -> str:
-        """One fault of the file's form, as a line."""
-        key = tuple(fault["loc"])
+    def faults(self, error: ValidationError) -> list[str]:
+        """Each fault of the file's form once, as a line.
+
+        Of what may be a value or a section, pydantic names every member of the union: the first of a key is said, and
+        none where a key inside is at fault.
+        """
+        by_key: dict[Key, str] = {}
+        for fault in error.errors():
+            key, part = self._place(fault["loc"])
+            by_key.setdefault(key, self._fault(fault, key, part))
+        inner = {key[:-1] for key in by_key if key}
+        return list(dict.fromkeys(said for key, said in by_key.items() if key not in inner))
+
+    def _place(self, location: Key) -> tuple[Key, type[BaseModel] | None]:
+        """A fault's key without the names of a union's members, and the section among these."""
+        key: Key = ()
+        part = None
+        for name in location:
+            is_member = name in UNION_PARTS or name in SCALARS or str(name).startswith("list[")
+            if is_member and (*key, name) not in self.document.lines:
+                part = UNION_PARTS.get(str(name))
+            else:
+                key = (*key, name)
+        return key, part
+
+    def _fault(self, fault: Any, key: Key, part: type[BaseModel] | None) -> str:
+        kind = fault["type"]
         where = self.where(key)
-        if fault["type"] == "extra_forbidden":
-            known = {field.alias or name for name, field in _model_at(key[:-1]).model_fields.items()}
+        if kind == "extra_forbidden":
+            if key[-1] in REMOVED:
+                return f"{where}: this key has no use here; expected it left out: {REMOVED[str(key[-1])]}"
+            known = {field.alias or name for name, field in (part or part_at(key[:-1])).model_fields.items()}
             return f"{where}: unknown key; {suggestion(str(key[-1]), known)}"
-        if fault["type"] == "missing":
+        if kind == "missing":
             return f"{where}: '{key[-1]}' is missing; this key is required"
-        if fault["type"] == "too_short":
+        if kind == "too_short":
             return f"{where}: it is empty; expected one at least; write some, or remove it"
-        is_words = fault["type"] == "string_type" or (bool(key) and isinstance(key[-1], int))
-        if key in self.raw and is_words:
-            return f"{where}: {_not_words(self.raw[key], fault['input'])}"
-        if fault["type"] == "model_type":
-            return f"{where}: found {fault['input']!r}; expected {_model_at(key).form}"
-        if fault["type"] == "string_type":
-            return f"{where}: found {fault['input']!r}; expected a template in quotes, such as '(one|other) word'"
-        if fault["type"] == "list_type":
-            return (
-                f"{where}: found {fault['input']!r}; expected a list: [{fault['input']}], or each in a line after '-'"
-            )
-        return f"{where}: found {fault['input']!r}; {fault['msg'].lower()}"
+        is_words = kind == "string_type" or (bool(key) and isinstance(key[-1], int))
+        if key in self.document.written and is_words:
+            return f"{where}: {_not_words(self.document.written[key], fault['input'])}"
+        found = f"found {_shown(fault['input'])}"
+        if kind == "model_type":
+            return f"{where}: {found}; expected {part_at(key).form}"
+        if kind == "string_type":
+            return f"{where}: {found}; expected a template in quotes, such as '(one|other) word'"
+        if kind == "list_type":
+            return f"{where}: {found}; expected a list: [{fault['input']}], or each in a line after '-'"
+        if kind == "value_error":
+            return f"{where}: {fault['ctx']['error']}"
+        return f"{where}: {found}; {fault['msg'].lower()}"
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return (repr(text) if isinstance(value, str) else text)[:200]
 
 
 def _not_words(written: str, taken: Any) -> str:
@@ -282,72 +333,40 @@ def _not_words(written: str, taken: Any) -> str:
     )
 
 
-def _read_yaml(path: Path) -> _YAMLFile:
+def _read_yaml(path: Path) -> Document:
     """Raises GrammarError where it is no YAML, or has a key twice, of which YAML would drop the first."""
     if not path.is_file():
         raise GrammarError(
             f"{path}: no such file; expected a grammar of sentence templates, such as conf/commands/*.yaml"
         )
     try:
-        text = path.read_text(encoding="utf-8")
-        root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        reason = ", ".join(filter(None, (error.context, error.problem)))
-        raise GrammarError(
-            f"{path}{line}: not a YAML file: {reason}; expected YAML, indented with spaces, with texts that hold "
-            f"brackets in quotes"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise GrammarError(f"{path}: not a YAML file: {reason}; expected YAML in UTF-8") from error
-    file = _YAMLFile(path, values, {}, {})
-    if root is not None and (twice := list(_collect(root, (), file))):
-        raise GrammarError("\n".join(twice))
-    return file
+        return read_yaml_file(path)
+    except YAMLError as error:
+        raise GrammarError(yaml_fault(path, error)) from error
 
 
-def _collect(node: yaml.Node, key: Key, file: _YAMLFile) -> Iterator[str]:
-    """Take down the line of each value and how it is written; gives the keys that a mapping has twice, as faults."""
-    file.lines[key] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        known: dict[str, int] = {}
-        for name, child in node.value:
-            inner, line = (*key, name.value), name.start_mark.line + 1
-            if known.setdefault(name.value, line) != line:
-                where = f"{file.path}:{line}: {'.'.join(map(str, inner))}"
-                yield f"{where}: the same key as in line {known[name.value]}; expected each once; join the two"
-            yield from _collect(child, inner, file)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, child in enumerate(node.value):
-            yield from _collect(child, (*key, number), file)
-    else:
-        file.raw[key] = node.value
+def yaml_fault(path: Path, error: YAMLError) -> str:
+    """A file that is no YAML, with the line where that shows."""
+    line = f":{error.line}" if error.line else ""
+    key = f" {dotted(error.key)}:" if error.key else " not a YAML file:"
+    expected = (
+        ""
+        if "; expected" in error.problem
+        else ("; expected YAML, indented with spaces, with texts that hold brackets in quotes")
+    )
+    return f"{path}{line}:{key} {error.problem}{expected}"
 
 
 def _where(path: Path, lines: dict[Key, int], key: Key) -> str:
     """`file:line: key`, with the line of the nearest key that the file has."""
     while key not in lines and key:
         key = key[:-1]
-    return f"{path}:{lines.get(key, 1)}: {'.'.join(map(str, key))}".rstrip(": ")
-
-
-def _model_at(key: Key) -> type[_Part]:
-    """The part of the file that these keys lead to."""
-    if not key:
-        return _File
-    if key[-1] == "range":
-        return _Range
-    if len(key) == 2 and key[0] == "intents":
-        return _Intent
-    if isinstance(key[-1], int):
-        return _Block if key[-2] == "data" else _Value
-    return _List
+    return f"{path}:{lines.get(key, 1)}: {dotted(key)}".rstrip(": ")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What an unknown name was perhaps meant to be."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known) or '(none)'}"
+    shown = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    return f"did you mean '{near[0]}'?" if near else f"expected one of {shown or '(none)'}"

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from asr.commands.grammar_file import GrammarError, suggestion
+from asr.commands.grammar_file import GrammarError, suggestion, yaml_fault
 from asr.commands.jsgf import read_jsgf
 from asr.commands.templates import load_grammar
 from asr.files import replacing
+from asr.yaml_file import Document, Key, YAMLError, read_yaml_file, write_yaml
 
 SPECIAL = re.compile(r"[()\[\]{}<>|;\\]")  # what templates give a meaning
 RHINO_RANGES = {"pv.TwoDigitInteger": (0, 99), "pv.SingleDigitInteger": (0, 9), "pv.Percent": (0, 100)}
@@ -25,7 +24,7 @@ RHINO_PIECE = re.compile(r"\$(?P<kind>[\w.]+):(?P<slot>\w+)|@(?P<macro>\w+)|(?P<
 def import_phrases(path: Path) -> dict[str, Any]:
     """A phrase a line, each its own intent: "lights on" is LightsOn; or "Name<tab>phrase". # begins a comment."""
     intents: dict[str, list[str]] = {}
-    for number, line in enumerate(_read(path).splitlines(), 1):
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", _read(path)), 1):
         text = line.partition("#")[0].rstrip()
         if not text.strip():
             continue
@@ -204,9 +203,7 @@ def _file(
 
 def write_grammar_file(path: Path, values: Mapping[str, Any], *, source: str) -> None:
     """Write a grammar's file, once its templates have been read back without a fault."""
-    text = f"# Imported from {source}.\n" + yaml.safe_dump(
-        dict(values), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
-    )
+    text = f"# Imported from {source}.\n" + write_yaml(dict(values), width=120, default_flow_style=None)
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
         load_grammar(beside)
@@ -214,7 +211,7 @@ def write_grammar_file(path: Path, values: Mapping[str, Any], *, source: str) ->
 
 def read_lists(path: Path) -> dict[str, list[Any]]:
     """The lists of a home: `area: [kitchen, ...]`, `name: [{in: desk lamp, context: {domain: light}}, ...]`."""
-    values = yaml.safe_load(_read(path))
+    values = _document(path).values
     if not isinstance(values, dict) or not all(isinstance(each, list) for each in values.values()):
         raise GrammarError(f"{path}: not lists of values; expected `area: [kitchen, bedroom]` and the like")
     return values
@@ -223,21 +220,32 @@ def read_lists(path: Path) -> dict[str, list[Any]]:
 def _read(path: Path) -> str:
     if not path.is_file():
         raise GrammarError(f"{path}: no such file; expected a grammar to import")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise GrammarError(f"{path}: not UTF-8 at byte {error.start}; expected a text in UTF-8") from error
+
+
+def _document(path: Path) -> Document:
+    """A person's YAML file. Raises GrammarError where it is none."""
+    if not path.is_file():
+        raise GrammarError(f"{path}: no such file; expected a grammar to import")
+    try:
+        return read_yaml_file(path)
+    except YAMLError as error:
+        raise GrammarError(yaml_fault(path, error)) from error
 
 
 def _strings(path: Path) -> dict[str, Any]:
-    """A YAML file with all values as they are written: `on` is a word here, not true."""
-    try:
-        values = _plain(yaml.compose(_read(path), yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise GrammarError(f"{path}: not a YAML file: {error}") from error
+    """A YAML file with all values as they are written: 0.50 is a word here, not a number."""
+    document = _document(path)
+
+    def plain(value: Any, key: Key) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(each, (*key, name)) for name, each in value.items()}
+        if isinstance(value, list):
+            return [plain(each, (*key, number)) for number, each in enumerate(value)]
+        return document.written.get(key, value)
+
+    values = plain(document.values, ())
     return values if isinstance(values, dict) else {}
-
-
-def _plain(node: yaml.Node | None) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return {key.value: _plain(value) for key, value in node.value}
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(each) for each in node.value]
-    return node.value if isinstance(node, yaml.ScalarNode) else None

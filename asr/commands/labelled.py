@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from asr.commands.grammar import Arc, Grammar, Mark
 from asr.commands.grammar_file import suggestion
-from asr.commands.scoring import same_value
-from asr.commands.templates import Arc, Grammar, Mark
+from asr.commands.values import same_value
 
 _State = tuple[int, frozenset[str]]  # a node of the network, and the labelled slots that have their value there
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
-from asr.commands.templates import Arc, Grammar, Mark
-from asr.decoding.word_graph import Edge, Graph, build_graph
+from asr.commands.grammar import Arc, Grammar, Mark
+from asr.commands.grammar_file import GrammarError
+from asr.decoding.word_graph import Edge, Graph, GraphError, build_graph
 from asr.text import normalize_transcript
+
+SKIP_WEIGHT = -1e-6  # of two ways to read a sentence, that which skips fewer words counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,59 @@ def one_word_steps(steps: list[list[Step]]) -> list[list[Step]]:
     return [[replace(step, target=places.get(step.target, step.target)) for step in row] for row in ordered]
 
 
-def word_graph(grammar: Grammar) -> Graph[str]:
-    """The grammar's sentences as words."""
-    steps = one_word_steps(unfold(grammar))
+def with_skipped(steps: list[list[Step]], skip_words: tuple[tuple[str, ...], ...]) -> list[list[Step]]:
+    """The same network, each step of one word at most, in which one entry of `skip_words` may precede each word.
+
+    One may end the sentence too. Each state that goes on with words gets a second one, reached by what is skipped,
+    from which only the words lead on: state 2n is the old state n, 2n + 1 the one after what is skipped.
+    """
+    if not skip_words:
+        return steps
+    doubled: list[list[Step]] = []
+    for state, leaving in enumerate(steps):
+        row = [replace(step, target=2 * step.target) for step in leaving]
+        is_end = state == len(steps) - 1
+        skipped = [Step(2 * state + 1, words, None, SKIP_WEIGHT) for words in skip_words]
+        with_words = [step for step in row if step.words]
+        doubled.append(row + skipped if with_words or is_end else row)
+        doubled.append(with_words)
+    doubled[-2].append(Step(len(doubled) - 1, (), None, 0.0))
+    return one_word_steps(doubled)
+
+
+def word_steps(grammar: Grammar) -> list[list[Step]]:
+    """The grammar's network, each step of one word at most, with its skip words."""
+    return with_skipped(one_word_steps(unfold(grammar)), grammar.skip_words)
+
+
+def word_graph(grammar: Grammar, *, skipping: bool = True) -> Graph[str]:
+    """The grammar's sentences as words, with its skip words unless told otherwise.
+
+    GrammarError where that takes too much, which names the template that has most nodes.
+    """
+    steps = word_steps(grammar) if skipping else one_word_steps(unfold(grammar))
     edges: list[list[Edge[str]]] = [
         [(step.words[0] if step.words else None, step.target, step.weight) for step in leaving] for leaving in steps
     ]
-    graph = build_graph(edges, {len(steps) - 1: 0.0})
+    try:
+        graph = build_graph(edges, {len(steps) - 1: 0.0})
+    except GraphError as error:
+        raise GrammarError(
+            f"{_largest(grammar)}: a template that makes the search too large ({error}); expected fewer optional parts "
+            f"and alternatives that begin alike"
+        ) from error
     assert 0 not in graph.finals, "load_grammar refuses sentences without words"
     return graph
+
+
+def _largest(grammar: Grammar) -> str:
+    """Where the template with most nodes stands; each template's nodes follow its first."""
+    firsts = [
+        (arc.target, (arc.mark.name, arc.mark.number))
+        for arcs in grammar.arcs
+        for arc in arcs
+        if arc.mark is not None and arc.mark.kind == "template"
+    ]
+    ordered = [*sorted(firsts), (len(grammar.arcs), ("", 0))]
+    _, key = max((after - first, key) for (first, key), (after, _) in itertools.pairwise(ordered))
+    return grammar.templates[key].place

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asr.commands.network import Step, unfold
-from asr.commands.templates import Grammar
+from asr.commands.grammar import Grammar
+from asr.commands.network import Step, unfold, word_steps
 from asr.text import normalize_transcript
 
 END = ""  # stands for the word after the last
@@ -21,6 +22,8 @@ class Meaning:
     slots: dict[str, Any]
     weight: float = 0.0  # natural logarithm, of the choices that the grammar weighs
     number: int = field(default=0, compare=False)  # of the template, among those of the intent
+    response: str | None = field(default=None, compare=False)  # the key of an answer, and
+    metadata: dict[str, Any] = field(default_factory=dict, compare=False)  # what else the file says of the template
 
 
 # Intent, number of its template, and the slots so far, sorted by name.
@@ -28,16 +31,27 @@ _Partial = tuple[str, int, tuple[tuple[str, Any], ...]]
 
 
 class Parser:
-    """Reads sentences of a grammar back through its templates."""
+    """Reads sentences of a grammar back through its templates, with its skip words wherever they stand."""
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
-        self._steps = unfold(grammar)
+        self._steps = word_steps(grammar) if grammar.skip_words else unfold(grammar)
         self._openings = _openings(self._steps)
+        self._rows: dict[int, dict[str, list[Step]]] = {}  # of the states met: the steps that a next word can take
 
     def parse(self, text: str) -> list[Meaning]:
-        """Each different meaning once, the heaviest first, then in the order of the file; none for other sentences."""
-        words = (*normalize_transcript(text).split(), END)
+        """Gives each different meaning once, the heaviest first, then in the file's order; none for other sentences.
+
+        Where skip words follow each other, which no sentence of the graph has, all are taken out, as hassil does.
+        """
+        words = normalize_transcript(text).split()
+        found = self._parse(words)
+        if not found and self.grammar.skip_words:
+            found = self._parse(_without(words, self.grammar.skip_words))
+        return found
+
+    def _parse(self, said: Sequence[str]) -> list[Meaning]:
+        words = (*said, END)
         partials: dict[int, dict[int, dict[_Partial, float]]] = {0: {0: {("", 0, ()): 0.0}}}
         pending = [0]
         end = len(self._steps) - 1
@@ -45,7 +59,7 @@ class Parser:
         while pending[0] != end:
             state = heapq.heappop(pending)
             for place, found in partials.pop(state).items():
-                for step in self._steps[state]:
+                for step in self._row(state).get(words[place], ()):
                     after = place + len(step.words)
                     if words[place:after] != step.words or words[after] not in self._openings[step.target]:
                         continue
@@ -59,12 +73,23 @@ class Parser:
                 return []
         return self._meanings(partials[end].get(len(words) - 1, {}))
 
+    def _row(self, state: int) -> dict[str, list[Step]]:
+        """The steps from a state by the next word, so that a list of many values is not searched for each sentence."""
+        if state not in self._rows:
+            row: dict[str, list[Step]] = {}
+            for step in self._steps[state]:
+                for word in step.words[:1] or self._openings[step.target]:
+                    row.setdefault(word, []).append(step)
+            self._rows[state] = row
+        return self._rows[state]
+
     def _meanings(self, found: dict[_Partial, float]) -> list[Meaning]:
         meanings: list[Meaning] = []
         for (intent, number, slots), weight in sorted(found.items(), key=lambda item: -item[1]):
-            all_slots = {**self.grammar.slots[intent, number], **dict(slots)}
+            all_slots = {**self.grammar.templates[intent, number].slots, **dict(slots)}
             if not any(known.intent == intent and known.slots == all_slots for known in meanings):
-                meanings.append(Meaning(intent, all_slots, weight, number))
+                facts = self.grammar.templates[intent, number]
+                meanings.append(Meaning(intent, all_slots, weight, number, facts.response, facts.metadata or {}))
         return meanings
 
 
@@ -85,8 +110,21 @@ def _openings(steps: list[list[Step]]) -> list[frozenset[str]]:
     openings: list[frozenset[str]] = [frozenset()] * len(steps)
     openings[-1] = frozenset([END])
     for state in range(len(steps) - 2, -1, -1):
-        found: set[str] = set()
-        for step in steps[state]:
-            found |= {step.words[0]} if step.words else openings[step.target]
-        openings[state] = frozenset(found)
+        silent = {step.target for step in steps[state] if not step.words}
+        said = {step.words[0] for step in steps[state] if step.words}
+        if len(silent) == 1 and not said:  # the same set, which may be large, and not a copy
+            openings[state] = openings[silent.pop()]
+        else:
+            openings[state] = frozenset(said.union(*(openings[target] for target in silent)))
     return openings
+
+
+def _without(words: Sequence[str], skip_words: Sequence[tuple[str, ...]]) -> list[str]:
+    """The words less those that may be skipped, the longest entries first."""
+    longest, kept, place = sorted(skip_words, key=len, reverse=True), [], 0
+    while place < len(words):
+        skipped = next((each for each in longest if tuple(words[place : place + len(each)]) == each), ())
+        if not skipped:
+            kept.append(words[place])
+        place += len(skipped) or 1
+    return kept

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 # fmt: off
 # Place from the lips (0) to the throat (8), manner, voice.
@@ -29,6 +32,7 @@ VOWELS = {
 # fmt: on
 ALIKE = {frozenset("wu"): 0.3, frozenset("wʊ"): 0.3, frozenset("ji"): 0.3, frozenset("jɪ"): 0.3}
 EASILY_LOST = frozenset("hʔəᵻɐ")
+PAIRS_AT_ONCE = 4_000  # whose tables a processor's cache holds
 
 
 @functools.lru_cache(4096)
@@ -58,6 +62,56 @@ def phonetic_cost(first: str, second: str) -> float:
         loss, difference = losses[sound], differences[sound]
         for place, other in enumerate(right):
             row.append(min(above[place + 1] + loss, row[-1] + lost[place], above[place] + difference[other]))
+    return row[-1]
+
+
+def phonetic_costs(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`phonetic_cost` of many pairs of IPA texts at once: the places in `texts` of the one and of the other.
+
+    The edit distance's table is filled cell by cell as ever, but each cell for all pairs together.
+    """
+    known = [*CONSONANTS, *VOWELS]
+    losses, differences = _costs()
+    loss = np.array([losses[sound] for sound in known] + [0.0], np.float32)
+    difference = np.array([[differences[one][other] for other in known] for one in known], np.float32)
+    places = {sound: number for number, sound in enumerate(known)}
+    lengths = np.array([len(sounds(text)) for text in texts])
+    coded = np.full((len(texts), max(1, int(lengths.max(initial=0)))), len(known))
+    for number, text in enumerate(texts):
+        coded[number, : lengths[number]] = [places[sound] for sound in sounds(text)]
+    costs = np.zeros(len(first), np.float32)
+    # Pairs of like lengths together, so that no long pair makes the tables of all large.
+    order = np.lexsort((lengths[second], lengths[first]))
+    # A sound in the place of none is no edit that there is.
+    padded = np.pad(difference, (0, 1), constant_values=np.inf)
+    padded[-1, -1] = 0.0
+    for start in range(0, len(order), PAIRS_AT_ONCE):
+        chosen = order[start : start + PAIRS_AT_ONCE]
+        costs[chosen] = _table(coded, lengths, first[chosen], second[chosen], loss, padded)
+    return costs
+
+
+def _table(
+    coded: np.ndarray,
+    lengths: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    loss: np.ndarray,
+    difference: np.ndarray,
+) -> np.ndarray:
+    """The edit distances of some pairs; beyond a text's end every edit is free, so the last cell has the result."""
+    height, width = int(lengths[first].max(initial=0)), int(lengths[second].max(initial=0))
+    left, right = coded[first, :height].T, coded[second, :width].T
+    lost, other_lost = loss[left], loss[right]
+    row = [np.zeros(len(first), np.float32), *np.cumsum(other_lost, axis=0)]
+    flat = difference.ravel()
+    for number in range(height):
+        above, row = row, [row[0] + lost[number]]
+        base = left[number] * len(loss)
+        for place in range(width):
+            cell = above[place] + flat.take(base + right[place])
+            np.minimum(cell, above[place + 1] + lost[number], out=cell)
+            row.append(np.minimum(cell, row[-1] + other_lost[place], out=cell))
     return row[-1]
 
 

@@ -6,15 +6,17 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from asr.commands.grammar import Arc, Grammar, Mark
 from asr.commands.grammar_file import GrammarError
-from asr.commands.templates import Arc, Grammar, Mark
 from asr.text import normalize_transcript
+
+SKIPPED_SHARE = 0.2  # of the sentences drawn freely that have one of the grammar's skip words
 
 Item = Mark | tuple[str, str]  # what is to be covered: a choice, or two words in a row
 
@@ -86,6 +88,7 @@ class Sampler:
         for item in self._steps_of:
             if isinstance(item, tuple):
                 words.update(item)
+        words.update(*self.grammar.skip_words)
         return sorted(words - {_BOUNDARY})
 
     def all_commands(self) -> Iterator[Command]:
@@ -108,19 +111,38 @@ class Sampler:
         if self.num_sentences <= number:
             paths = list(self._all_paths(0))
             counts.update(item for path in paths for item in self._items(path))
+        skipping = [words for words in self.grammar.skip_words for _ in range(min_count)]
         for item in sorted(self._steps_of, key=lambda item: len(self._steps_of[item])):
             while counts[item] < min_count:
                 path = self._path_through(item, rng)
                 paths.append(path)
                 counts.update(self._items(path))
-        if len(paths) > number:
+        num_covering = len(paths)
+        if num_covering + len(skipping) > number:
             raise GrammarError(
-                f"{self.grammar.path}: {number:,} sentences; expected at least {len(paths):,}, for each "
-                f"of {len(self._steps_of):,} choices and pairs of words to occur {min_count} times; ask for more "
+                f"{self.grammar.path}: {number:,} sentences; expected at least {num_covering + len(skipping):,}, for "
+                f"each of {len(self._steps_of):,} choices and pairs of words to occur {min_count} times; ask for more "
                 f"sentences or fewer times"
             )
-        paths += [self._walk(0, rng) for _ in range(number - len(paths))]
-        return [self._command(paths[place]) for place in rng.permutation(number)]
+        paths += [self._walk(0, rng) for _ in range(number - num_covering)]
+        commands = [self._command(path) for path in paths]
+        for place in range(num_covering, number) if self.grammar.skip_words else ():
+            commands[place] = self._with_skipped(commands[place], skipping, rng)
+        return [commands[place] for place in rng.permutation(number)]
+
+    def _with_skipped(self, command: Command, wanted: list[tuple[str, ...]], rng: np.random.Generator) -> Command:
+        """The sentence with an entry of the skip words somewhere: those `wanted` first, then in a share of them."""
+        entries = self.grammar.skip_words
+        if wanted:
+            skipped = wanted.pop()
+        elif rng.random() < SKIPPED_SHARE:
+            skipped = entries[int(rng.integers(len(entries)))]
+        else:
+            return command
+        spoken = command.spoken.split()
+        place = int(rng.integers(len(spoken) + 1))
+        text = " ".join([*spoken[:place], *skipped, *spoken[place:]])
+        return replace(command, spoken=text, text=normalize_transcript(text))
 
     def _items(self, path: list[int]) -> set[Item]:
         return {item for number in path for item in self._steps[number].items}
@@ -187,7 +209,7 @@ class Sampler:
         arcs = [self._steps[number].arc for number in path]
         marks = [arc.mark for arc in arcs if arc.mark is not None]
         template = next(mark for mark in marks if mark.kind == "template")
-        slots = dict(self.grammar.slots[template.name, template.number])
+        slots = dict(self.grammar.templates[template.name, template.number].slots)
         slots |= {mark.slot: mark.value for mark in marks if mark.slot is not None}
         spoken = " ".join("".join(arc.text for arc in arcs).split())
         return Command(spoken, normalize_transcript(spoken), template.name, slots)

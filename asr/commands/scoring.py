@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asr.commands.understanding import CommandGuess, CommandResult
-from asr.text import normalize_transcript
+from asr.commands.values import same_value
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,6 @@ class Labelled:
         return guess.intent == self.intent and all(
             same_value(guess.slots.get(slot), value) for slot, value in self.slots.items()
         )
-
-
-def same_value(found: Any, expected: Any) -> bool:
-    """As people say them: 21 is "21", "Living Room" is "living room"."""
-    return found is not None and _plain(found) == _plain(expected)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return normalize_transcript(str(value))
 
 
 def score_commands(labelled: Iterable[Labelled]) -> CommandScore:

@@ -14,6 +14,25 @@ Symbol = TypeVar("Symbol", bound=Hashable)
 Edge = tuple[Symbol | None, int, float]  # symbol (None: nothing is said), target, weight
 
 DECIMALS = 9  # weights that differ by less are the same
+MAX_STEPS = 3_000_000  # that the subset construction may take: some seconds
+
+
+class GraphError(ValueError):
+    """Sentences of which no graph can be made in time."""
+
+
+@dataclass
+class _Budget:
+    """Steps that are left of MAX_STEPS."""
+
+    left: int = MAX_STEPS
+
+    def take(self, number: int) -> None:
+        self.left -= number
+        if self.left < 0:
+            raise GraphError(
+                f"not done after {MAX_STEPS:,} steps; expected fewer sentences that begin alike and go on differently"
+            )
 
 
 @dataclass(frozen=True)
@@ -138,7 +157,8 @@ def _determinize(
     edges: Sequence[Sequence[Edge[Symbol]]], finals: Mapping[int, float]
 ) -> tuple[list[dict[Symbol, tuple[int, float]]], dict[int, float]]:
     """States become sets of states, each with the weight still owed to the sentences that pass it."""
-    first = _closure({0: 0.0}, edges, finals)
+    budget = _Budget()
+    first = _closure({0: 0.0}, edges, finals, budget)
     subsets = {_key(first): 0}
     rows: list[dict[Symbol, tuple[int, float]]] = []
     ends: dict[int, float] = {}
@@ -146,6 +166,7 @@ def _determinize(
     for subset in pending:  # grows while it is read
         reached: dict[Symbol, dict[int, float]] = {}
         for state, owed in subset.items():
+            budget.take(1 + len(edges[state]))
             for symbol, target, weight in edges[state]:
                 if symbol is not None:
                     targets = reached.setdefault(symbol, {})
@@ -153,7 +174,7 @@ def _determinize(
         row: dict[Symbol, tuple[int, float]] = {}
         for symbol, targets in reached.items():
             best = max(targets.values())
-            following = _closure({target: owed - best for target, owed in targets.items()}, edges, finals)
+            following = _closure({target: owed - best for target, owed in targets.items()}, edges, finals, budget)
             number = subsets.setdefault(_key(following), len(subsets))
             if number == len(pending):
                 pending.append(following)
@@ -166,13 +187,17 @@ def _determinize(
 
 
 def _closure(
-    subset: dict[int, float], edges: Sequence[Sequence[Edge[Symbol]]], finals: Mapping[int, float]
+    subset: dict[int, float],
+    edges: Sequence[Sequence[Edge[Symbol]]],
+    finals: Mapping[int, float],
+    budget: _Budget,
 ) -> dict[int, float]:
     """With all states that are reached without a symbol; those that only pass on are left out."""
     found = dict(subset)
     stack = list(subset)
     while stack:
         state = stack.pop()
+        budget.take(1 + len(edges[state]))
         for symbol, target, weight in edges[state]:
             owed = found[state] + weight
             if symbol is None and owed > found.get(target, -math.inf):

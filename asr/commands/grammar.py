@@ -1,0 +1,60 @@
+"""A grammar as one network of texts, whatever it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A choice of the grammar that a sentence can make; equal marks are the same choice at another place."""
+
+    kind: Literal["intent", "template", "rule", "value", "branch", "context"]
+    name: str
+    number: int = 0  # of the value, or of the branch
+    slot: str | None = None
+    value: str | int | float | bool | None = None  # what the slot gets
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """Text on the way from one node of the network to another; text may be empty, or part of a word."""
+
+    target: int
+    text: str = ""
+    mark: Mark | None = None
+    weight: float = 0.0  # natural logarithm of the weight that the file gives this choice
+
+
+@dataclass(frozen=True)
+class TemplateFacts:
+    """What a file says beside a template."""
+
+    place: str  # file, line and key, for an error
+    slots: dict[str, Any]  # that have the same value in each of its sentences
+    response: str | None = None  # key of an assistant's answer, for it to look up
+    metadata: dict[str, Any] | None = None  # for whoever gets the result
+    is_partial: bool = False  # some of its sentences lack the context that they require, and cannot be said
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """All sentences of a grammar: the texts along the paths from the first node to the last, joined.
+
+    Arcs go from lower to higher nodes, so the network has no circle.
+    """
+
+    path: Path
+    language: str
+    digest: str  # SHA-256 of the file, in hex
+    arcs: tuple[tuple[Arc, ...], ...]  # of each node; the last node has none
+    templates: dict[tuple[str, int], TemplateFacts]  # by intent and number of the template
+    skip_words: tuple[tuple[str, ...], ...] = ()  # each may stand before any word, and at the end
+
+    @cached_property
+    def slots(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Fixed slots, by intent and number of the template."""
+        return {key: facts.slots for key, facts in self.templates.items()}

@@ -245,9 +245,9 @@ UNUSED = {
     "go\nskip_word: [a]": r"yaml:7: skip_word: unknown key; did you mean 'skip_words'",
     "go\nskip_words: ['!']": r"yaml:7: skip_words\.0: '!' has no words; expected some",
     "go\nsettings: {ignore_whitespace: true}": r"yaml:7: settings\.ignore_whitespace: found True",
-    "go\nsettings: {ignore_white: true}": r"yaml:7: settings\.ignore_white: unknown key; did you mean 'ignore_whitespace'",
+    "go\nsettings: {ignore_white: true}": r"yaml:7: settings\.ignore_white: unknown key; did you mean 'ignore_whitespace'",  # noqa: E501
     "go\n        requires_contxt: {a: b}": r"yaml:7: .*requires_contxt: unknown key; did you mean 'requires_context'",
-    "go\n        requires_context: {a: {valu: b}}": r"yaml:7: .*requires_context\.a\.valu: unknown key; did you mean 'v",
+    "go\n        requires_context: {a: {valu: b}}": r"yaml:7: .*requires_context\.a\.valu: unknown key; did you mean 'v",  # noqa: E501
     "go\n        requires_context: {domain: light}": r"yaml:6: .*no sentence has the context .*\(domain\); expected a",
     "go {x}\nlists: {x: {values: [a], wildcard: true}}": r"yaml:7: lists\.x: it has values and wildcard; expected one",
     "go {x}\nlists: {x: {values: [{in: a, metadata: {wieght: 2}}]}}": "wieght: unknown key; did you mean 'weight'",

@@ -168,6 +168,7 @@ def _say_faults(console: Console, faults: list[str]) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     from asr.commands import importers
+    from asr.commands.jsgf import read_jsgf
 
     left_out: list[str] = []
     if options.kind == "home-assistant":
@@ -180,6 +181,8 @@ def _import(options: argparse.Namespace) -> int:
             "phrases": importers.import_phrases,
         }[options.kind]
         values = read(options.source)
+    if options.kind == "jsgf" and (num_tags := read_jsgf(options.source).num_tags):
+        print(f"{options.source}: {num_tags:,} tags are left out; slots are lists here: {{list}}", file=sys.stderr)
     importers.write_grammar_file(options.output, values, source=f"{options.kind}: {options.source.name}")
     for text in left_out:
         print(f"left out, for want of a list: {text}", file=sys.stderr)

@@ -123,7 +123,8 @@ class Builder:
         return self.add(template.expression, begins, inner)
 
     def _add_list(self, reference: ListReference, starts: Ends, scope: Scope) -> Ends:
-        name, slot = reference.list_name, reference.slot_name
+        name = reference.list_name
+        slot = None if reference.is_capture else reference.slot_name  # {name:@kept} is no slot of the command
         found: dict[Context, list[int]] = {}
         for number, value in enumerate(self._references.values(reference, scope)):
             mark = Mark("value", name, number, slot=slot, value=value.value)
@@ -139,13 +140,13 @@ class Builder:
         return {context: self.join(ends) for context, ends in found.items()}
 
 
-def _extended(context: Context, slot: str, brought: Iterable[tuple[str, Any]], scope: Scope) -> Context:
+def _extended(context: Context, slot: str | None, brought: Iterable[tuple[str, Any]], scope: Scope) -> Context:
     """The context after a value: what matters to the block, the latest value of each key."""
     block = scope.block
     if not block.requires_context and not block.excludes_context:
         return context
     new = {("context", key): json.dumps(value) for key, value in brought}
-    if slot in block.slots_of_context:
+    if slot is not None and slot in block.slots_of_context:
         new["slot", slot] = ""
     asked = {*block.requires_context, *block.excludes_context}
     before = {(kind, key): text for kind, key, text in context}

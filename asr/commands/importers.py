@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.commands.grammar_file import GrammarError, suggestion, yaml_fault
-from asr.commands.jsgf import read_jsgf
+from asr.commands.jsgf import Way, free_name, read_jsgf
 from asr.commands.templates import load_grammar
 from asr.files import replacing
 from asr.yaml_file import Document, Key, YAMLError, read_yaml_file, write_yaml
@@ -44,20 +44,32 @@ def import_phrases(path: Path) -> dict[str, Any]:
 
 def import_jsgf(path: Path) -> dict[str, Any]:
     """A JSGF grammar: each public rule is an intent, with the weights of its alternatives. Tags are left out."""
-    grammar = read_jsgf(path, _read(path))
+    grammar = read_jsgf(path)
     intents = {}
-    for name in grammar.public:
+    for name, original in grammar.public.items():
         blocks = []
-        for template, weight in grammar.alternatives[name]:
-            block: dict[str, Any] = {"sentences": [template]}
-            blocks.append(block if weight == 1.0 else {**block, "metadata": {"weight": weight}})
-        intents[name] = blocks
-    rules = {
-        name: f"({'|'.join(template for template, _ in alternatives)})"
-        for name, alternatives in grammar.alternatives.items()
-        if name in grammar.used
+        for way in grammar.rules[name]:
+            block: dict[str, Any] = {"sentences": [way.template]}
+            blocks.append(block if way.weight == 1.0 else {**block, "metadata": {"weight": way.weight}})
+        intents[original] = blocks
+    groups, rules = dict(grammar.groups), {}
+    for name in sorted(grammar.used):
+        ways = grammar.rules[name]
+        if any(way.weight != 1.0 for way in ways):
+            group = free_name(f"{name}_ways", {*groups, *grammar.rules})
+            groups[group] = ways
+            rules[name] = f"{{{group}:@{group}}}"
+        else:
+            rules[name] = f"({'|'.join(way.template for way in ways)})"
+    return _file(intents, rules=rules, lists=_weighted_lists(groups), language=grammar.language or "en")
+
+
+def _weighted_lists(groups: Mapping[str, list[Way]]) -> dict[str, Any]:
+    """Alternatives with weights as lists; "( )" is said without words."""
+    return {
+        name: {"values": [{"in": f"({way.template or ' '})", "metadata": {"weight": way.weight}} for way in ways]}
+        for name, ways in groups.items()
     }
-    return _file(intents, rules=rules)
 
 
 def import_rhino(path: Path) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import soundfile
 import soxr
 from jaxtyping import Float, Float32
 
+from asr.audio_av import HEAD_BYTES, UNSURE_SECONDS, AVError, AVFile, av_format
+from asr.audio_levels import ChannelLevels
 from asr.containers import shortfall, with_mp3_table
 from asr.files import replacing
 
-# m4a, aac, wma and webm are no format of libsndfile: they are listed so that they are named, not passed over.
+# m4a, aac, wma and webm are no format of libsndfile: PyAV reads them, where it is installed.
 AUDIO_EXTENSIONS = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".webm", ".aif", ".aiff", ".au"}
     | {".caf", ".w64", ".rf64", ".sph"}
@@ -46,7 +48,7 @@ class AudioInfo:
     num_channels: int
     num_samples: int  # of one channel
     duration: float  # seconds
-    container: str  # libsndfile's name: WAV, FLAC, OGG (Vorbis and Opus), MP3, ...
+    container: str  # libsndfile's name: WAV, FLAC, OGG (Vorbis and Opus), MP3, ...; or FFmpeg's: MOV, AAC, ...
 
 
 def read_info(path: str | Path) -> AudioInfo:
@@ -71,7 +73,7 @@ def read_audio(
     """Read a stretch of a recording as one channel.
 
     Args:
-        path: any container libsndfile reads.
+        path: any container that libsndfile reads, or PyAV where it is installed.
         sample_rate: hertz to resample to; None keeps the recording's own.
         offset: seconds to skip from the start.
         duration: seconds to read; None reads to the end.
@@ -107,14 +109,15 @@ class OpenAudio:
     """A recording being read from front to back, once."""
 
     info: AudioInfo
-    file: soundfile.SoundFile
+    file: soundfile.SoundFile | AVFile
+    levels: ChannelLevels  # of what has been read
 
     def blocks(
         self, *, sample_rate: int | None, offset: float, duration: float | None, channel: int | Literal["mix"]
     ) -> Iterator[Float32[np.ndarray, " sample"]]:
         """As `stream_audio`."""
         stretch = _stretch(self.info, offset, duration)
-        blocks = _finite(self.info, _channel_blocks(self.info, self.file, stretch, channel))
+        blocks = _finite(self.info, _channel_blocks(self, stretch, channel))
         if sample_rate is None or sample_rate == self.info.sample_rate:
             yield from blocks
             return
@@ -129,7 +132,8 @@ class OpenAudio:
 def open_audio(path: str | Path) -> Iterator[OpenAudio]:
     """Open a recording, for both its header and its samples. Raises as `read_info`."""
     with _open(Path(path)) as file:
-        yield OpenAudio(_info(Path(path), file), file)
+        info = _info(Path(path), file)
+        yield OpenAudio(info, file, ChannelLevels(info.num_channels))
 
 
 def resample(
@@ -203,7 +207,7 @@ class _SequentialFile(soundfile.SoundFile):
         return False
 
 
-def _open(path: Path) -> soundfile.SoundFile:
+def _open(path: Path) -> soundfile.SoundFile | AVFile:
     try:
         if not path.is_file():
             raise AudioError(f"{path}: {_what_it_is(path)}; expected a recording", kind="missing")
@@ -211,6 +215,7 @@ def _open(path: Path) -> soundfile.SoundFile:
             raise AudioError(f"{path}: an empty file; expected a recording; fetch or write it again", kind="empty")
         missing = shortfall(path)
         mended = with_mp3_table(path)
+        container = _av_container(path)
     except OSError as error:
         raise AudioError(
             f"{path}: cannot be read ({error.strerror}); expected a file that this user may read", kind="unreadable"
@@ -218,14 +223,30 @@ def _open(path: Path) -> soundfile.SoundFile:
     if missing is not None:
         raise AudioError(f"{path}: truncated: {missing}; fetch or write it again", kind="truncated")
     try:
+        if container is not None:
+            return AVFile(path, container)
         # A name need not be UTF-8.
         return _SequentialFile(os.fsencode(path) if mended is None else io.BytesIO(mended))  # type: ignore
+    except AVError as error:
+        raise AudioError(
+            f"{path}: {error}; another format can be converted: ffmpeg -i IN OUT.wav", kind=error.kind
+        ) from error
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, samples without a header
         raise AudioError(
             f"{path}: not readable as audio ({_reason(error)}); expected wav, flac, ogg, opus or mp3; "
             f"another format can be converted: ffmpeg -i IN OUT.wav",
             kind="format",
         ) from error
+
+
+def _av_container(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return av_format(file.read(HEAD_BYTES))
+
+
+def needs_av(path: Path) -> bool:
+    """Whether PyAV reads this file and libsndfile does not. Raises OSError where it cannot be read."""
+    return _av_container(path) is not None
 
 
 def _what_it_is(path: Path) -> str:
@@ -239,7 +260,7 @@ def _reason(error: Exception) -> str:
     return text.rstrip(".")
 
 
-def _info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
+def _info(path: Path, file: soundfile.SoundFile | AVFile) -> AudioInfo:
     if file.samplerate not in SAMPLE_RATES:
         raise AudioError(f"{path}: a sample rate of {file.samplerate} Hz; expected {_rates_in_words()}", kind="format")
     num_samples = file.frames
@@ -286,9 +307,10 @@ def _stretch(info: AudioInfo, offset: float, duration: float | None) -> tuple[in
 
 
 def _channel_blocks(
-    info: AudioInfo, file: soundfile.SoundFile, stretch: tuple[int, int | None], channel: int | Literal["mix"]
+    recording: OpenAudio, stretch: tuple[int, int | None], channel: int | Literal["mix"]
 ) -> Iterator[Float32[np.ndarray, " sample"]]:
     """Decode one channel of a stretch, block by block."""
+    info, file = recording.info, recording.file
     if channel != "mix" and not 0 <= channel < info.num_channels:
         raise AudioError(
             f"{info.path}: no channel {channel}; expected 0 to {info.num_channels - 1}, or 'mix' for the mean of all",
@@ -301,12 +323,14 @@ def _channel_blocks(
         file.seek(start)
     for block in _blocks(info.path, file, wanted, expected=expected):
         found += len(block)
+        recording.levels.add(block)
         if channel == "mix":
             yield block[:, 0] if info.num_channels == 1 else block.mean(axis=1)
         else:
             yield np.ascontiguousarray(block[:, channel])
     # What an MP3's header promises may be a frame off; half a file is not.
-    if not found or expected - found > LONGEST_OVERRUN * info.sample_rate:
+    unsure = LONGEST_OVERRUN if isinstance(file, soundfile.SoundFile) else UNSURE_SECONDS
+    if not found or expected - found > unsure * info.sample_rate:
         raise AudioError(
             f"{info.path}: truncated: {found:,} samples from sample {start:,}; "
             f"expected {expected:,} by its header; fetch or write it again",
@@ -315,7 +339,7 @@ def _channel_blocks(
 
 
 def _blocks(
-    path: Path, file: soundfile.SoundFile, num_samples: int | None, *, expected: int
+    path: Path, file: soundfile.SoundFile | AVFile, num_samples: int | None, *, expected: int
 ) -> Iterator[Float32[np.ndarray, "sample channel"]]:
     """Samples from where the file stands, as many or up to its end, which is `expected` after so many."""
     size = max(1, BLOCK_VALUES // file.channels)
@@ -329,6 +353,8 @@ def _blocks(
                 return
             missing, expected = missing - len(block), expected - len(block)
             yield block
+    except AVError as error:
+        raise AudioError(f"{path}: {error}; fetch or write it again", kind=error.kind) from error
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: damaged ({_reason(error)}); fetch or write it again", kind="damaged") from error
 

@@ -69,6 +69,8 @@ class AudioFacts:
     num_channels: int
     num_samples: int  # of the channel that was asked for, at the rate that was asked for
     seconds: float  # of time that decoding took
+    sample_rate: int = 0  # hertz, the file's own
+    warning: str | None = None  # channels that cancel each other, or one that is dead
 
 
 @dataclass

@@ -12,8 +12,10 @@ Memory is limited for the process. Time is limited for each block of samples, an
 a reader that does not keep up costs a recording nothing.
 """
 
+import contextlib
 import functools
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.audio import AudioError, OpenAudio, open_audio
+from asr.audio import AudioError, OpenAudio, needs_av, open_audio
 from asr.signals import use_signal_stack
 
 try:
@@ -38,6 +40,7 @@ except ImportError:  # Windows has no limits for a process; the time without an 
 FRAME_HEAD = "<cI"  # a letter, the number of bytes that follow
 SAMPLES, DONE, ERROR = b"s", b"d", b"e"
 SAMPLES_PER_FRAME = 1 << 16
+LIBRARY_BYTES = 1 << 29  # of address space, for libraries that are loaded later
 
 
 def main() -> int:
@@ -63,14 +66,32 @@ def limit_memory(num_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not sys.platform.startswith("linux"):
         return
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + num_bytes, mapped + num_bytes))
+    limit = _mapped_bytes() + num_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit + LIBRARY_BYTES))
 
 
 def limit_time(seconds: float) -> None:
     """So much processor time from now on, then SIGPROF ends the process; 0: no limit. Windows has no such timer."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _mapped_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@functools.cache
+def load_av() -> None:
+    """Load PyAV, once and only for a recording that needs it; its libraries do not count as the recording's memory."""
+    if resource is None or not sys.platform.startswith("linux"):
+        return  # memory is not limited: opening the recording loads it
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = _mapped_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    with contextlib.suppress(ImportError):  # opening the recording will say so
+        importlib.import_module("av")
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (min(soft + _mapped_bytes() - before, hard), hard))
 
 
 def answer(request: dict[str, Any], answers: io.BufferedIOBase, *, seconds_per_block: float) -> None:
@@ -94,6 +115,8 @@ def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_blo
     path, start = Path(request["path"]), time.perf_counter()
     before = _state(path)
     digest = _digest(path, seconds_per_block)
+    if digest and needs_av(path):
+        load_av()
     with open_audio(path) as recording:
         num_samples = 0
         for block in _bounded_blocks(recording, request):
@@ -112,6 +135,8 @@ def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_blo
             "num_channels": recording.info.num_channels,
             "num_samples": num_samples,
             "seconds": time.perf_counter() - start,
+            "sample_rate": recording.info.sample_rate,
+            "warning": recording.levels.warning(channel=request["channel"]),
         },
     )
 

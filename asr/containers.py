@@ -28,7 +28,8 @@ def shortfall(path: Path) -> str | None:
     """What is not there of what the container promises, in words, or None. Raises OSError where it cannot be read."""
     with path.open("rb") as file:
         head = file.read(16)
-        check = next((check for magic, check in _CHECKS.items() if head.startswith(magic)), None)
+        check = _check_mp4 if head[4:8] == b"ftyp" else None
+        check = check or next((check for magic, check in _CHECKS.items() if head.startswith(magic)), None)
         if check is None and (head.startswith(b"ID3") or _mp3_frame_bytes(head) is not None):
             check = _check_mp3
         file.seek(0)
@@ -102,6 +103,27 @@ def _check_caf(file: IO[bytes], size: int) -> str | None:
             return None
         file.seek(promised, os.SEEK_CUR)
     return None
+
+
+def _check_mp4(file: IO[bytes], size: int) -> str | None:
+    """Boxes of a size and a name follow each other (ISO 14496-12, section 4.2); `moov` is the index, often the last."""
+    names, place = set(), 0
+    while place < size:
+        file.seek(place)
+        head = file.read(16)
+        if len(head) < 8:
+            return f"{len(head)} bytes of a box's head; expected 8"
+        length, name = struct.unpack(">I4s", head[:8])
+        if length == 1 and len(head) == 16:
+            length = struct.unpack(">Q", head[8:])[0]
+        length = length or size - place  # 0: to the end of the file
+        names.add(name)
+        if length < 8:
+            return f"a box of {length} bytes; expected 8 or more"
+        if place + length > size:
+            return f"{size - place:,} bytes of its box {name.decode('latin-1')!a}; expected {length:,}"
+        place += length
+    return None if b"moov" in names else "no box 'moov', its index; expected one"
 
 
 def _check_w64(file: IO[bytes], size: int) -> str | None:

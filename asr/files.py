@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
 
+import functools
+import hashlib
 import os
 import stat
 import threading
@@ -52,3 +54,26 @@ class HeldLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.close()
+
+
+def size_of(path: str) -> int:
+    """The bytes of a file; 0 where there is none."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def digest_of(path: str) -> str:
+    """SHA-256 of a file's bytes, in hex; empty where it cannot be read."""
+    try:
+        state = Path(path).stat()
+        return _digest_of(path, state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else ""
+    except OSError:
+        return ""
+
+
+@functools.lru_cache(maxsize=16)  # a manifest names a recording again and again
+def _digest_of(path: str, _size: int, _changed: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ import glob
 import hashlib
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Inputs:
     manifest: Manifest | None = None
     passed_over: Counter[str] = field(default_factory=Counter)  # what the folders held beside recordings, by kind
     ambiguous: frozenset[str] = frozenset()  # stems that several recordings have
+    taken: frozenset[str] = frozenset()  # and those that have the transcripts of another job's recordings
 
     def __len__(self) -> int:
         return len(self.names) if self.manifest is None else len(self.manifest)
@@ -90,7 +92,8 @@ class Inputs:
                 kind="name",
             )
         stem = self.plain_stem(name)
-        return _shortened(name if stem in self.ambiguous or stem in NOT_OURS else stem)
+        is_plain = stem not in self.ambiguous and stem not in NOT_OURS and _shortened(stem) not in self.taken
+        return _shortened(stem if is_plain else name)
 
     @staticmethod
     def plain_stem(name: str) -> str:
@@ -245,3 +248,18 @@ def total_bytes(inputs: Inputs, numbers: Iterable[int]) -> int:
         with contextlib.suppress(OSError):
             total += os.stat(inputs[number].path).st_size
     return total
+
+
+def settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: float) -> list[str]:
+    """Names that are new or have changed, and have then been left alone; `known` is brought up to date."""
+    names = []
+    for recording in found:
+        try:
+            state = os.stat(recording.path)
+        except OSError:
+            continue
+        now = (state.st_size, state.st_mtime_ns)
+        if known.get(recording.name) != now and time.time() - state.st_mtime >= settle_seconds:
+            known[recording.name] = now
+            names.append(recording.name)
+    return names

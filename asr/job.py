@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-import hashlib
+import heapq
 import itertools
 import json
 import os
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,18 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from asr.audio import AudioError
+from asr.earlier_results import (
+    EarlierResultsError,
+    check_earlier_results,
+    is_same_recording,
+    known_settings,
+    remember_settings,
+    source_of,
+    with_head,
+)
 from asr.engines.local import LocalEngine
-from asr.inputs import InputError, Inputs, Recording, find_inputs, total_bytes
+from asr.files import digest_of, size_of
+from asr.inputs import InputError, Inputs, Recording, find_inputs, settled, total_bytes
 from asr.job_config import JobConfig
 from asr.job_output import Output, Settings, readable
 from asr.job_progress import JobProgress
@@ -31,7 +40,7 @@ from asr.job_report import JobReport
 from asr.journal import Journal
 from asr.runtime import count_cores
 from asr.shares import Item, Outcome, Share
-from asr.transcriber import make_transcriber
+from asr.transcriber import make_transcriber, sample_rate_of
 
 SHARE_SIZE = 64  # recordings; a kill costs no more of them a worker
 SHARES_A_WORKER = 4  # at least, where there are so many recordings: the last to finish is not waited for long
@@ -78,6 +87,10 @@ def run_job(config: JobConfig, *, progress: JobProgress, listed: bytes | None = 
         if config.output is not None:
             journal.remove()  # nothing is left to go on from
         return JobResult(job.report, output)
+    except EarlierResultsError:
+        if config.output is not None and journal.is_empty:
+            journal.remove()  # it has not begun
+        raise
     finally:
         journal.close()
 
@@ -105,6 +118,9 @@ class Job:
         self._known: dict[str, tuple[int, int]] = {}  # what `watch` has seen: size and time of each recording
         self._audio_seconds = 0.0  # of this run
         journal.load(recording.name for recording in inputs)
+        self.num_tried = check_earlier_results(output, inputs, journal)
+        self.inputs = replace(inputs, taken=_stems_of_others(journal))
+        remember_settings(output)
 
     def close(self) -> None:
         if self._engine is not None:
@@ -113,7 +129,11 @@ class Job:
     def run(self) -> None:
         """Everything that is there now."""
         if self.config.watch:  # what is being written meanwhile is looked at again
-            _settled(self.inputs, self._known, self.config.watching.settle_seconds)
+            settled(self.inputs, self._known, self.config.watching.settle_seconds)
+        if self.num_tried:
+            self.progress.say(
+                f"going on from an earlier run, which had tried {self.num_tried:,} of {len(self.inputs):,} recordings"
+            )
         self._transcribe(range(len(self.inputs)))
         self.finish()
 
@@ -124,7 +144,7 @@ class Job:
         self.progress.say(f"watching {', '.join(self.config.paths)}; Ctrl-C ends it")
         while True:
             found = find_inputs(self.config.paths, may_be_none=True)
-            arrived = _settled(found, self._known, watching.settle_seconds)
+            arrived = settled(found, self._known, watching.settle_seconds)
             if arrived:
                 self._transcribe(self._welcome(found, arrived))
                 self.finish()
@@ -139,8 +159,9 @@ class Job:
                 numbers[name] = len(names)
                 names.append(name)
         moved = found.ambiguous - self.inputs.ambiguous
-        self.inputs = replace(found, names=names)
-        self.journal.grow(len(names))
+        new = names[len(self.inputs.names) :]
+        self.journal.grow(new)
+        self.inputs = replace(found, names=names, taken=_stems_of_others(self.journal))
         for name, number in numbers.items():  # whose transcripts were beside those of nobody else
             if moved and found.plain_stem(name) in moved and (record := self._record_of(number)) is not None:
                 self._put(number, record, previous=record)
@@ -198,7 +219,7 @@ class Job:
         weight = 0
         for position, number in enumerate(numbers, 1):
             chunk.append(number)
-            weight += _size(self.inputs[number].path) if of > 1 else 0
+            weight += size_of(self.inputs[number].path) if of > 1 else 0
             if len(chunk) == SHARE_SIZE or (of > 1 and weight >= share_bytes) or position == len(numbers):
                 if items := self._pending(chunk):
                     yield Share(tuple(items))
@@ -243,7 +264,9 @@ class Job:
             return State.NEW
         if "error" in record:
             return State.FAILED
-        return State.DONE if _digest(self.inputs[number].path) == record["sha256"] else State.CHANGED
+        if not is_same_recording(record, self.inputs[number]):
+            return State.CHANGED
+        return State.DONE if digest_of(self.inputs[number].path) == record["sha256"] else State.CHANGED
 
     def _take(self, outcome: Outcome) -> None:
         """Into the journal, and into its files."""
@@ -255,31 +278,47 @@ class Job:
             record |= {
                 "sha256": outcome.sha256,
                 "seconds": round(outcome.seconds, 6),
+                "sample_rate": outcome.sample_rate,
                 "transcripts": [transcript.to_dict() for transcript in outcome.transcripts],
             }
         self._put(outcome.number, record, previous=previous)
+        self.progress.show(readable(recording.name), self.journal[outcome.number] or record)
         duration = sum(transcript.duration for transcript in outcome.transcripts)
         self._audio_seconds += duration
-        self.progress.add(num_bytes=_size(recording.path), audio_seconds=duration, is_error=outcome.error is not None)
+        self.progress.add(num_bytes=size_of(recording.path), audio_seconds=duration, is_error=outcome.error is not None)
 
     def _put(self, number: int, record: dict[str, Any], *, previous: dict[str, Any] | None) -> None:
         """A record and the files that follow from it; files of the one before that no longer do are removed."""
-        name = self.inputs[number].name
+        recording = self.inputs[number]
+        record = self._complete(record, recording)
         before = self.output.paths(previous or {})
-        files = dict(self.output.files(self.inputs, name, record))
+        files = dict(self.output.files(self.inputs, recording.name, record, previous=previous or {}))
         foreign = [path for path in files if path not in before and not self.output.may_write(path)]
         if foreign:
             message = f"{foreign[0]}: there already, and written by no job; expected a free name, or --overwrite"
-            record = {key: record[key] for key in ("name", "settings", "size")}
+            record = self._complete({key: record[key] for key in ("name", "settings", "size")}, recording)
             record |= {"error": message, "error_kind": "output"}
             files = {}
         for path in before - set(files):
             path.unlink(missing_ok=True)
         record["files"] = [os.path.relpath(path, self.output.folder) for path in files]
-        if record is not previous or before != set(files):
+        if files:
+            record["stem"] = self.inputs.stem(recording.name)
+        if record != previous:
             self.journal.append(number, record)
         for path, content in files.items():
             self.output.write(path, content)
+
+    def _complete(self, record: dict[str, Any], recording: Recording) -> dict[str, Any]:
+        """A record with all that its lines say, so that they can be written by a job that has not the recording."""
+        return {
+            **{key: value for key, value in record.items() if key != "stem"},
+            "source": source_of(recording),
+            "head": self.output.head(recording),
+            "model": self.output.settings.model,
+            "each_channel": self.config.channel == "each",
+            "merged": self.config.merge,
+        }
 
     def _order(self) -> list[int] | range:
         """Numbers in the order of their names, of a manifest in its own."""
@@ -288,17 +327,32 @@ class Job:
             numbers if self.inputs.manifest is not None else sorted(numbers, key=lambda each: self.inputs.names[each])
         )
 
+    def _records(self) -> Iterator[tuple[bool, dict[str, Any]]]:
+        """Those of this job and those that earlier jobs have left, by their names; of a manifest, its own first."""
+        found = (self._record_of(number) for number in self._order())
+        own = ((True, record) for record in found if record is not None)
+        others = ((False, with_head(record)) for record in self.journal.others())
+        if self.inputs.manifest is not None:
+            return itertools.chain(own, others)
+        return heapq.merge(own, others, key=lambda each: each[1]["name"])
+
     def finish(self) -> None:
         """The file of all transcripts, and the report."""
         self.journal.sync()
-        report = JobReport(passed_over=dict(self.inputs.passed_over), num_resumed=self._num_resumed)
+        report = JobReport(
+            passed_over=dict(self.inputs.passed_over),
+            num_resumed=self._num_resumed,
+            model_rate=sample_rate_of(self.config.run),
+        )
+        digests = set()
         with self.output.replacing(self.output.collection_path) as file:
-            for number in self._order():
-                record = self._record_of(number)
-                if record is not None:
-                    recording = self.inputs[number]
-                    report.add(readable(recording.name), record)
-                    file.writelines(line.encode("utf-8") + b"\n" for line in self.output.lines(recording, record))
+            for is_own, record in self._records():
+                if is_own:
+                    report.add(readable(record["name"]), record)
+                else:
+                    report.num_kept += 1
+                    digests.add(record["settings"])
+                file.writelines(line.encode("utf-8") + b"\n" for line in self.output.lines(record))
         report.is_complete = report.num_recordings == len(self.inputs)
         report.elapsed_seconds = time.perf_counter() - self._started
         report.elapsed_audio_seconds = self._audio_seconds
@@ -306,7 +360,15 @@ class Job:
         if self.output.report_path is not None:
             with self.output.replacing(self.output.report_path) as file:
                 values = {**report.to_dict(), "settings": self.output.settings.values}
+                known = known_settings(self.output)
+                if other := {digest: known.get(digest) for digest in sorted(digests - {self.settings})}:
+                    values["other_settings"] = other
                 file.write((json.dumps(values, indent=1) + "\n").encode("utf-8"))
+
+
+def _stems_of_others(journal: Journal) -> frozenset[str]:
+    """Where the transcripts are of recordings that this job has not."""
+    return frozenset(record["stem"] for record in journal.others() if record.get("stem"))
 
 
 class State(enum.Enum):
@@ -316,40 +378,3 @@ class State(enum.Enum):
     DONE = "transcribed, and the same bytes"
     CHANGED = "transcribed, and other bytes now"
     FAILED = "tried, with an error"
-
-
-def _settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: float) -> list[str]:
-    """Names that are new or have changed, and have then been left alone; `known` is brought up to date."""
-    names = []
-    for recording in found:
-        try:
-            state = Path(recording.path).stat()
-        except OSError:
-            continue
-        now = (state.st_size, state.st_mtime_ns)
-        if known.get(recording.name) != now and time.time() - state.st_mtime >= settle_seconds:
-            known[recording.name] = now
-            names.append(recording.name)
-    return names
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
-
-
-def _digest(path: str) -> str:
-    """SHA-256 of a file's bytes, in hex; empty where it cannot be read."""
-    try:
-        state = Path(path).stat()
-        return _digest_of(path, state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else ""
-    except OSError:
-        return ""
-
-
-@functools.lru_cache(maxsize=16)  # a manifest names a recording again and again
-def _digest_of(path: str, _size: int, _changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

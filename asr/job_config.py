@@ -18,6 +18,9 @@ from asr.segmentation import SegmentationConfig
 FormatName = Literal["txt", "jsonl", "json", "srt", "vtt", "ctm", "TextGrid", "tsv"]
 
 
+CONVERSATION_FORMATS = {"txt", "jsonl", "json", "srt", "vtt"}  # that say who speaks
+
+
 class WatchConfig(Section):
     """Transcribing what arrives."""
 
@@ -45,6 +48,7 @@ class JobConfig(Section):
     rtf: bool = Field(False, description="time needed for a second of audio in jsonl: never twice the same")
 
     channel: int | Literal["mix", "each"] = Field("mix", description="counted from 0; the mean of all; each by itself")
+    merge: bool = Field(False, description="of channel each: one conversation of all channels, turn by turn")
     commands: str | None = Field(None, description="a grammar, if only its sentences are to be heard")
     decoding: DecodingConfig | None = Field(None, description="null: that of the run")
     segmentation: SegmentationConfig = SegmentationConfig()
@@ -81,6 +85,7 @@ class JobConfig(Section):
             )
         if isinstance(self.channel, int) and self.channel < 0:
             raise ValueError(f"channel: {self.channel}; expected 0 or more, mix or each")
+        self._check_merge()
         if self.watch and "-" in self.paths:
             raise ValueError("watch: a list on stdin does not grow; expected folders")
         if self.watch and self.output_dir is None:
@@ -88,6 +93,16 @@ class JobConfig(Section):
         if self.watch and self.engine == "ray":
             raise ValueError("watch: engine ray starts its workers for each job; expected engine local")
         return self
+
+    def _check_merge(self) -> None:
+        if self.merge and self.channel != "each":
+            raise ValueError(f"merge: of channel {self.channel}; expected channel each (--channel each --merge)")
+        if self.merge and self.commands is not None:
+            raise ValueError("merge: commands have no turns; expected channel each without merge, or no commands")
+        if self.merge and (others := sorted(set(self.format) - CONVERSATION_FORMATS)):
+            raise ValueError(
+                f"merge: the format {others[0]} has no speakers; expected {', '.join(sorted(CONVERSATION_FORMATS))}"
+            )
 
     def with_absolute_paths(self) -> JobConfig:
         """For processes that begin in another folder: of the run, the grammar and the language model."""
@@ -102,6 +117,11 @@ class JobConfig(Section):
 
 def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> JobConfig:
     """The job of a YAML file, with these options in the place of its own. Raises ConfigError with every fault."""
+    return check_section(read_job_values(path, options, overrides), JobConfig, where=str(path or "options"))
+
+
+def read_job_values(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What `load_job` checks."""
     values = {} if path is None else read_values(path)
     values |= options
     for override in overrides:
@@ -111,4 +131,4 @@ def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequen
             values[key] = str(locate(values[key]))
     if isinstance(values.get("paths"), list):
         values["paths"] = [str(locate(each)) if isinstance(each, str) else each for each in values["paths"]]
-    return check_section(values, JobConfig, where=str(path or "options"))
+    return values

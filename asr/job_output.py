@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from asr.conversation import Conversation, merge, turn_values
 from asr.journal import FOLDER, JournalFullError
 from asr.transcript import Transcript
 
@@ -131,20 +132,36 @@ class Output:
         """Of the files that were written of a record."""
         return {self.folder / path for path in record.get("files", [])}
 
-    def files(self, inputs: Inputs, name: str, record: dict[str, Any]) -> Iterator[tuple[Path, bytes]]:
-        """Path and content of the files of one recording, beside the one of all transcripts."""
-        formats = [each for each in self.config.format if each != "jsonl"]
-        if self.config.output_dir is None or not formats or "error" in record:
+    def files(
+        self, inputs: Inputs, name: str, record: dict[str, Any], *, previous: dict[str, Any]
+    ) -> Iterator[tuple[Path, bytes]]:
+        """Path and content of the files of one recording, beside the one of all transcripts.
+
+        The formats that the previous record of the same settings had are kept, and brought up to date.
+        """
+        if self.config.output_dir is None or "error" in record:
             return
         from asr.formats import FORMATS
 
-        stem = inputs.stem(name)
-        for values in record["transcripts"]:
-            transcript = Transcript.from_dict(values)
-            channel = f".channel{transcript.channel}" if self.config.channel == "each" else ""
-            for each in formats:
-                text = FORMATS[each].render(transcript, name=readable(name))
-                yield Path(f"{self.folder}/{stem}{channel}{FORMATS[each].suffix}"), text.encode("utf-8")
+        kept = previous.get("files", []) if previous.get("settings") == record["settings"] else []
+        wanted = dict.fromkeys((each, self.config.merge) for each in self.config.format if each != "jsonl")
+        for each in FORMATS:
+            for path in kept:
+                if path.endswith(suffix := FORMATS[each].suffix):
+                    is_whole = path.removesuffix(suffix) == previous.get("stem")
+                    wanted[each, record["each_channel"] and is_whole] = None
+        if not wanted:
+            return
+        place, name = f"{self.folder}/{inputs.stem(name)}", readable(name)
+        transcripts = [Transcript.from_dict(values) for values in record["transcripts"]]
+        for each, is_merged in wanted:
+            form = FORMATS[each]
+            if is_merged and form.render_conversation is not None:
+                yield Path(f"{place}{form.suffix}"), form.render_conversation(merge(transcripts), name=name).encode()
+                continue
+            for transcript in transcripts:
+                channel = f".channel{transcript.channel}" if record["each_channel"] else ""
+                yield Path(f"{place}{channel}{form.suffix}"), form.render(transcript, name=name).encode()
 
     def may_write(self, path: Path) -> bool:
         """Whether nothing is there that no job has written."""
@@ -183,22 +200,44 @@ class Output:
         finally:
             beside.unlink(missing_ok=True)
 
-    def lines(self, recording: Recording, record: dict[str, Any]) -> Iterator[str]:
+    def lines(self, record: dict[str, Any]) -> Iterator[str]:
         """Those of one recording in the file of all transcripts."""
         transcripts = [Transcript.from_dict(values) for values in record.get("transcripts", [])]
+        if record["merged"] and transcripts:
+            yield from self._conversation_lines(record, merge(transcripts))
+            return
         if self.config.format[0] == "txt" and self.config.output is not None:
             for transcript in transcripts:
-                yield f"{readable(recording.name)}{self._channel_mark(transcript)}\t{_plain(transcript)}"
+                yield f"{readable(record['name'])}{_channel_mark(record, transcript)}\t{_plain(transcript)}"
             return
         for transcript in transcripts:
-            yield json.dumps(self._line(recording, record, transcript), ensure_ascii=False)
+            yield json.dumps(self._line(record, transcript), ensure_ascii=False)
         if "error" in record:
-            line = self._head(recording) | {"error": record["error"], "error_kind": record["error_kind"]}
-            yield json.dumps(line | self._tail(), ensure_ascii=False)
+            line = record["head"] | {"error": record["error"], "error_kind": record["error_kind"]}
+            yield json.dumps(line | _tail(record), ensure_ascii=False)
 
-    def _line(self, recording: Recording, record: dict[str, Any], transcript: Transcript) -> dict[str, Any]:
-        line = self._head(recording)
-        line["id"] += self._channel_mark(transcript)
+    def _conversation_lines(self, record: dict[str, Any], conversation: Conversation) -> Iterator[str]:
+        """One for the recording; as text, one for each turn."""
+        if self.config.format[0] == "txt" and self.config.output is not None:
+            for turn in conversation.turns:
+                times = f"{turn.start:.2f}\t{turn.end:.2f}"
+                yield f"{readable(record['name'])}\t{times}\t{turn.speaker}\t{turn.text}"
+            return
+        line = record["head"] | {
+            "duration": round(conversation.duration, 6),
+            "pred_text": conversation.pred_text,
+            "confidence": round(conversation.confidence, DIGITS),
+            "turns": [turn_values(turn) for turn in conversation.turns],
+        }
+        if conversation.warnings:
+            line["warning"] = "; ".join(conversation.warnings)
+        if self.config.rtf:
+            line["rtf"] = round(record["seconds"] / max(conversation.duration, 1e-3), 6)
+        yield json.dumps(line | {"error": None} | _tail(record), ensure_ascii=False)
+
+    def _line(self, record: dict[str, Any], transcript: Transcript) -> dict[str, Any]:
+        line = dict(record["head"])
+        line["id"] += _channel_mark(record, transcript)
         line |= {
             "duration": round(transcript.duration, 6),
             "pred_text": transcript.pred_text,
@@ -217,11 +256,14 @@ class Output:
             line["channel"] = transcript.channel
         if transcript.command is not None:
             line["command"] = transcript.command
+        if transcript.warning is not None:
+            line["warning"] = transcript.warning
         if self.config.rtf:
             line["rtf"] = round(record["seconds"] / max(transcript.duration, 1e-3), 6)
-        return line | {"error": None} | self._tail()
+        return line | {"error": None} | _tail(record)
 
-    def _head(self, recording: Recording) -> dict[str, Any]:
+    def head(self, recording: Recording) -> dict[str, Any]:
+        """What a line says of a recording itself."""
         audio, folder = Path(recording.path), self.folder
         # As in every manifest: relative to its folder for what lies below it.
         path = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
@@ -230,11 +272,13 @@ class Output:
             head["audio_filepath_base64"] = base64.b64encode(os.fsencode(path)).decode("ascii")
         return head
 
-    def _tail(self) -> dict[str, str]:
-        return {"model": self.settings.model, "settings": self.settings.digest}
 
-    def _channel_mark(self, transcript: Transcript) -> str:
-        return f"#{transcript.channel}" if self.config.channel == "each" else ""
+def _tail(record: dict[str, Any]) -> dict[str, str]:
+    return {"model": record["model"], "settings": record["settings"]}
+
+
+def _channel_mark(record: dict[str, Any], transcript: Transcript) -> str:
+    return f"#{transcript.channel}" if record["each_channel"] else ""
 
 
 def readable(name: str) -> str:

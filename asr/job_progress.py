@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from asr.job_console import result_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,13 +19,21 @@ LINE_SECONDS = 30.0  # between two lines where there is no terminal
 class JobProgress:
     """What is shown while a job runs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, shows_results: bool | None = None) -> None:
+        """Results are shown line by line as they come, unless told otherwise where the console is a terminal."""
         self.console = console
+        self._shows_results = console.is_terminal if shows_results is None else shows_results
         self._bar: tuple[Progress, TaskID] | None = None
         self._begin()
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, name: str, record: dict[str, Any]) -> None:
+        """What became of one recording."""
+        if self._shows_results:
+            for line in result_lines(name, record):
+                self.say(line)
 
     @contextmanager
     def shown(self, *, num_recordings: int, num_bytes: int) -> Iterator[None]:

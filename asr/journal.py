@@ -54,6 +54,7 @@ class Journal:
         self._end = 0
         self._unsynced = 0
         self._places = array("q")  # of the last record of each recording; -1: none
+        self._others: dict[str, int] = {}  # name -> place of the last record, of recordings that this job has not
         self.num_damaged = 0
 
     def close(self) -> None:
@@ -74,16 +75,35 @@ class Journal:
             number = numbers.get(record["name"])
             if number is not None:
                 self._places[number] = place
+            else:
+                self._others[record["name"]] = place
 
-    def grow(self, size: int) -> None:
-        """Room for more names."""
-        self._places.extend([-1] * (size - len(self._places)))
+    def grow(self, names: Iterable[str]) -> None:
+        """More names, each with the next number; what another job has of them is theirs now."""
+        self._places.extend(self._others.pop(name, -1) for name in names)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job has done anything here."""
+        return not self._others and max(self._places, default=-1) < 0
+
+    @property
+    def num_others(self) -> int:
+        return len(self._others)
+
+    def others(self) -> Iterator[dict[str, Any]]:
+        """The last records of the names that were not given, in the order of these names."""
+        for name in sorted(self._others):
+            record = self._read(self._others[name])
+            if record is not None:
+                yield record
 
     def __getitem__(self, number: int) -> dict[str, Any] | None:
         """The last record of a name, by its number."""
         place = self._places[number]
-        if place < 0:
-            return None
+        return None if place < 0 else self._read(place)
+
+    def _read(self, place: int) -> dict[str, Any] | None:
         line = os.pread(self._file, 1 << 16, place)
         while b"\n" not in line and (more := os.pread(self._file, 1 << 20, place + len(line))):
             line += more

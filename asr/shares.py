@@ -44,6 +44,7 @@ class Outcome:
     transcripts: tuple[Transcript, ...] = ()
     error: str | None = None
     error_kind: str | None = None
+    sample_rate: int = 0  # hertz, the file's own
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; `from_dict` gives it back."""

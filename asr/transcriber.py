@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from asr.job_config import JobConfig
     from asr.recognizer import Recognizer
 
+# What a library raises where it does not load, or fails on one recording: never a mistake of ours such as TypeError.
+LIBRARY_FAILURES = (ImportError, OSError, RuntimeError, ValueError)
 BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
 SILENCE = 2.0**-16  # digital silence: less than half a step of 16 bits, in every sample
 
@@ -38,7 +40,9 @@ class _Progress:
     sha256: str = ""
     size: int = 0
     seconds: float = 0.0
+    sample_rate: int = 0  # hertz, the file's own
     transcripts: dict[int | None, Transcript] = field(default_factory=dict)
+    warnings: dict[int | None, str | None] = field(default_factory=dict)  # of each channel
     error: AudioError | None = None
 
     def hear(self, decoded: Decoded) -> None:
@@ -46,7 +50,9 @@ class _Progress:
             self.error = self.error or decoded.error
         elif (facts := decoded.facts) is not None:
             self.sha256, self.size = facts.sha256, facts.size
+            self.sample_rate = facts.sample_rate
             self.seconds += facts.seconds
+            self.warnings[decoded.request.channel] = facts.warning
 
     def add(self, channel: int | None, transcript: Transcript, seconds: float) -> None:
         self.transcripts[channel] = transcript.with_channel(channel)
@@ -60,8 +66,12 @@ class _Progress:
         if self.error is not None:
             return Outcome(self.item.number, error=str(self.error), error_kind=self.error.kind)
         channels = sorted(self.transcripts, key=lambda channel: -1 if channel is None else channel)
-        transcripts = tuple(self.transcripts[channel] for channel in channels)
-        return Outcome(self.item.number, self.sha256, self.size, self.seconds, transcripts)
+        transcripts = tuple(
+            replace(self.transcripts[channel], warning=self.warnings.get(channel)) for channel in channels
+        )
+        return Outcome(
+            self.item.number, self.sha256, self.size, self.seconds, transcripts, sample_rate=self.sample_rate
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Transcriber:
     def __init__(self, config: JobConfig, *, device: str, num_decoders: int) -> None:
         self.config = config
         self._pools: list[AudioPool] = []
-        sample_rate = _sample_rate(config.run)
+        sample_rate = sample_rate_of(config.run)
         self.pool = self._open_pool(sample_rate, num_decoders)  # it starts while the model loads
         self.recognizer = _load(config, device)
         self.sample_rate = self.recognizer.feature_config.sample_rate
@@ -152,6 +162,10 @@ class Transcriber:
                 recording.add(channel, self._transcribe_long(decoded), time.perf_counter() - start)
             except AudioError as error:
                 recording.error = error
+            except MemoryError as error:
+                recording.error = _too_long(recording.item, error)
+            except LIBRARY_FAILURES as error:
+                recording.error = _library_error(recording.item, error)
         elif samples is not None:
             if len(samples) and np.abs(samples).max() >= SILENCE:
                 yield _Utterance(recording, channel, samples)
@@ -183,14 +197,20 @@ class Transcriber:
                     yield utterance.recording.outcome()
 
     def _transcribe_batch(self, batch: Sequence[_Utterance]) -> None:
-        """Half of it at a time where the memory does not suffice."""
-        start = time.perf_counter()
+        """Half of it at a time where the memory does not suffice, and each alone where a library fails."""
+        start, recording = time.perf_counter(), batch[0].recording
         try:
             transcripts = self.transcripts([utterance.samples for utterance in batch])
+        except LIBRARY_FAILURES as error:
+            if len(batch) == 1:
+                recording.error = _library_error(recording.item, error)
+                return
+            for utterance in batch:
+                self._transcribe_batch([utterance])
+            return
         except MemoryError as error:
             if len(batch) == 1:
-                recording = batch[0].recording
-                recording.error = AudioError(f"{recording.item.path}: too long for the memory ({error})", kind="memory")
+                recording.error = _too_long(recording.item, error)
                 return
             self._transcribe_batch(batch[: len(batch) // 2])
             self._transcribe_batch(batch[len(batch) // 2 :])
@@ -212,7 +232,26 @@ class Transcriber:
             found = self.recognizer.transcripts([*recordings, recordings[0][:400]] if alone else recordings)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error).splitlines()[0]) from None
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # torch's word for it on a CPU
+                raise MemoryError(str(error).splitlines()[0]) from None
+            raise
         return found[:1] if alone else found
+
+
+def _too_long(item: Item, error: MemoryError) -> AudioError:
+    return AudioError(f"{item.path}: too long for the memory ({error})", kind="memory")
+
+
+def _library_error(item: Item, error: Exception) -> AudioError:
+    """The same words for the same cause, so that the report can tell whether all recordings failed alike."""
+    cause = next(iter(str(error).strip().splitlines()), "")
+    remedy = (
+        "expected libraries that load; install again what pyproject.toml names (pip install -e .)"
+        if isinstance(error, ImportError | OSError)
+        else "expected it to be computed; try it with --device cpu, --precision fp32 or another --decoding"
+    )
+    return AudioError(f"{item.path}: {type(error).__name__}: {cause}; {remedy}", kind="library")
 
 
 def _load(config: JobConfig, device: str) -> Recognizer:
@@ -230,7 +269,7 @@ def _load(config: JobConfig, device: str) -> Recognizer:
     )
 
 
-def _sample_rate(run: str) -> int:
+def sample_rate_of(run: str) -> int:
     """Of the model's features, read without the model."""
     import json
     from pathlib import Path
@@ -252,4 +291,10 @@ def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Tra
         raise ValueError("device: 'cuda', but there is no CUDA device here; expected one, or device cpu")
     device = f"cuda:{number % num_gpus}" if num_gpus else "cpu"
     num_cores = max(1, count_cores() // num_workers)
-    return Transcriber(config, device=device, num_decoders=config.num_decoders or num_cores)
+    try:
+        return Transcriber(config, device=device, num_decoders=config.num_decoders or num_cores)
+    except ImportError as error:
+        raise ValueError(
+            f"run: {config.run} needs a library that does not load ({error}); expected it to; install again what "
+            "pyproject.toml names (pip install -e .)"
+        ) from error

@@ -33,6 +33,7 @@ class Transcript:
     duration: float  # seconds of audio transcribed
     channel: int | None = None  # counted from 0; None: the mean of all channels
     command: dict[str, Any] | None = None  # what it means (CommandResult.to_dict), where the recogniser has commands
+    warning: str | None = None  # what is the matter with the signal, where something is
 
     def with_channel(self, channel: int | None) -> Transcript:
         return replace(self, channel=channel)

@@ -159,10 +159,11 @@ def test_what_is_done_is_not_done_again(
     start(job(run, tmp_path / "audio", out=out, format=["tsv"]))
     assert sorted(heard) == [0, 6]
     assert (out / "a" / "01.tsv").is_file()
-    assert not (out / "a" / "01.srt").exists()
+    # And those that are there are kept, and brought up to date.
+    assert (out / "a" / "00.srt").read_bytes() == (out / "a" / "01.srt").read_bytes() == unbroken["a/01.srt"]
     # Other settings are another job.
     heard.clear()
-    result = start(job(run, tmp_path / "audio", out=out, channel=0))
+    result = start(job(run, tmp_path / "audio", out=out, channel=0, overwrite=True))
     assert len(heard) == 8
     assert result.report.num_resumed == 0
 

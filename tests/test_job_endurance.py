@@ -88,7 +88,7 @@ def test_a_job_that_the_system_kills_twice_ends_as_if_it_had_not(run: Path, tmp_
     start(job(run, audio, out=tmp_path / "unbroken", format=["txt", "TextGrid"], segmentation={}))
     assert files(out) == files(tmp_path / "unbroken")
     assert len(files(out)) == 2 * 150 + 1
-    assert {path.name for path in (out / ".transcribe").iterdir()} == {"journal.jsonl", "lock"}
+    assert {path.name for path in (out / ".transcribe").iterdir()} == {"journal.jsonl", "lock", "settings.json"}
 
 
 @pytest.mark.slow

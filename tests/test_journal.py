@@ -40,7 +40,7 @@ def test_the_last_record_of_a_name_counts(tmp_path: Path) -> None:
     # Names may come in another order, and more of them.
     other = opened(tmp_path, ["new.wav", *reversed(NAMES)])
     assert [other[number] is None for number in range(5)] == [True, False, False, True, False]
-    other.grow(7)
+    other.grow(["newer.wav", "newest.wav"])
     assert other[6] is None
     other.append(6, record("newest.wav", 1))
     assert other[6] == record("newest.wav", 1)

@@ -16,13 +16,14 @@ class Format:
 
     suffix: str  # of the file
     render: Callable[..., str]  # (transcript, *, name) -> the text of the file
+    render_conversation: Callable[..., str] | None = None  # (conversation, *, name), where the format has speakers
 
 
 FORMATS = {
-    "txt": Format(".txt", txt.render),
-    "json": Format(".json", document.render),
-    "srt": Format(".srt", srt.render),
-    "vtt": Format(".vtt", vtt.render),
+    "txt": Format(".txt", txt.render, txt.render_conversation),
+    "json": Format(".json", document.render, document.render_conversation),
+    "srt": Format(".srt", srt.render, srt.render_conversation),
+    "vtt": Format(".vtt", vtt.render, vtt.render_conversation),
     "ctm": Format(".ctm", ctm.render),
     "TextGrid": Format(".TextGrid", textgrid.render),
     "tsv": Format(".tsv", tsv.render),

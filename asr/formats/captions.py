@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from asr.conversation import Conversation
 from asr.transcript import Word
 
 LINE_CHARACTERS = 42
@@ -41,6 +42,16 @@ def cut_captions(words: Sequence[Word], *, duration: float) -> list[Caption]:
         cuts.append((firsts[after], after))
         after = firsts[after]
     return [_caption(words, first, after, duration=duration) for first, after in reversed(cuts)]
+
+
+def conversation_captions(conversation: Conversation) -> list[tuple[str, Caption]]:
+    """The captions of all turns with their speakers, by their times; none is held into a turn that begins later."""
+    found: list[tuple[str, Caption]] = []
+    starts = [turn.start for turn in conversation.turns] + [conversation.duration]
+    for turn, following in zip(conversation.turns, starts[1:]):
+        captions = cut_captions(turn.words, duration=max(following, turn.end))
+        found += [(turn.speaker, caption) for caption in captions]
+    return sorted(found, key=lambda each: (each[1].start, each[1].end))
 
 
 def _last_captions(words: Sequence[Word], after: int) -> Iterator[tuple[int, float]]:

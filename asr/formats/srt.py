@@ -1,16 +1,29 @@
 """SubRip subtitles, which every player reads."""
 
-from asr.formats.captions import cut_captions
+from asr.conversation import Conversation
+from asr.formats.captions import Caption, conversation_captions, cut_captions
 from asr.transcript import Transcript
 
 
 def render(transcript: Transcript, *, name: str) -> str:
-    captions = cut_captions(transcript.words, duration=transcript.duration)
-    blocks = (
+    return _blocks(cut_captions(transcript.words, duration=transcript.duration))
+
+
+def render_conversation(conversation: Conversation, *, name: str) -> str:
+    """Each caption begins with its speaker: the format has no other way to say it."""
+    return _blocks(
+        [
+            Caption(caption.start, caption.end, (f"{speaker}: {caption.lines[0]}", *caption.lines[1:]))
+            for speaker, caption in conversation_captions(conversation)
+        ]
+    )
+
+
+def _blocks(captions: list[Caption]) -> str:
+    return "\n".join(
         "\n".join((str(number), f"{clock(caption.start)} --> {clock(caption.end)}", *caption.lines)) + "\n"
         for number, caption in enumerate(captions, 1)
     )
-    return "\n".join(blocks)
 
 
 def clock(seconds: float, point: str = ",") -> str:

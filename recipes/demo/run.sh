@@ -12,7 +12,7 @@ echo "2/4  training conf/bilstm_ctc.yaml"
 python -m asr.train conf/bilstm_ctc.yaml
 
 echo "3/4  transcribing a folder of recordings by eight voices that were never trained on"
-python -m asr.transcribe runs/bilstm_ctc data/demo/wav/test --format txt --output runs/bilstm_ctc/transcripts.txt
+python -m asr.transcribe runs/bilstm_ctc data/demo/wav/test --format txt --output runs/bilstm_ctc/transcripts.txt --overwrite
 echo "the first of them:"
 head -n 12 runs/bilstm_ctc/transcripts.txt
 

@@ -107,7 +107,7 @@ def test_what_is_not_a_recording_is_named(tmp_path):
     with pytest.raises(AudioError, match=r"empty\.wav: an empty file"):
         read_audio(tmp_path / "empty.wav")
     (tmp_path / "talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
-    with pytest.raises(AudioError, match=r"talk\.m4a: not readable as audio .*ffmpeg -i IN OUT\.wav"):
+    with pytest.raises(AudioError, match=r"talk\.m4a: truncated: no box 'moov', its index; expected one"):
         read_audio(tmp_path / "talk.m4a")
 
 

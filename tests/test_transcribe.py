@@ -10,9 +10,11 @@ import pytest
 
 from asr.config import ConfigError
 from asr.inputs import InputError
+from asr.job_console import recognised
 from asr.manifest import Manifest
 from asr.recognizer import Recognizer
 from asr.transcribe import main
+from asr.transcript import Transcript
 from tests.small_run import write_recordings, write_small_run
 
 
@@ -106,7 +108,10 @@ def test_a_refusal_leaves_the_earlier_output(run: Path, audio: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "output_dir: expected it or output, and one of them only"),
+        (["--watch"], "output_dir: expected it or output, and one of them only"),
+        (["--output-dir", "out", "--merge"], "merge: of channel mix; expected channel each"),
+        (["--output-dir", "out", "--channel", "each", "--merge", "--commands", "x"], "merge: commands have no turns"),
+        (["--output-dir", "out", "--channel", "each", "--merge", "--format", "ctm"], "merge: the format ctm has no"),
         (["--output", "x.srt", "--format", "srt"], "output: one file holds jsonl or txt, but the format is srt"),
         (
             ["--output-dir", "out", "--format", "doc"],
@@ -124,6 +129,53 @@ def test_a_refusal_leaves_the_earlier_output(run: Path, audio: Path, tmp_path: P
 def test_what_makes_no_sense_is_refused(run: Path, audio: Path, options: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         main([str(run), str(audio), *options])
+
+
+def test_one_recording_is_printed(run: Path, audio: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its words alone, or what a file of the format would hold; nothing is kept."""
+    text = Recognizer.load(run).transcribe(audio / "01.wav").text
+    before = sorted(audio.parent.rglob("*"))
+    assert main([str(run), str(audio / "01.wav")]) == 0
+    assert capsys.readouterr() == (f"{text}\n", "")
+    assert main([str(run), str(audio / "01.wav"), "--format", "srt"]) == 0
+    assert capsys.readouterr().out.startswith("1\n00:00:0")
+    (audio / "broken.wav").write_bytes(b"hello")
+    assert main([str(run), str(audio / "broken.wav")]) == 4
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "broken.wav: not readable as audio" in shown.err
+    (audio / "broken.wav").unlink()
+    assert sorted(audio.parent.rglob("*")) == before
+
+
+def test_a_folder_without_an_output_is_a_line_a_recording(
+    run: Path, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recognizer = Recognizer.load(run)
+    assert main([str(run), "--num-workers", "1", str(audio)]) == 0
+    shown = capsys.readouterr()
+    names = ["00.wav", "01.wav", "02.wav", "deeper/00.wav"]
+    assert shown.out.splitlines() == [f"{name}  {recognizer.transcribe(audio / name).text}" for name in names]
+    assert "4 of 4 recordings transcribed" in shown.err
+    assert main([str(run), str(audio), "--format", "jsonl"]) == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == names
+    with pytest.raises(ValueError, match="format: srt of several recordings, and no place for it; expected --output-d"):
+        main([str(run), str(audio), "--format", "srt"])
+
+
+def test_a_command_is_printed_with_its_slots() -> None:
+    command = {"understood": True, "intent": "Light", "slots": {"area": "kitchen"}, "confidence": 0.99712}
+    assert recognised(Transcript("on", 1.0, (), 1.0, command=command)) == 'Light {"area": "kitchen"}  confidence 0.997'
+    assert recognised(Transcript("on", 1.0, (), 1.0, command={"understood": False})) == "not understood"
+    assert recognised(Transcript("", 0.0, (), 1.0)) == "(nothing recognised)"
+
+
+def test_a_job_that_goes_on_says_so(run: Path, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [str(run), str(audio), "--output-dir", str(tmp_path / "out"), "--num-workers", "1"]
+    assert main(options) == 0
+    assert "going on" not in capsys.readouterr().err
+    assert main(options) == 0
+    assert "going on from an earlier run, which had tried 4 of 4 recordings" in capsys.readouterr().err
 
 
 def test_nothing_asked_is_usage(capsys: pytest.CaptureFixture[str]) -> None:

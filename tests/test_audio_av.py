@@ -1,5 +1,6 @@
 """asr/audio_av.py: AAC and other formats by PyAV, within the limits of the process that decodes."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_cut_file_is_truncated(folder: Path, tmp_path: Path, share: float) -> 
     path = tmp_path / "cut.m4a"
     content = (folder / "mono.m4a").read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(AudioError, match="truncated: .* expected") as found:
+    with pytest.raises(AudioError, match=r"truncated: .* expected") as found:
         read_audio(path)
     assert found.value.kind == "truncated"
 
@@ -97,7 +98,7 @@ def test_boxes_that_do_not_add_up(tmp_path: Path, content: bytes, message: str) 
     (tmp_path / "x.m4a").write_bytes(content)
     found = shortfall(tmp_path / "x.m4a")
     assert found is not None
-    assert __import__("re").search(message, found)
+    assert re.search(message, found)
 
 
 def test_rubbish_is_named(folder: Path, tmp_path: Path) -> None:
@@ -126,9 +127,11 @@ def test_damage_ends_in_an_error_or_in_samples(folder: Path, tmp_path: Path) -> 
         path = tmp_path / f"{number}.m4a"
         path.write_bytes(changed)
         try:
-            assert np.isfinite(read_audio(path)).all()
+            samples, said = read_audio(path), str(path)
         except AudioError as error:
-            assert str(error).startswith(str(path))
+            samples, said = np.zeros(1), str(error)
+        assert np.isfinite(samples).all()
+        assert said.startswith(str(path))
 
 
 def test_without_the_extra_the_error_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

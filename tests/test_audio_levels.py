@@ -1,4 +1,4 @@
-"""asr/audio_levels.py: a signal that cancels itself, a dead channel and a low sample rate are said, never just empty."""
+"""asr/audio_levels.py: a signal that cancels itself, a dead channel and a low sample rate are said."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """asr/conversation.py: the channels of a call as one conversation, in every format that knows speakers."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_every_format_names_the_speakers(tmp_path: Path) -> None:
         "channel 1: fine thanks",
         "channel 0: good",
     ]
-    assert all(before.end <= after.start for before, after in zip(subtitles, subtitles[1:]))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(subtitles))
     (tmp_path / "x.vtt").write_text(rendered("vtt"))
     cues = list(webvtt.read(tmp_path / "x.vtt"))
     assert [(cue.voice, cue.text) for cue in cues][:2] == [("channel 0", "hello"), ("channel 1", "hi there")]

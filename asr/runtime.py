@@ -1,8 +1,10 @@
 """What every program shares at its top: exit codes, one line for a user's mistake, a look at what is installed."""
 
+import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from asr.signals import use_signal_stack
 
@@ -52,6 +54,24 @@ def check_installation() -> None:
 def program_name(module: str) -> str:
     """Returns what a program's usage lines call it: `earshot train` if that runs it, else `python -m asr.train`."""
     return sys.argv[0] if sys.argv[0].startswith("earshot ") else f"python -m {module}"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes options between positional arguments: `RUN --option PATH`, in the programs of a family too."""
+
+    _is_mixing = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        has_programs = any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions)
+        if self._is_mixing or has_programs:
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
 
 
 def run_program(main: Callable[[list[str] | None], int]) -> None:

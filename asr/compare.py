@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.comparison import ComparisonConfig, Member
@@ -38,13 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program_name("asr.compare"), description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=program_name("asr.compare"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path, help="the comparison, such as conf/compare.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seeds=[0,1,2]")
     parser.add_argument("--dry-run", action="store_true", help="check and size every member, train nothing")
     parser.add_argument("--probe", choices=("long_lag",), help="how long each cell remembers, in place of trainings")
     parser.add_argument("--quick", action="store_true", help="with --probe: short lags and few steps, for a look")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_args(arguments)
     if options.quick and not options.probe:
         parser.error("--quick goes with --probe; a comparison is made shorter by overrides=[train.max_epochs=2]")
     return options

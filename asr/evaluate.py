@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.packaged import locate, own_run, results_parent
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -200,7 +200,7 @@ def _condition(evaluation: "Evaluation", manifest: "Manifest", seconds: float) -
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program_name("asr.evaluate"), description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=program_name("asr.evaluate"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=locate, help="a run folder of asr.train")
     parser.add_argument("manifest", type=Path, nargs="+", help="JSON lines of utterances with their text")
     parser.add_argument(

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from asr.packaged import locate, results_parent
-from asr.runtime import EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program_name("asr.explain"), description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=program_name("asr.explain"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=locate, help="a run folder of asr.train")
     parser.add_argument("recording", type=locate, help="an audio file of some seconds")
     parser.add_argument("--output-dir", type=Path, help="default: RUN/explanations")

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from asr.packaged import locate
-from asr.runtime import EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name("asr.export"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=locate, help="a run folder of asr.train")

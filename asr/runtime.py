@@ -57,7 +57,7 @@ def program_name(module: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes options between positional arguments: `RUN --option PATH`, in the programs of a family too."""
+    """A parser that takes options between positional arguments, `RUN --option PATH`, in a family's programs too."""
 
     _is_mixing = False
 

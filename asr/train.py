@@ -4,18 +4,17 @@ The same command goes on where a run was interrupted. The loop itself is asr/loo
 program answers --help without loading torch.
 """
 
-import argparse
 from pathlib import Path
 
-from asr.runtime import program_name, run_program
+from asr.runtime import Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=program_name("asr.train"), description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=program_name("asr.train"), description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", type=Path, help="the experiment, such as conf/bilstm_ctc.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as optim.learning_rate=1e-3")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_args(arguments)
 
     from asr.distributed import start_processes
     from asr.experiment import check_prepared, check_source

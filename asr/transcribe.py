@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import EXIT_INTERRUPTED, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_INTERRUPTED, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.job import JobResult
@@ -140,7 +140,7 @@ def _show(result: "JobResult") -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name("asr.transcribe"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

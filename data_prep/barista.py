@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, run_program
 from data_prep.corpus import say
 from data_prep.entries import CorpusError
 
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus_dir", type=Path, metavar="CORPUS_DIR")
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets clean.jsonl, noise_06db.jsonl, ...")
     parser.add_argument("--labels", type=Path, help=f"the only *{LABELS_SUFFIX} in CORPUS_DIR, unless said")

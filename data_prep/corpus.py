@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from asr.runtime import Parser
 from asr.text import normalize_transcript
 from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
 
@@ -22,7 +23,7 @@ def corpus_parser(
     `dev` and `test` are the default shares to carve out of what the corpus does not split itself, `split_by` the
     default way; a corpus that splits itself leaves them None.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus_dir", type=_absolute, metavar="CORPUS_DIR")
     parser.add_argument(
         "output_dir", type=_absolute, metavar="OUTPUT_DIR", help="gets train.jsonl, dev.jsonl and test.jsonl"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from asr.runtime import EXIT_OK, run_program
+from asr.runtime import EXIT_OK, Parser, run_program
 from data_prep.entries import SPLITS, CorpusError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input_dir", type=Path, metavar="INPUT_DIR", help="train.jsonl, dev.jsonl, test.jsonl of words")
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="gets the same, of strings, and recordings")
     for split, number in zip(SPLITS, (3000, 150, 300), strict=True):

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.features import FeatureConfig
@@ -316,7 +316,7 @@ def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name("data_prep.extract"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -337,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_args(arguments)
     if options.shard_size < 1 or options.num_workers < 0:
         parser.error("--shard-size is at least 1, --num-workers at least 0")
     from asr.manifest import Manifest

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 from data_prep.corpus import say
 from data_prep.entries import CorpusError
 
@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name("data_prep.negatives"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES, InstallationError, check_installation, run_program
+from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES, InstallationError, Parser, check_installation, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -130,3 +130,31 @@ def test_the_lock_names_no_place_to_fetch_from_and_every_pin_has_a_hash() -> Non
     entries = re.findall(r"^[a-z].*?(?=^[a-z]|\Z)", lock, re.MULTILINE | re.DOTALL)
     assert len(entries) > 100
     assert not [entry for entry in entries if "--hash=sha256:" not in entry]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["RUN", "--size", "3", "a.wav", "b.wav"],
+        ["--size", "3", "RUN", "a.wav", "b.wav"],
+        ["RUN", "a.wav", "--size", "3", "b.wav"],
+        ["RUN", "a.wav", "b.wav", "--size", "3"],
+    ],
+    ids=" ".join,
+)
+def test_options_may_stand_between_positional_arguments(given: list[str]) -> None:
+    """In a program, and in a program of a family."""
+    parser, family = Parser(), Parser()
+    member = family.add_subparsers(required=True).add_parser("count")
+    for each in (parser, member):
+        each.add_argument("run")
+        each.add_argument("paths", nargs="+")
+        each.add_argument("--size", type=int, default=1)
+    for found in (parser.parse_args(given), family.parse_args(["count", *given])):
+        assert (found.run, found.paths, found.size) == ("RUN", ["a.wav", "b.wav"], 3)
+
+
+def test_every_program_takes_options_anywhere() -> None:
+    programs = [path for folder in ("asr", "data_prep") for path in (ROOT / folder).rglob("*.py")]
+    plain = [path for path in programs if "argparse.ArgumentParser(" in path.read_text() and path.name != "runtime.py"]
+    assert plain == [], "expected asr.runtime.Parser"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.packaged import locate, own_run
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name("asr.commands"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     programs = parser.add_subparsers(required=True, metavar="COMMAND")

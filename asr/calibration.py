@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.bars import tracked
 from asr.commands.autoencoder import SecondOpinion
 from asr.commands.rejection import (
     Evidence,
@@ -251,7 +252,8 @@ def _understand(recognizer: Recognizer, stretches: Sequence[Stretch]) -> tuple[d
     results: dict[int, CommandResult] = {}
     errors: list[str] = []
     durations = [stretch.duration or 0.0 for stretch in stretches]
-    for outcome in recognizer.transcribe_stretches(stretches, durations):
+    outcomes = recognizer.transcribe_stretches(stretches, durations)
+    for outcome in tracked(outcomes, "recognising", total=len(stretches)):
         if outcome.transcription is not None and outcome.transcription.command is not None:
             results[outcome.index] = outcome.transcription.command
         else:

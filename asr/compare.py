@@ -52,6 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run_comparison(config: "ComparisonConfig", members: "list[Member]") -> int:
     """Train what is not trained yet, then measure and report; a failed training does not stop the others."""
+    from asr.bars import bar
     from asr.trial import run_trial, trials_of
 
     results: dict[str, dict[int, TrialResult]] = {}
@@ -61,7 +62,8 @@ def run_comparison(config: "ComparisonConfig", members: "list[Member]") -> int:
         name = f"{trial.member.name}, seed {trial.seed}"
         print(f"{number}/{len(trials)} {name} ...", flush=True)
         try:
-            result = run_trial(trial, config)
+            with bar(name):
+                result = run_trial(trial, config)
         except (ValueError, OSError) as error:
             failures.append(f"{name}: {error}")
             print(f"failed: {failures[-1]}", file=sys.stderr, flush=True)
@@ -81,12 +83,14 @@ def report(
     failures: list[str],
 ) -> None:
     """Measure the speed of what was trained, and write both reports."""
+    from asr.bars import bar
     from asr.comparison_report import compare, draw_plots, write_markdown, write_page
     from asr.trial import measure_speed
 
     folder = Path(config.run_dir)
     runs = {name: folder / name / f"seed-{next(iter(seeds))}" for name, seeds in results.items()}
-    speeds = measure_speed(runs, config.test, num_threads=config.num_threads) if runs else {}
+    with bar("measuring the speed of each"):
+        speeds = measure_speed(runs, config.test, num_threads=config.num_threads) if runs else {}
     comparison = compare(config, members, results=results, speeds=speeds, failures=failures)
     plots = draw_plots(comparison)
     write_markdown(folder / "report.md", comparison, plots)

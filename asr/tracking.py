@@ -21,6 +21,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
+from asr.console_lines import StepClock, step_lines
 from asr.media import DevUtterance, wandb_media
 from asr.section import Section
 
@@ -70,6 +71,7 @@ def open_tracker(
     step: int,
     *,
     console: Console | None = None,
+    total_steps: int | None = None,
 ) -> Tracker:
     """The trackers of `config` as one.
 
@@ -82,7 +84,7 @@ def open_tracker(
     opened: list[Tracker] = []
     for name in dict.fromkeys(config.trackers):
         if name == "console":
-            opened.append(ConsoleTracker(console))
+            opened.append(ConsoleTracker(console, StepClock(total_steps=total_steps, step=step)))
         elif name == "jsonl":
             opened.append(JSONLinesTracker(run_dir, step))
         else:
@@ -110,16 +112,14 @@ class TrackerGroup:
 
 
 class ConsoleTracker:
-    """One line a step, and a few utterances with their errors in red."""
+    """A line or two a step, and a few utterances with their errors in red."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, clock: StepClock) -> None:
+        self._console, self._clock = console, clock
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        line = Text(f"step {step:>7,}")
-        for name, value in metrics.items():
-            line.append(f"  {name.removeprefix(SPEED_PREFIX)} ", style="dim").append(f"{value:.4g}")
-        self._console.print(line, soft_wrap=True)
+        for line in step_lines(self._clock.head(step), metrics):
+            self._console.print(Text(line), soft_wrap=True)
 
     def log_utterances(self, rows: Sequence[DevUtterance], *, step: int) -> None:
         for row in rows[:_NUM_SHOWN]:

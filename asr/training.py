@@ -104,13 +104,23 @@ def start_training(
         learner=learner,
         stepper=stepper,
         scoring_model=copy.deepcopy(model) if learner.average else model,
-        tracker=open_tracker(config.tracking, run.path, config.to_dict(), progress.step)
+        tracker=open_tracker(
+            config.tracking, run.path, config.to_dict(), progress.step, total_steps=_num_steps(experiment, progress)
+        )
         if processes.is_first
         else TrackerGroup([]),
         progress=progress,
         transfer=transfer,
         interruption=Interruption(DataWorkers(), may_leave=processes.world_size == 1),
     )
+
+
+def _num_steps(experiment: Experiment, progress: Progress) -> int:
+    """Steps of the whole training, about: an epoch's batches are drawn anew, and may be some more or fewer."""
+    train = experiment.config.train
+    num_batches = len(experiment.plan.epoch(min(progress.epoch, train.max_epochs - 1)))
+    total = progress.step + num_batches * (train.max_epochs - progress.epoch) - progress.position
+    return min(total, train.max_steps or total)
 
 
 def _compile(model: nn.Module) -> nn.Module:

@@ -22,6 +22,8 @@ LAYERS = [
         "pronunciation",
         "containers",
         "audio_levels",
+        "console_lines",
+        "bars",
         "audio_av",
         "job_report",
     },

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from asr.console_lines import duration
 from asr.media import DevUtterance, mark_errors
 from asr.tracking import (
     JSONLinesTracker,
@@ -146,10 +148,29 @@ def test_the_console_shows_figures_and_marked_errors(tmp_path: Path) -> None:
     tracker.log_utterances([utterance()] * 9, step=1200)
     tracker.finish(0)
     shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert shown[0].split() == ["step", "1,200", "train/loss", "0.1235", "data_wait_share", "0.01"]
+    assert shown[0].split() == ["step", "1,200", "loss", "0.1235", "waiting", "for", "data", "1.0", "%"]
     assert shown[1].split() == ["anna-1:", "turn", "[<it>→]", "on", "[→now]"]
     assert len(shown) == 4
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_says_how_far_a_training_is(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    config = TrackingConfig(trackers=("console",))
+    tracker = open_tracker(config, tmp_path, CONFIG, 1000, console=console, total_steps=9600)
+    figures = {"train/epoch": 3, "train/learning_rate": 3e-4, "train/loss": 1.2345, "train/loss_attention": 1.2}
+    figures |= {"train/gradient_norm": 2.0, "speed/audio_seconds_per_second": 240.4, "speed/data_wait_share": 0.02}
+    tracker.log(figures, step=1200)
+    tracker.log({"train/epoch": 4, "dev/wer": 0.2345, "dev/best_wer": 0.2, "dev/loss": 0.9}, step=9600)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 100
+    assert re.match(r"step 1,200 of 9,600  12 %  0:00:\d\d left  epoch 3  lr 0\.0003  loss 1\.23", lines[0])
+    assert lines[1].startswith("    ")
+    assert "240 times real time" in " ".join(lines)
+    assert lines[-1].startswith(
+        "step 9,600 of 9,600  100 %  0:00:00 left  epoch 4  dev WER 23.5 %  dev best WER 20.0 %"
+    )
+    assert duration(3725.4) == "1:02:05"
 
 
 def test_no_tracker_at_all_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,7 @@ def _add_calibrate(programs: argparse._SubParsersAction[argparse.ArgumentParser]
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from asr.bars import bar
     from asr.commands.check import check_grammar
     from asr.commands.grammar_file import GrammarError
     from asr.run import RunFolder
@@ -121,7 +122,8 @@ def _check(options: argparse.Namespace) -> int:
     console, code = Console(), EXIT_OK
     for path in options.grammar:
         try:
-            report = check_grammar(path, tokenizer=tokenizer)
+            with bar(f"checking {path}"):
+                report = check_grammar(path, tokenizer=tokenizer)
         except GrammarError as error:
             _say_faults(console, str(error).splitlines())
             code = EXIT_BAD_FILES

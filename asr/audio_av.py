@@ -89,6 +89,10 @@ class AVFile:
             file.close()
             raise AVError("no audio in it", kind="format")
         stream = container.streams.audio[0]
+        if stream.codec_context is None or not stream.codec_context.layout.nb_channels:
+            container.close()
+            file.close()
+            raise AVError("not readable as audio (no decoder for it, or no channels)", kind="format")
         stream.codec_context.thread_count = 1
         return container, stream
 
@@ -114,9 +118,9 @@ class AVFile:
                     raise AVError("damaged (its rate or channels change)", kind="damaged")
                 for each in resampler.resample(frame):
                     yield each.to_ndarray().T
-        except MemoryError:
+        except (MemoryError, AVError):
             raise
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, ValueError) as error:
             raise AVError(f"damaged ({_reason(error)})", kind="damaged") from None
 
     def seek(self, sample: int) -> None:

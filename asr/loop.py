@@ -26,6 +26,7 @@ from asr.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.run import RunFolder
 from asr.runtime import EXIT_OK
 from asr.task import TASKS, Score
+from asr.tracking import finishing_after_failure
 from asr.training import Training, start_lines, start_training
 
 Arriving = TypeVar("Arriving")  # the batches of a step, or one of dev
@@ -47,7 +48,7 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
         if processes.is_first:
             write_dropped(run, experiment.dropped)
             print(*notes, *task.describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
-        with training.interruption.answering():
+        with training.interruption.answering(), finishing_after_failure(training.tracker):
             code = run_to_end(training)
             training.tracker.finish(code)
             if training.interruption.signal is not None and processes.is_first:

@@ -7,13 +7,14 @@
 wandb never stops a run: what goes wrong with it is said in one line and training goes on.
 """
 
+import contextlib
 import json
 import math
 import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -23,12 +24,15 @@ from rich.text import Text
 
 from asr.console_lines import StepClock, step_lines
 from asr.media import DevUtterance, wandb_media
+from asr.runtime import EXIT_BAD_FILES
 from asr.section import Section
 
 METRICS_FILE = "metrics.jsonl"
 SPEED_FILE = "speed.jsonl"
 SPEED_PREFIX = "speed/"
 WANDB_FINISH_SECONDS = 60.0  # the end of a run waits so long for wandb to write (online: upload) what it holds
+FAILED_FINISH_SECONDS = 10.0  # and after a failure of ours
+FIRST_SIGNAL = 128  # exit codes from here on are of signals
 _TEARDOWN_SECONDS = 1.0
 _MAX_WAITING = 1000  # calls waiting for wandb; more means that it hangs
 _NUM_SHOWN = 3  # utterances on the console
@@ -60,7 +64,7 @@ class Tracker(Protocol):
     def log_utterances(self, rows: Sequence[DevUtterance], *, step: int) -> None: ...
 
     def finish(self, exit_code: int) -> None:
-        """Write what is still held; the tracker is not used again."""
+        """Write what is still held; the tracker is not used again. After a failure of ours nothing more is said."""
         ...
 
 
@@ -90,6 +94,18 @@ def open_tracker(
         else:
             opened.append(WandbTracker(config, run_dir, resolved_config, warn=lambda line: _warn(console, line)))
     return TrackerGroup(opened)
+
+
+@contextlib.contextmanager
+def finishing_after_failure(tracker: Tracker) -> Iterator[None]:
+    """Where the block fails, the tracker is finished: its run ends as failed, and nothing is said after the error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise  # nobody wants to wait
+    except BaseException:
+        tracker.finish(EXIT_BAD_FILES)
+        raise
 
 
 class TrackerGroup:
@@ -241,6 +257,8 @@ class WandbTracker:
             self._hand_over(lambda: self._run.log({"step": step, **wandb_media(rows)}))
 
     def finish(self, exit_code: int) -> None:
+        if 0 < exit_code < FIRST_SIGNAL:  # the error is what a user should see last
+            self._warn, self._finish_seconds = _say_nothing, min(self._finish_seconds, FAILED_FINISH_SECONDS)
         self._hand_over(lambda: self._run.finish(exit_code=exit_code))
         self._hand_over(None)
         self._thread.join(self._finish_seconds)
@@ -312,6 +330,9 @@ class WandbTracker:
 
 class TrackingError(ValueError):
     """A tracker that cannot be used as configured."""
+
+
+def _say_nothing(_line: str) -> None: ...
 
 
 def _tear_down_wandb() -> None:

@@ -23,9 +23,11 @@ from asr.media import DevUtterance, mark_errors
 from asr.tracking import (
     JSONLinesTracker,
     Tracker,
+    TrackerGroup,
     TrackingConfig,
     TrackingError,
     WandbTracker,
+    finishing_after_failure,
     open_tracker,
 )
 from tests.wandb_reader import OfflineRun, read_run
@@ -379,3 +381,28 @@ def test_the_configuration_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="tensorboard"):
         TrackingConfig(trackers=("tensorboard",))  # type: ignore[arg-type]
     assert TrackingConfig().mode == "offline"
+
+
+def test_wandb_says_nothing_after_a_failure_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong with it then would stand below the error, as if it were the cause."""
+    warnings: list[str] = []
+    may_fail = threading.Event()
+
+    def start(self: WandbTracker) -> None:
+        may_fail.wait(10)
+        raise RuntimeError("wandb: no service")
+
+    monkeypatch.setattr(WandbTracker, "_start", start)
+    for failure in (ValueError("our own"), SystemExit(2)):
+        may_fail.clear()
+        tracker = WandbTracker(TrackingConfig(), tmp_path, CONFIG, warn=warnings.append, finish_seconds=0.2)
+        with pytest.raises(type(failure)), finishing_after_failure(tracker):
+            raise failure
+        may_fail.set()
+        tracker._thread.join(10)
+    assert warnings == []
+    tracker = WandbTracker(TrackingConfig(), tmp_path, CONFIG, warn=warnings.append, finish_seconds=5.0)
+    tracker.finish(0)
+    assert len(warnings) == 1
+    with pytest.raises(KeyboardInterrupt), finishing_after_failure(TrackerGroup([])):
+        raise KeyboardInterrupt

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_calibrate(programs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
     calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
     calibrate.add_argument("run", type=own_run, help="a run folder of asr.train; the threshold is kept in it")
     calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")

@@ -1,0 +1,167 @@
+"""Every command of README.md and docs/*.md runs: as written, made cheap, or left out for a reason, as COMMANDS says."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.small_run import write_recordings
+from tests.tones import write_split
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+TRAIN = "train.max_steps=2 data.num_workers=0 data.batch_seconds=20 tracking.trackers=[console] train.max_epochs=1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command runs here: with this in the place of some of its words, and more arguments at its end."""
+
+    more: str = ""
+    instead: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    reason: str
+
+
+AS_WRITTEN = Run()
+# By the command as it is written, on one line and without its comment. They run from the top of a page to its end in
+# one folder, which has what `workspace` writes; a command that is not here fails the test.
+COMMANDS: dict[str, Run | LeftOut] = {
+    "make install": Run(instead={"make": f"make -n -C {ROOT}"}),
+    "make demo": Run(instead={"make": f"make -n -C {ROOT}"}),
+    "make test": Run(instead={"make": f"make -n -C {ROOT}"}),
+    ". .venv/bin/activate": LeftOut("the test is in the environment that is tested"),
+    "earshot transcribe recipes/barista_bilstm_ctc/model_finetuned recipes/barista_bilstm_ctc/examples "
+    "--commands conf/commands/barista.yaml --output orders.jsonl": AS_WRITTEN,
+    "python -m data_prep.folder my_recordings data/mine": Run("--split-by id"),
+    "python -m asr.train conf/bilstm_ctc.yaml run_dir=runs/mine data.train.0.manifest=data/mine/train.jsonl "
+    "data.dev.manifest=data/mine/dev.jsonl": Run(TRAIN),
+    "python -m asr.evaluate runs/mine data/mine/test.jsonl": AS_WRITTEN,
+    "python -m asr.transcribe runs/mine new_recordings --output transcripts.jsonl": AS_WRITTEN,
+    "python -m data_prep.synthesize conf/commands/home.yaml data/home --other-speech conf/commands/everyday.yaml": Run(
+        "--num-train 300 --num-dev 6 --num-test 0 --num-other 30 --num-other-held-out 6 --min-count 0 --num-workers 1"
+    ),
+    "python -m asr.train conf/commands_home.yaml": Run(TRAIN),
+    "python -m asr.commands calibrate runs/commands_home conf/commands/home.yaml --false-accepts-per-hour 0.5 "
+    "--negatives data/home/other_speech/dev.jsonl --positives data/home/dev.jsonl": AS_WRITTEN,
+    "python -m asr.transcribe runs/commands_home recordings --commands conf/commands/home.yaml "
+    "--output commands.jsonl": AS_WRITTEN,
+    "python -m asr.train conf/lm_ngram.yaml tokenizer.run=RUN": Run(
+        "data.train.0.manifest=TEST data.dev.manifest=DEV order=3"
+    ),
+    "python -m asr.evaluate RUN DEV --decoding joint_beam --language-model runs/lm_ngram --tune-fusion": AS_WRITTEN,
+    "python -m asr.evaluate RUN TEST --decoding RUN/decodings/joint_beam-lm_ngram.yaml": AS_WRITTEN,
+    "python -m asr.explain RUN recording.wav": AS_WRITTEN,
+    "python -m asr.transcribe RUN recordings/ --output-dir out/ --format txt,srt": AS_WRITTEN,
+    "python -m asr.transcribe RUN recordings/ --output all.jsonl": AS_WRITTEN,
+    "python -m asr.transcribe RUN 'calls/**/*.wav' --channel each --output-dir out/": Run(
+        instead={"out/": "calls_out"}
+    ),
+    "find /data -name '*.flac' -print0 | python -m asr.transcribe RUN - --output-dir out/": Run(
+        instead={"/data": "data_of_others", "out/": "found"}
+    ),
+    "python -m asr.transcribe RUN manifest.jsonl --output-dir out/ --decoding ctc_beam --language-model runs/lm": Run(
+        instead={"out/": "beam", "runs/lm": "runs/lm_ngram"}
+    ),
+    "python -m asr.transcribe RUN inbox/ --output-dir out/ --watch": LeftOut(
+        "goes on until it is interrupted; tests/test_job_endurance.py watches a folder"
+    ),
+    "python -m asr.transcribe --config job.yaml": AS_WRITTEN,
+}
+
+
+def commands_of(page: Path) -> list[str]:
+    """The commands of a page's sh blocks, each on one line and without its comment."""
+    blocks = re.findall(r"^ *```(?:sh|bash|shell|console)\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = re.sub(r"\\\n", " ", "".join(blocks)).splitlines()
+    bare = (re.sub(r"(^|\s)#.*", "", line) for line in lines)
+    return [" ".join(line.split()) for line in bare if line.strip()]
+
+
+def script_of(command: str) -> str | None:
+    """What runs in the place of a command; None for one that is left out."""
+    how = COMMANDS[command]
+    if isinstance(how, LeftOut):
+        return None
+    for written, other in how.instead.items():
+        assert written in command, f"{command}: without {written!r}, which its entry in COMMANDS replaces"
+        command = command.replace(written, other)
+    return f"{command} {how.more}".strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_known(page: Path) -> None:
+    unknown = [command for command in commands_of(page) if command not in COMMANDS]
+    assert not unknown, f"{page.name}: say in COMMANDS how each of these is tested"
+
+
+def test_no_entry_is_of_a_command_that_is_gone() -> None:
+    written = {command for page in PAGES for command in commands_of(page)}
+    assert not [command for command in COMMANDS if command not in written]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a reader: recordings, two manifests, a run with both heads, and a clone's conf and recipes."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("conf", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("new_recordings", "recordings", "calls/monday", "data_of_others"):
+        write_recordings(folder / name, [1.0, 1.5])
+    for path in (folder / "data_of_others").iterdir():
+        subprocess.run(["python", "-c", FLAC, str(path)], check=True, env=environment(folder))
+    (folder / "recordings/00.wav").rename(folder / "recording.wav")
+    corpus = folder / "corpus"
+    write_split(corpus, "mine", 30, seed=1)
+    (corpus / "mine").rename(folder / "my_recordings")
+    for line in (corpus / "mine.jsonl").read_text().splitlines():
+        path, text = re.search(r'"audio_filepath": "([^"]+)".*"text": "([^"]+)"', line).groups()  # type: ignore[union-attr]
+        (folder / "my_recordings" / Path(path).name).with_suffix(".txt").write_text(text)
+    for name, seed in (("DEV", 2), ("TEST", 3)):
+        write_split(folder, name.lower(), 6, seed=seed).rename(folder / name)
+    (folder / "manifest.jsonl").write_bytes((folder / "DEV").read_bytes())
+    (folder / "job.yaml").write_text("{run: RUN, paths: [recordings], output: job.jsonl}\n")
+    make_run = f"python -m asr.train conf/bilstm_ctc_attention.yaml run_dir=RUN {TRAIN} data.train.0.manifest=TEST"
+    run(f"{make_run} data.dev.manifest=DEV encoder.cell.hidden_size=16 encoder.num_layers=1", folder)
+    return folder
+
+
+FLAC = "import sys, soundfile; a, r = soundfile.read(sys.argv[1]); soundfile.write(sys.argv[1][:-3] + 'flac', a, r)"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a shell whose `python` and `earshot` are those of the tests and of this tree."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    for name, what in (("python", ""), ("earshot", " -m asr")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{what} "$@"\n')
+        (programs / name).chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+
+def run(script: str, folder: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{script}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_one_after_the_other(page: Path, workspace: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    for script in filter(None, map(script_of, commands_of(page))):
+        run(script, workspace)

@@ -46,7 +46,7 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "python -m asr.evaluate runs/mine data/mine/test.jsonl": AS_WRITTEN,
     "python -m asr.transcribe runs/mine new_recordings --output transcripts.jsonl": AS_WRITTEN,
     "python -m data_prep.synthesize conf/commands/home.yaml data/home --other-speech conf/commands/everyday.yaml": Run(
-        "--num-train 300 --num-dev 6 --num-test 0 --num-other 30 --num-other-held-out 6 --min-count 0 --num-workers 1"
+        "--num-train 300 --num-dev 6 --num-test 0 --num-other 200 --num-other-held-out 6 --min-count 0 --num-workers 1"
     ),
     "python -m asr.train conf/commands_home.yaml": Run(TRAIN),
     "python -m asr.commands calibrate runs/commands_home conf/commands/home.yaml --false-accepts-per-hour 0.5 "

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from asr.audio import read_info
+from asr.manifest import Utterance, write_manifest
 from tests.small_run import write_recordings
 from tests.tones import write_split
 
@@ -50,7 +53,15 @@ COMMANDS: dict[str, Run | LeftOut] = {
     ),
     "python -m asr.train conf/commands_home.yaml": Run(TRAIN),
     "python -m asr.commands calibrate runs/commands_home conf/commands/home.yaml --false-accepts-per-hour 0.5 "
-    "--negatives data/home/other_speech/dev.jsonl --positives data/home/dev.jsonl": AS_WRITTEN,
+    "--negatives data/home/other_speech/dev.jsonl --positives data/home/dev.jsonl": Run(
+        # Of a model that has learnt something; the one of two steps gets no recording right.
+        instead={
+            "runs/commands_home": "runs/coffee",
+            "conf/commands/home.yaml": "conf/commands/barista.yaml",
+            "data/home/other_speech/dev.jsonl": "OTHERS",
+            "data/home/dev.jsonl": "ORDERS",
+        }
+    ),
     "python -m asr.transcribe runs/commands_home recordings --commands conf/commands/home.yaml "
     "--output commands.jsonl": AS_WRITTEN,
     "python -m asr.train conf/lm_ngram.yaml tokenizer.run=RUN": Run(
@@ -126,6 +137,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "my_recordings" / Path(path).name).with_suffix(".txt").write_text(text)
     for name, seed in (("DEV", 2), ("TEST", 3)):
         write_split(folder, name.lower(), 6, seed=seed).rename(folder / name)
+    shutil.copytree(ROOT / COFFEE / "model_finetuned", folder / "runs/coffee")
+    paths = [ROOT / COFFEE / f"examples/{name}.opus" for name in SPOKEN]
+    lengths = [read_info(path).duration for path in paths]
+    spoken = [Utterance(*each) for each in zip(SPOKEN, map(str, paths), lengths, SPOKEN.values(), strict=True)]
+    write_manifest(folder / "ORDERS", spoken[:-1])
+    write_manifest(folder / "OTHERS", spoken[-1:])
     (folder / "manifest.jsonl").write_bytes((folder / "DEV").read_bytes())
     (folder / "job.yaml").write_text("{run: RUN, paths: [recordings], output: job.jsonl}\n")
     make_run = f"python -m asr.train conf/bilstm_ctc_attention.yaml run_dir=RUN {TRAIN} data.train.0.manifest=TEST"
@@ -133,6 +150,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+COFFEE = "recipes/barista_bilstm_ctc"
+SPOKEN = {  # as its make_examples.py says; the last is no order
+    "latte": "can i get a large latte with a little bit of sugar",
+    "americano": "give me a twelve ounce americano",
+    "weather": "what will the weather be like tomorrow",
+}
 FLAC = "import sys, soundfile; a, r = soundfile.read(sys.argv[1]); soundfile.write(sys.argv[1][:-3] + 'flac', a, r)"
 
 

@@ -24,7 +24,7 @@ from asr.memory import is_out_of_memory
 from asr.optim import average_weights, set_learning_rate
 from asr.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.run import RunFolder
-from asr.runtime import EXIT_OK
+from asr.runtime import EXIT_OK, STOPPED_BY_SIGNAL
 from asr.task import TASKS, Score
 from asr.tracking import finishing_after_failure
 from asr.training import Training, start_lines, start_training
@@ -74,7 +74,7 @@ def run_to_end(training: Training) -> int:
         save_alone(training)
         raise
     assert interruption.signal is not None
-    return 128 + interruption.signal
+    return STOPPED_BY_SIGNAL + interruption.signal
 
 
 def run_epochs(training: Training) -> None:

@@ -1,6 +1,8 @@
 """What every program shares at its top: exit codes, one line for a user's mistake, a look at what is installed."""
 
 import argparse
+import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ EXIT_OK = 0
 EXIT_BAD_FILES = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+STOPPED_BY_SIGNAL = 128  # plus its number
 
 # oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies
 # between blocks of the heap, which can then not grow together any more, and memory grows for as long as new shapes
@@ -87,7 +90,23 @@ def run_program(main: Callable[[list[str] | None], int]) -> None:
         code = EXIT_USAGE
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    else:
+        if code > STOPPED_BY_SIGNAL:
+            leave(code)
     sys.exit(code)
+
+
+def leave(code: int) -> None:
+    """End a program that was asked to stop without taking down what the system takes down anyway.
+
+    Python and the libraries take half a second for it, and several where a machine is busy, which whoever asked waits
+    for (DECISIONS.md). What was registered to be done at the end is done.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def count_cores() -> int:

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,16 @@ def test_every_program_takes_options_anywhere() -> None:
     programs = [path for folder in ("asr", "data_prep") for path in (ROOT / folder).rglob("*.py")]
     plain = [path for path in programs if "argparse.ArgumentParser(" in path.read_text() and path.name != "runtime.py"]
     assert plain == [], "expected asr.runtime.Parser"
+
+
+def test_who_asked_to_stop_does_not_wait_for_libraries_to_be_taken_down() -> None:
+    program = (
+        "import atexit, sys; from asr.runtime import run_program\n"
+        "class Slow:\n    def __del__(self): print('taken down')\n"
+        "slow, reached = Slow(), atexit.register(print, 'registered')\n"
+        "def main(_): print('saved'); return int(sys.argv[1])\n"
+        "run_program(main)"
+    )
+    for code, said in ((143, "saved\nregistered\n"), (4, "saved\nregistered\ntaken down\n")):
+        ended = subprocess.run([sys.executable, "-c", program, str(code)], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout) == (code, said)

@@ -9,6 +9,7 @@ all processes of the job, as Slurm, systemd, `timeout` and a terminal send it, o
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_STOP = 5.0
 SECONDS_TO_MISS_A_WORKER = 10.0
 STOPS_A_RUN = 10
+SHARE_AMID_STEPS = 0.8  # of the stops; the others come while a call starts its workers and makes its first step
 EPOCHS = 60
 
 
@@ -74,7 +76,10 @@ def newest_checkpoint(run_dir: Path) -> dict:
     newest = max((run_dir / "checkpoints").glob("step-*"), default=None)
     if newest is None:
         return {"step": 0, "epoch": 0, "position": 0}
-    return json.loads((newest / "state.json").read_text())["state"]["progress"]
+    try:
+        return json.loads((newest / "state.json").read_text())["state"]["progress"]
+    except FileNotFoundError:  # a newer one has taken its place meanwhile
+        return newest_checkpoint(run_dir)
 
 
 def last_logged(run_dir: Path) -> int:
@@ -95,10 +100,13 @@ def stop_once(config: Path, run_dir: Path, dice: random.Random, *, kills_worker:
     before = newest_checkpoint(run_dir)
     process = start(config, run_dir, *OVERRIDES)
     wait_until_ready(process)
-    try:
-        output = process.communicate(timeout=dice.choice((0.05, 0.5, 4.0)) * dice.random())[0]
-    except subprocess.TimeoutExpired:
-        output = ""
+    output, most = "", 0.5
+    if dice.random() < SHARE_AMID_STEPS:
+        while newest_checkpoint(run_dir) == before and process.poll() is None:
+            time.sleep(0.01)
+        most = 2.0
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        output = process.communicate(timeout=most * dice.random())[0]
     if process.poll() is not None:
         return None
     members = processes_of(process.pid)

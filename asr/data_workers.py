@@ -71,7 +71,8 @@ class DataWorkers:
         while True:
             try:
                 batch = next(batches, None)
-            except RuntimeError as error:  # torch looks itself after five seconds without a batch
+            except (RuntimeError, OSError, EOFError) as error:
+                # torch looks itself after five seconds without a batch; a batch's tensors are fetched from the worker.
                 if (dead := self.find_dead()) is None:
                     raise
                 raise WorkerDied(dead) from error

@@ -115,20 +115,22 @@ def stop_once(config: Path, run_dir: Path, dice: random.Random, *, kills_worker:
             members = processes_of(process.pid)
         if process.poll() is not None:
             return None
-        os.kill(dice.choice(members[1:]), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(dice.choice(members[1:]), signal.SIGKILL)
     elif whole_job:
         os.killpg(process.pid, signal.SIGTERM)
     else:
         process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
+    began, last_step = time.monotonic(), newest_checkpoint(run_dir)["step"]
     allowed = SECONDS_TO_MISS_A_WORKER if kills_worker else SECONDS_TO_STOP
     try:
         output += process.communicate(timeout=allowed + 60)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         output += process.communicate()[0]
-    if kills_worker and process.returncode == 0:
-        return None
+    went_on = newest_checkpoint(run_dir)["step"] - last_step > 3 * STEPS_AN_EPOCH  # more than workers read ahead
+    if kills_worker and (process.returncode == 0 or went_on):
+        return None  # the one that was killed had done its work: dev's end with each score
     while processes_of(process.pid) and time.monotonic() - began < allowed + 60:
         time.sleep(0.01)
     seconds = time.monotonic() - began

@@ -66,5 +66,5 @@ fresh:
 	$(PYTHON) -m venv $(FRESH)
 	$(FRESH)/bin/python -m pip install --progress-bar on '.[synth,commands]'
 	bash tests/programs/smoke.sh $(FRESH)/bin
-	@$(FRESH)/bin/python -m pip freeze --exclude earshot | while read -r pin; do \
+	@$(FRESH)/bin/python -m pip freeze --exclude earshot | tr A-Z_ a-z- | while read -r pin; do \
 		grep -q "^$$pin " requirements.lock || echo "not as in requirements.lock: $$pin"; done

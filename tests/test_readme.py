@@ -75,6 +75,10 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "python -m asr.transcribe RUN 'calls/**/*.wav' --channel each --output-dir out/": Run(
         instead={"out/": "calls_out"}
     ),
+    "python -m asr.transcribe RUN order.wav": Run(instead={"order.wav": "recording.wav"}),
+    "python -m asr.transcribe RUN calls/ --channel each --merge --output-dir out/ --format txt,vtt": Run(
+        instead={"out/": "merged"}
+    ),
     "find /data -name '*.flac' -print0 | python -m asr.transcribe RUN - --output-dir out/": Run(
         instead={"/data": "data_of_others", "out/": "found"}
     ),

@@ -40,7 +40,10 @@ class TrainConfig(Section):
     max_epochs: int = Field(50, ge=1, description="passes over the training data; the schedule ends with the last")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps all the same, for trials")
     accumulation: int = Field(1, ge=1, description="a step's batch is computed in so many parts, to save memory")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("bf16", description="of the forward pass; fp16 on CUDA only")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="of the forward pass; auto: bf16 where the device multiplies that, else fp32; fp16: CUDA only",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
     num_threads: int = Field(1, ge=1, description="CPU threads of the model in each process")
     compile: bool = Field(False, description="torch.compile the model")

@@ -1,4 +1,4 @@
-"""Where a training computes: on which device, in which precision, as one process or as one of several."""
+"""Where a training computes: on which device, as one process or as one of several."""
 
 import os
 from dataclasses import dataclass
@@ -54,12 +54,6 @@ def set_num_threads(number: int) -> None:
     if number > 1:
         with signals_blocked():
             torch.zeros(1 << 20).add_(1.0)
-
-
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The block in which a model computes in "fp32", "bf16" or "fp16"; weights and losses stay in float32."""
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def start_processes(device: str) -> Processes:

@@ -42,7 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     set_num_threads(options.num_threads)
     decoding = _decoding(options)
-    recognizer = Recognizer.load(options.run, device=options.device, commands=options.commands, decoding=decoding)
+    recognizer = Recognizer.load(
+        options.run,
+        device=options.device,
+        commands=options.commands,
+        decoding=decoding,
+        precision=options.precision,
+    )
     manifests = {path: Manifest.read(path) for path in options.manifest}
     folders = _folders(options, decoding)
     console = Console()
@@ -157,6 +163,7 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
         return {options.manifest[0]: options.output_dir}
     parent = options.output_dir or results_parent(options.run) / "evaluations"
     suffix = "" if decoding is None else f"-{decoding_name(decoding)}"
+    suffix += "" if options.precision == "fp32" else f"-{options.precision}"
     folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}{suffix}" for path in options.manifest}
     if len(set(folders.values())) < len(options.manifest):
         raise EvaluationError(
@@ -227,6 +234,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--batch-size", type=int, default=16, help="utterances at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
+        help="of the model's arithmetic (default: %(default)s)",
+    )
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument(
         "--min-repeats",

@@ -22,6 +22,7 @@ from asr.interruption import Interrupted
 from asr.language_config import LanguageModelConfig
 from asr.memory import is_out_of_memory
 from asr.optim import average_weights, set_learning_rate
+from asr.precision import name_device, settle_precision
 from asr.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.run import RunFolder
 from asr.runtime import EXIT_OK, STOPPED_BY_SIGNAL
@@ -40,6 +41,7 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
     """Train from the start or from the newest checkpoint, to the end or until a signal; give the exit code."""
     set_num_threads(config.train.num_threads)
     run = RunFolder(Path(config.run_dir))
+    config, precision_line = settle_precision(config, processes)
     with run.claim(config, data_digests(config)) if processes.is_first else contextlib.nullcontext():
         task = TASKS[config.kind]
         experiment = task.open(config, run, processes)
@@ -47,7 +49,9 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
         training = start_training(task, experiment, run, processes, checkpoint=processes.gather(checkpoint)[0])
         if processes.is_first:
             write_dropped(run, experiment.dropped)
-            print(*notes, *task.describe(experiment, processes), *start_lines(training), sep="\n", flush=True)
+            record_precision(training)
+            described = (*task.describe(experiment, processes), *start_lines(training))
+            print(*notes, precision_line, *described, sep="\n", flush=True)
         with training.interruption.answering(), finishing_after_failure(training.tracker):
             code = run_to_end(training)
             training.tracker.finish(code)
@@ -55,6 +59,14 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
                 asked, step = training.interruption.signal, training.progress.step
                 print(f"stopped by signal {asked} at step {step}; rerun to go on", flush=True)
         return code
+
+
+def record_precision(training: Training) -> None:
+    """RUN/run.json says in which precision the run computes, and on what kinds of processors it did."""
+    before = training.run.read_record().get("computed_on", [])
+    now = name_device(training.processes.device)
+    kinds = before if now in before else [*before, now]
+    training.run.write_record({"precision": training.config.train.precision, "computed_on": kinds})
 
 
 def run_to_end(training: Training) -> int:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from asr.cells import Cell
 from asr.data import Batch
-from asr.distributed import autocast
 from asr.experiment import Experiment
 from asr.heads.attention import AttentionHead
 from asr.heads.attention_mechanisms import Attention
+from asr.precision import autocast
 from asr.tokenizer import PAD_ID, UNKNOWN_ID
 
 try:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from asr.cells import Cell
+from asr.cells.chosen import name_path
 from asr.config import Config
 from asr.distributed import Processes
 from asr.experiment import Experiment, open_experiment, try_experiment
@@ -21,6 +23,7 @@ from asr.language_experiment import (
 from asr.media import DevUtterance
 from asr.model_card import write_model_card
 from asr.plan import describe, shapes
+from asr.precision import autocast, settle_precision
 from asr.run import RunFolder
 from asr.runtime import EXIT_OK
 from asr.validation import say_error_rates, shown_utterances, validate
@@ -81,9 +84,26 @@ TASKS = {
 def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
     """Check everything a training would meet and print what it would do; nothing is written."""
     task = TASKS[config.kind]
+    config, precision_line = settle_precision(config, processes)
     experiment = task.rehearse(config)
     named = experiment.model.named_parameters()
-    print(*task.describe(experiment, processes), "parameters:", sep="\n")
+    print(precision_line, *task.describe(experiment, processes), sep="\n")
+    print(
+        "what computes the recurrent layers here, over many frames:",
+        *_path_lines(experiment, processes),
+        "parameters:",
+        sep="\n",
+    )
     print(*(f"  {name:55} {' x '.join(map(str, value.shape))}" for name, value in named), sep="\n")
     print(*task.shapes(experiment, processes), sep="\n")
     return EXIT_OK
+
+
+def _path_lines(experiment: Experiment, processes: Processes) -> list[str]:
+    """The path that each recurrent layer takes in a training on this machine."""
+    with autocast(experiment.config.train.precision, processes.device):
+        return [
+            f"  {name:55} {name_path(module)}"
+            for name, module in experiment.model.named_modules()
+            if isinstance(module, Cell)
+        ]

@@ -16,11 +16,12 @@ from asr.checkpoint import Checkpoint
 from asr.compiling import leave_alone
 from asr.config import Config
 from asr.data_workers import DataWorkers
-from asr.distributed import Processes, autocast
+from asr.distributed import Processes
 from asr.experiment import Experiment
 from asr.interruption import Interruption
 from asr.language_config import LanguageModelConfig, load_experiment
 from asr.optim import ExponentialAverage
+from asr.precision import autocast
 from asr.progress import Learner, Progress
 from asr.run import RAISED_KEY, RunFolder
 from asr.task import Task

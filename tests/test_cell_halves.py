@@ -7,7 +7,7 @@ with the inputs in bfloat16 and all else in float32 is 3e-2 away).
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asr.cells import Cell, CellConfig, LSTMConfig, processor, recurrence
-from asr.cells.kernel import multiplies_halves
+from asr.cells.kernel import notice
 from asr.cells.products import half_outer_product, half_product, linear
 from asr.cells.recurrence import scan_reference
 from asr.cells.scan import find_kernel
@@ -156,43 +156,132 @@ def test_products_of_halves_in_pieces_are_those_of_the_whole(num_rows: int) -> N
     assert (half_product(left, weight) - expected).norm() <= 1e-2 * expected.norm()
 
 
+INTEL = "vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16 avx512_vnni amx_tile amx_bf16\n"
+
+
 @pytest.fixture
-def no_processor_yet() -> Iterator[None]:
-    yield
-    processor.described.cache_clear()
-    processor.may_use_tiles.cache_clear()
+def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str | None], None]]:
+    """A processor that Linux describes so, or does not; PyTorch and oneDNN may use all of it."""
 
+    def forget() -> None:
+        processor.described.cache_clear()
+        processor._is_lent_tiles.cache_clear()
 
-@pytest.mark.usefixtures("no_processor_yet")
-def test_the_processor_is_asked_what_it_can_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def pretend(text: str | None) -> None:
+    def describe(text: str | None) -> None:
         path = tmp_path / "cpuinfo"
         path.write_text(text or "")
         monkeypatch.setattr(processor, "CPUINFO", path if text is not None else tmp_path / "none")
-        processor.described.cache_clear()
-        processor.may_use_tiles.cache_clear()
+        forget()
 
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    for name in processor.ONEDNN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    yield describe
+    monkeypatch.undo()
+    forget()
+
+
+def lend_tiles(monkeypatch: pytest.MonkeyPatch, *, refused: int) -> None:
+    """What Linux answers to who asks for tiles: 0 if it lends them."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: type("C", (), {"syscall": lambda *_: refused}))
+    processor._is_lent_tiles.cache_clear()
+
+
+def test_the_processor_is_asked_what_it_can_do(
+    pretend: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pretend("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n\nvendor_id\t: GenuineIntel\n")
     assert processor.has_halves()
     assert not processor.is_intel()
-    assert multiplies_halves()
     assert not processor.may_use_tiles()
-    pretend("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16 amx_tile amx_bf16\n")
-    for refused in (1, 0):  # what Linux answers to who asks for tiles
-        monkeypatch.setattr(ctypes, "CDLL", lambda name, answer=refused: type("C", (), {"syscall": lambda *_: answer}))
-        processor.may_use_tiles.cache_clear()
+    assert not processor.has_bytes()
+    assert processor.name() == "AVX512 with BF16"
+    pretend(INTEL)
+    for refused in (1, 0):
+        lend_tiles(monkeypatch, refused=refused)
         assert processor.may_use_tiles() == (refused == 0)
+    assert processor.has_bytes()
+    assert processor.name() == "AVX512 with AMX"
     pretend(None)
     assert not processor.has_halves()
-    assert not multiplies_halves()
+    assert processor.name() == "AVX512"
+
+
+@pytest.mark.parametrize(
+    ("vectors", "limit", "expected"),
+    [
+        ("AVX512", "", "halves, bytes, tiles"),
+        ("AVX512", "DEFAULT", "halves, bytes, tiles"),
+        ("AVX512", "avx512_core_bf16", "halves, bytes"),
+        ("AVX512", "AVX512_CORE_VNNI", "bytes"),
+        ("AVX512", "AVX512_CORE", ""),
+        ("AVX2", "AVX2", ""),
+        ("AVX2", "", ""),
+        ("DEFAULT", "SSE41", ""),
+    ],
+)
+def test_what_the_processor_can_do_follows_the_variables_of_pytorch_and_onednn(
+    pretend: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch, vectors: str, limit: str, expected: str
+) -> None:
+    pretend(INTEL)
+    lend_tiles(monkeypatch, refused=0)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
+    for name in processor.ONEDNN_VARIABLES:
+        monkeypatch.setenv(name, limit)
+        found = {"halves": processor.has_halves(), "bytes": processor.has_bytes(), "tiles": processor.may_use_tiles()}
+        assert ", ".join(name for name, is_there in found.items() if is_there) == expected
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def without_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that does not multiply bfloat16; what vectors it has is left as it is."""
+    monkeypatch.setattr(processor, "has_halves", lambda: False)
+    notice.cache_clear()
+
+
+@pytest.mark.usefixtures("without_halves")
+@pytest.mark.parametrize("wanted", ["bfloat16 by autocast", "bfloat16 weights", "float16 by autocast"])
+def test_the_lstm_asks_the_processor_before_it_takes_pytorchs_own(
+    caplog: pytest.LogCaptureFixture, wanted: str
+) -> None:
+    """PyTorch has no LSTM in bfloat16 without AVX-512, and none in float16 without instructions for that."""
+    torch.manual_seed(0)
+    cell = LSTMConfig(hidden_size=40).build(FEATURES).eval()
+    inputs = torch.randn(2, 30, FEATURES)
+    with torch.no_grad():
+        expected = cell(inputs)[0]
+        assert cell.is_builtin(inputs)
+        if wanted == "bfloat16 weights":
+            found = cell.bfloat16()(inputs.bfloat16())[0]
+        else:
+            with torch.autocast("cpu", torch.float16 if wanted.startswith("float16") else torch.bfloat16):
+                assert not cell.is_builtin(inputs)
+                found = cell(inputs)[0]
+    assert (found - expected).norm() <= 2e-2 * expected.norm()
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("bfloat16: ")]
+    assert said == [
+        f"bfloat16: this processor ({processor.name()}) has no products of it (AVX512_BF16 or AMX); cells and linear "
+        "layers compute in float32 under autocast"
+    ] * wanted.startswith("bfloat16")
+
+
+@pytest.mark.usefixtures("without_halves")
+def test_cells_compute_in_float32_under_autocast_without_halves() -> None:
+    torch.manual_seed(0)
+    for config in (MEMBERS["lstm"], MEMBERS["gru"]):
+        cell, inputs = build(config), torch.randn(2, 30, FEATURES)
+        cell.path = "auto"
+        with autocast:
+            found = cell(inputs)[0]
+        assert (found - cell(inputs)[0]).norm() <= 1e-5 * found.norm()
 
 
 @pytest.mark.usefixtures("fresh_kernels")
 def test_a_compiler_too_old_for_halves_leaves_float32(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if not multiplies_halves():
+    if not processor.has_halves():
         pytest.skip("needs a processor that multiplies bfloat16")
     script = counting_compiler(tmp_path)
     refusal = 'case "$*" in *-mavx512bf16*) echo "error: unrecognized option" >&2; exit 1;; esac\n'

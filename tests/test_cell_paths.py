@@ -220,12 +220,13 @@ def test_a_kernel_for_avx2_gives_the_same(monkeypatch: pytest.MonkeyPatch, fresh
     need_kernel("compiled", MEMBERS["peephole_lstm"], torch.float32)
     torch.manual_seed(0)
     cell = PeepholeLSTMConfig(hidden_size=19).build(FEATURES)
+    is_other = torch.backends.cpu.get_cpu_capability() != "AVX2"
     expected = run(cell, "compiled")
     load_kernel.cache_clear()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     for result, wanted in zip(run(cell, "compiled"), expected, strict=True):
         assert (result - wanted).norm() <= 2e-5 * wanted.norm()
-    assert len(list(fresh_kernels.glob("*.so"))) == 2
+    assert len(list(fresh_kernels.glob("*.so"))) == 1 + is_other
 
 
 def test_no_compiler_is_an_error(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -235,6 +236,7 @@ def test_no_compiler_is_an_error(program: Program, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_failing_compiler_is_an_error(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")  # without vectors it is never asked
     script = counting_compiler(tmp_path)
     script.write_text("#!/bin/sh\necho 'kernel.cpp:1: fatal error: no thread header' >&2\nexit 1\n")
     monkeypatch.setenv("CXX", str(script))
@@ -244,6 +246,7 @@ def test_a_failing_compiler_is_an_error(program: Program, monkeypatch: pytest.Mo
 
 
 def test_a_compiler_that_hangs_is_an_error(program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     script = counting_compiler(tmp_path)
     script.write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setenv("CXX", str(script))

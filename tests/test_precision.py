@@ -7,8 +7,27 @@ import pytest
 import torch
 from torch import nn
 
-from asr.cells import CellConfig, ConvLSTMConfig, GRUConfig, LayerNormLSTMConfig, LSTMConfig, ProjectedLSTMConfig
-from asr.precision import Int8Linear, PrecisionError, quantize
+from asr.cells import (
+    CellConfig,
+    ConvLSTMConfig,
+    GRUConfig,
+    LayerNormLSTMConfig,
+    LSTMConfig,
+    ProjectedLSTMConfig,
+    processor,
+)
+from asr.cells.kernel import notice
+from asr.config import load_config
+from asr.distributed import Processes
+from asr.precision import (
+    Int8Linear,
+    PrecisionError,
+    autocast,
+    multiply_bytes,
+    name_device,
+    quantize,
+    settle_precision,
+)
 from asr.recognizer import Recognizer
 from tests.small_run import some_speech, write_small_run
 from tests.tone_recognizer import train_tone_recognizer
@@ -25,6 +44,22 @@ def test_a_product_of_integers_is_that_of_the_numbers_they_stand_for() -> None:
     size = inputs.abs().amax(dim=-1, keepdim=True) * layer.weight.abs().amax()
     assert ((found - expected).abs() <= size * 96**0.5 / 60).all()
     assert torch.equal(Int8Linear(layer.weight, None)(torch.zeros(2, 96)), torch.zeros(2, 40))
+
+
+@pytest.mark.parametrize("has_bytes", [True, False])
+def test_products_of_bytes_are_exact(has_bytes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the largest values there are, which overflow in 16 bits, and more of them than float32 adds exactly."""
+    if has_bytes and not processor.has_bytes():
+        pytest.skip("needs a processor that multiplies 8 bits (VNNI)")
+    monkeypatch.setattr(processor, "has_bytes", lambda: has_bytes)
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = (
+        torch.randint(-127, 128, shape, generator=generator).to(torch.int8) for shape in ((5, 3000), (3000, 7))
+    )
+    rows[0], columns[:, 0] = 127, 127
+    rows[1] = -127
+    expected = (rows.double() @ columns.double()).float()
+    assert torch.equal(multiply_bytes(rows, columns), expected)
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:
@@ -89,3 +124,71 @@ def test_a_run_is_loaded_in_8_bits(tmp_path: Path) -> None:
 def test_8_bits_are_for_processors() -> None:
     with pytest.raises(PrecisionError, match="precision: int8 on meta; expected a CPU; on a GPU use bf16"):
         quantize(nn.Linear(2, 2, device="meta"))
+
+
+ALONE = Processes(rank=0, world_size=1, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("has_halves", [True, False])
+def test_auto_asks_the_processor_and_says_what_it_took(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_halves: bool
+) -> None:
+    monkeypatch.setattr(processor, "has_halves", lambda: has_halves)
+    overrides = ["train.precision=auto", f"run_dir={tmp_path / 'run'}"]
+    config, line = settle_precision(load_config(tone_config, overrides), ALONE)
+    precision, can = ("bf16", "multiplies") if has_halves else ("fp32", "does not multiply")
+    assert config.train.precision == precision
+    assert line == f"precision: {precision}, auto: {name_device(ALONE.device)} {can} bfloat16"
+    config, line = settle_precision(load_config(tone_config, ["train.precision=bf16", *overrides[1:]]), ALONE)
+    assert config.train.precision == "bf16"
+    assert line == "precision: bf16, as the configuration says"
+
+
+@pytest.mark.parametrize("begun", ["bf16", "fp32"])
+def test_a_run_goes_on_in_the_precision_in_which_it_was_begun(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    monkeypatch.setattr(processor, "has_halves", lambda: begun == "fp32")  # auto would take the other
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(
+        load_config(tone_config, [f"train.precision={begun}", f"run_dir={run}"]).to_yaml(), encoding="utf-8"
+    )
+    config, line = settle_precision(load_config(tone_config, ["train.precision=auto", f"run_dir={run}"]), ALONE)
+    assert config.train.precision == begun
+    assert line == f"precision: {begun}, in which this run was begun"
+
+
+def test_processes_on_different_processors_take_what_all_of_them_have(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "has_halves", lambda: True)
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, False])
+    config, _ = settle_precision(load_config(tone_config, ["train.precision=auto"]), ALONE)
+    assert config.train.precision == "fp32"
+
+
+def test_half_precision_of_a_gpu_is_refused_without_one(tone_config: Path) -> None:
+    config = load_config(tone_config, ["train.precision=fp16"])
+    with pytest.raises(
+        PrecisionError, match=r"train.precision: 'fp16' on cpu \(.*; expected a GPU with CUDA: go on with"
+    ):
+        settle_precision(config, ALONE)
+
+
+def test_bfloat16_is_float32_with_one_notice_where_the_processor_lacks_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    notice.cache_clear()
+    monkeypatch.setattr(processor, "has_halves", lambda: False)
+    layer, inputs = nn.Conv1d(3, 4, 5), torch.randn(2, 3, 20)
+    for _ in range(2):
+        with autocast("bf16", torch.device("cpu")):
+            assert layer(inputs).dtype == torch.float32
+    assert [record.getMessage() for record in caplog.records] == [
+        f"precision bf16: this processor ({processor.name()}) has no products of it (AVX512_BF16 or AMX); it "
+        "computes in float32, which is as fast as fp32"
+    ]
+    monkeypatch.setattr(processor, "has_halves", lambda: True)
+    with autocast("bf16", torch.device("cpu")):
+        assert torch.is_autocast_enabled("cpu")

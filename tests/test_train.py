@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from asr.cells import processor
 from asr.checkpoint import write_tensors
 from asr.config import load_config
 from asr.distributed import start_processes
@@ -319,6 +320,8 @@ def test_a_dry_run_says_everything_and_writes_nothing(tone_config: Path, tmp_pat
         "multiply-adds a second",
         "worst batch",
         "encodings [batch",
+        "precision: fp32, as the configuration says",
+        "what computes the recurrent layers here, over many frames:\n  encoder.layers.0.forwards",
         "96 x 24",
     ):
         assert expected in output
@@ -364,6 +367,41 @@ def test_torch_compile_trains(tone_config: Path, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_every_precision_of_a_cpu_trains(tone_config: Path, tmp_path: Path, precision: str) -> None:
     assert run(tone_config, tmp_path / "run", f"train.precision={precision}", "train.max_steps=2") == 0
+
+
+def test_a_training_says_and_keeps_its_precision(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Begun with auto, it goes on in the same where the processor would give another, and not in another asked for."""
+    folder, auto = tmp_path / "run", "train.precision=auto"
+    for has_halves, steps in ((False, 2), (True, 3)):
+        monkeypatch.setattr(processor, "has_halves", lambda has_halves=has_halves: has_halves)
+        monkeypatch.setattr(processor, "name", lambda steps=steps: f"processor {steps}")
+        assert run(tone_config, folder, auto, f"train.max_steps={steps}") == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("precision: ")]
+        reason = "in which this run was begun" if has_halves else "auto: cpu (processor 2) does not multiply bfloat16"
+        assert lines == [f"precision: fp32, {reason}"]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["precision"] == "fp32"
+    assert record["computed_on"] == ["cpu (processor 2)", "cpu (processor 3)"]
+    assert load_config(folder / "config.yaml").train.precision == "fp32"
+    with pytest.raises(RunError, match=r"train\.precision: was 'fp32', is now 'bf16'"):
+        run(tone_config, folder, "train.precision=bf16")
+
+
+def test_a_run_of_before_auto_goes_on_in_its_bfloat16(tone_config: Path, tmp_path: Path) -> None:
+    assert run(tone_config, tmp_path / "run", "train.precision=bf16", "train.max_steps=2") == 0
+    record = tmp_path / "run" / "run.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps({key: values[key] for key in values if key not in ("precision", "computed_on")}))
+    assert run(tone_config, tmp_path / "run", "train.precision=auto", "train.max_steps=3") == 0
+    assert json.loads(record.read_text())["precision"] == "bf16"
+
+
+def test_recurrent_dropout_in_bfloat16_comes_through_the_dev_scoring(tone_config: Path, tmp_path: Path) -> None:
+    """What is trained by the scan is scored by PyTorch's LSTM, where the processor has that."""
+    overrides = ["encoder.cell.recurrent_dropout=0.2", "encoder.num_layers=2", "train.precision=bf16"]
+    assert run(tone_config, tmp_path / "run", *overrides, "train.max_steps=2") == 0
 
 
 def torchrun(config: Path, run_dir: Path, *overrides: str) -> subprocess.Popen:

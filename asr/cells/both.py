@@ -7,9 +7,10 @@ from torch import Generator, Tensor
 from asr.cells.cell import Cell
 from asr.cells.compiled import scan_compiled
 from asr.cells.gpu import scan_triton, serves
+from asr.cells.halves import asked_precision
 from asr.cells.pointwise import trace
 from asr.cells.products import linear
-from asr.cells.scan import asked_precision, find_kernel
+from asr.cells.scan import find_kernel
 
 
 def run_both(

@@ -84,7 +84,7 @@ def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
 
 
 def multiplies_halves() -> bool:
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and processor.has_halves()
+    return processor.has_halves()
 
 
 @cache

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from asr.cells.cell import Cell, ForgetGateOptions
 from asr.cells.gpu import serves
+from asr.cells.halves import asked_precision, multiplies_halves
 from asr.cells.pointwise import StepForm, Vector, Vectors
 from asr.cells.scan import find_kernel
 
@@ -72,11 +73,18 @@ class LSTM(Cell):
             and free
             and inputs.shape[1] > 0
             and inputs.shape[-1] == self.input_size
+            and self._has_builtin()
             and not serves(self.form, self.recurrent_weight, inputs.shape[1])
-            and not (torch.is_grad_enabled() and inputs.shape[1] >= MANY_STEPS and self._multiplies_halves())
+            and not (torch.is_grad_enabled() and inputs.shape[1] >= MANY_STEPS and self._has_kernel_in_halves())
         )
 
-    def _multiplies_halves(self) -> bool:
+    def _has_builtin(self) -> bool:
+        """Whether PyTorch has this layer in the precision asked for: in less than float32 not on every CPU."""
+        asked = asked_precision(self.bias)
+        in_full = asked in (torch.float32, torch.float64)
+        return in_full or self.bias.device.type != "cpu" or multiplies_halves(self.bias)
+
+    def _has_kernel_in_halves(self) -> bool:
         """Whether autocast asks for bfloat16 and the compiled kernel has it."""
         if not torch.is_autocast_enabled(self.bias.device.type):
             return False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.amp.autocast_mode import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
-from asr.cells.processor import has_halves
+from asr.cells.halves import multiplies_halves
 
 
 def has_onednn(tensor: Tensor) -> bool:
@@ -120,7 +120,7 @@ class HalfLinear(torch.autograd.Function):
 def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`, by oneDNN where that is faster; under autocast in bfloat16, where the processor multiplies that."""
     if inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        if has_halves() and torch.get_autocast_dtype("cpu") == torch.bfloat16 and weight.dtype == torch.float32:
+        if weight.dtype == torch.float32 and multiplies_halves(weight):
             return HalfLinear.apply(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])
         inputs = inputs.to(weight.dtype)
     if not has_onednn(inputs):

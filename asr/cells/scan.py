@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asr.cells.compiled import Kernel, scan_compiled
 from asr.cells.gpu import scan_triton, serves
+from asr.cells.halves import asked_precision, multiplies_halves
 from asr.cells.kernel import load_kernel
 from asr.cells.loop import scan_loop
 from asr.cells.pointwise import StepForm, trace
@@ -45,12 +46,6 @@ def scan(
         return scan_loop(recurrence, program)
 
 
-def asked_precision(weight: Tensor) -> torch.dtype:
-    """That of autocast where it is on, else of the weights."""
-    device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-
-
 def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | None:
     """The compiled kernel for weights such as this one, or None on a GPU and where it cannot be built.
 
@@ -60,7 +55,7 @@ def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | No
         return None
     program = trace(form, zoneout=zoneout)
     kinds = [weight.dtype]
-    if asked_precision(weight) == torch.bfloat16 and weight.dtype == torch.float32:
+    if weight.dtype == torch.float32 and multiplies_halves(weight):
         kinds.insert(0, torch.bfloat16)
     kernels = ((load_kernel(program, kind), kind) for kind in kinds)
     return next((Kernel(library, program, kind) for library, kind in kernels if library is not None), None)

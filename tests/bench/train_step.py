@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr.data import BatchPlan
-from asr.distributed import autocast
 from asr.encoders.recurrent import RecurrentEncoderConfig
 from asr.heads.ctc import CTCHeadConfig
 from asr.manifest import Manifest, Utterance
 from asr.model import Model
 from asr.optim import OptimConfig
+from asr.precision import autocast
 from asr.tokenizer import NUM_SPECIAL
 
 VOCABULARY_SIZE = NUM_SPECIAL + 27

@@ -41,12 +41,12 @@ def train(manifest: Path, num_steps: int, batch_seconds: float) -> None:
 
     from asr.cells.lstm import LSTMConfig
     from asr.data import FRAME_STEP, BatchPlan
-    from asr.distributed import autocast
     from asr.encoders.recurrent import RecurrentEncoderConfig
     from asr.heads.ctc import CTCHeadConfig
     from asr.manifest import Manifest
     from asr.model import Model
     from asr.optim import OptimConfig
+    from asr.precision import autocast
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

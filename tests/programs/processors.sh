@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Whether everything runs on older processors too: the tests of cells and of precision, two steps of every configuration
+# and a transcription, on this machine told to do without AVX-512 (avx2), and without AVX as well (sse). Prints a line
+# for each part; the first that fails ends it, and says why. Under ten minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export XDG_CACHE_HOME="$work/cache" # kernels are built anew, as on a machine that never had them
+
+part() { # part NAME COMMAND...: run it, say how long it took, and show what it said where it failed
+    local name=$1 started=$SECONDS
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        echo "$name: $(tail -n 1 "$work/said") ($((SECONDS - started)) s)"
+    else
+        cat "$work/said"
+        echo "$name: FAILED"
+        exit 1
+    fi
+}
+
+transcribe() { # transcribe PRECISION OUTPUT: the recordings by a model of the tree, in one process
+    python -m asr.transcribe recipes/barista_bilstm_ctc/model "$work"/speech/wav/test --precision "$1" --output "$2" \
+        --num-workers 1 --device cpu
+}
+
+hear() { # hear NAME: in all precisions, of which float32 hears the same words as on the whole processor
+    transcribe fp32 "$work/$1-fp32.txt" && diff "$work/whole.txt" "$work/$1-fp32.txt" || return 1
+    for precision in bf16 int8; do
+        transcribe "$precision" "$work/$1-$precision.txt" 2>"$work/notices" || return 1
+        cat "$work/notices"
+        test "$(grep -c "^precision $precision: this processor" "$work/notices")" = 1 || return 1 # said, and once
+    done
+    diff "$work/$1-fp32.txt" "$work/$1-bf16.txt" || return 1
+    echo "$(wc -l <"$work/$1-fp32.txt") recordings in fp32, bf16 and int8"
+}
+
+on() { # on NAME ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA: every part on such a processor
+    export ATEN_CPU_CAPABILITY=$2 ONEDNN_MAX_CPU_ISA=$3
+    part "$1: cells and precision" python -m pytest -q -n 2 --dist worksteal -p no:cacheprovider \
+        tests/test_cells.py tests/test_cell_paths.py tests/test_cell_halves.py tests/test_cell_both.py \
+        tests/test_precision.py
+    part "$1: every configuration" python -m tests.programs.two_steps "$work/$1"
+    part "$1: transcription" hear "$1"
+    unset ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA
+}
+
+part "recordings" python -m data_prep.synthesize conf/commands/barista.yaml "$work/speech" \
+    --num-train 4 --num-dev 1 --num-test 6 --min-count 0
+part "whole: transcription" transcribe fp32 "$work/whole.txt"
+on avx2 avx2 AVX2
+on sse default SSE41

@@ -22,8 +22,8 @@ part() { # part NAME COMMAND...: run it, say how long it took, and show what it 
     fi
 }
 
-transcribe() { # transcribe PRECISION OUTPUT: the recordings by a model of the tree, in one process
-    python -m asr.transcribe recipes/barista_bilstm_ctc/model "$work"/speech/wav/test --precision "$1" --output "$2" \
+transcribe() { # transcribe PRECISION OUTPUT: the examples by a model of the tree, in one process
+    python -m asr.transcribe recipes/barista_bilstm_ctc/model recipes/barista_bilstm_ctc/examples --precision "$1" --output "$2" \
         --num-workers 1 --device cpu
 }
 
@@ -35,7 +35,7 @@ hear() { # hear NAME: in all precisions, of which float32 hears the same words a
         test "$(grep -c "^precision $precision: this processor" "$work/notices")" = 1 || return 1 # said, and once
     done
     diff "$work/$1-fp32.txt" "$work/$1-bf16.txt" || return 1
-    echo "$(wc -l <"$work/$1-fp32.txt") recordings in fp32, bf16 and int8"
+    echo "$(wc -l <"$work/$1-fp32.txt") examples in fp32, bf16 and int8"
 }
 
 on() { # on NAME ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA: every part on such a processor
@@ -48,8 +48,6 @@ on() { # on NAME ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA: every part on such a pr
     unset ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA
 }
 
-part "recordings" python -m data_prep.synthesize conf/commands/barista.yaml "$work/speech" \
-    --num-train 4 --num-dev 1 --num-test 6 --min-count 0
 part "whole: transcription" transcribe fp32 "$work/whole.txt"
 on avx2 avx2 AVX2
 on sse default SSE41

@@ -24,6 +24,7 @@ from asr.data import StepBatches
 from asr.distributed import start_processes
 from asr.experiment import data_digests
 from asr.loop import compute_step, run_epochs
+from asr.precision import settle_precision
 from asr.run import RunFolder
 from asr.task import TASKS
 from asr.training import Training, start_training
@@ -58,6 +59,7 @@ def main() -> None:
 def start(config) -> Training:
     torch.set_num_threads(1)
     processes = start_processes("cpu")
+    config, _ = settle_precision(config, processes)
     run = RunFolder(Path(config.run_dir))
     run.claim(config, data_digests(config))
     task = TASKS[config.kind]

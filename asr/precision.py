@@ -77,9 +77,9 @@ def settle_precision(config: AnyTraining, processes: Processes) -> tuple[AnyTrai
 
 
 def _begun_in(config: TrainingConfig) -> str | None:
-    """Returns the precision of the run that the folder holds, None where it holds none yet."""
+    """Returns the precision of what was learnt in the run folder, None where that is nothing yet."""
     run = RunFolder(Path(config.run_dir))
-    if not run.config_path.exists():
+    if not run.config_path.exists() or not run.has_learnt():
         return None
     train = getattr(load_experiment(run.config_path), "train", None)  # a model of n-grams has none
     return None if train is None or train.precision == "auto" else train.precision

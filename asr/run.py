@@ -130,7 +130,7 @@ class RunFolder:
             before, now = (flatten(each.to_dict()) for each in (load_experiment(self.config_path), config))
             epochs = before.get(EPOCHS_KEY), now.get(EPOCHS_KEY)
             changed = self._changes(before, now, digests)
-            if changed and self._has_learnt():
+            if changed and self.has_learnt():
                 raise RunError(
                     f"{self.path}: holds a run of another experiment:\n" + "\n".join(changed) + "\n"
                     f"Give this one its own folder (run_dir=...), start from those weights (init_from={self.path}), "
@@ -150,7 +150,7 @@ class RunFolder:
         write_text(self.record_path, json.dumps(record, indent=1) + "\n")
         write_text(self.config_path, config.to_yaml())  # last: where it is, the record is
 
-    def _has_learnt(self) -> bool:
+    def has_learnt(self) -> bool:
         """Whether there is anything in it that a training has made by steps, or by counting."""
         return any(self.checkpoints_path.glob("step-*")) or "model" in self.read_record()
 

@@ -150,7 +150,7 @@ def test_a_run_goes_on_in_the_precision_in_which_it_was_begun(
 ) -> None:
     monkeypatch.setattr(processor, "has_halves", lambda: begun == "fp32")  # auto would take the other
     run = tmp_path / "run"
-    run.mkdir()
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
     (run / "config.yaml").write_text(
         load_config(tone_config, [f"train.precision={begun}", f"run_dir={run}"]).to_yaml(), encoding="utf-8"
     )

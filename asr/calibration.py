@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from asr.commands.rejection import (
     Evidence,
     Rejection,
     RejectionError,
+    count_false_accepts,
     detection_curve,
+    find_margin,
     find_threshold,
     fit_confidence,
+    hours_needed,
     recall_of,
     save_rejection,
 )
@@ -67,6 +71,7 @@ class Calibration:
     sources: list[Source]
     worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
+    target: float  # false accepts an hour that were asked for
 
     @property
     def rejection(self) -> Rejection:
@@ -74,11 +79,14 @@ class Calibration:
 
     def summary(self) -> Iterator[str]:
         found = self.rejection
+        assert found.hours
+        assert found.false_accepts_per_hour is not None
+        number = round(found.false_accepts_per_hour * found.hours)
         yield (
-            f"threshold {found.threshold:.4f}: {found.false_accepts_per_hour:.2f} false accepts an hour on "
-            f"{found.hours:.2f} h in {self.num_negatives:,} pieces (at most {found.upper_false_accepts_per_hour:.2f} "
-            f"with 95 % confidence)"
+            f"threshold {found.threshold:.4f}: {number:,} false accepts in {found.hours:.2f} h, {self.num_negatives:,} "
+            f"pieces; at most {found.upper_false_accepts_per_hour:.2f} an hour with 95 % confidence"
         )
+        yield self._what_is_shown(number)
         if len(self.sources) > 1:
             shares = (f"{each.name} {each.num_accepted:,} in {each.hours:.2f} h" for each in self.sources)
             yield f"false accepts by manifest: {', '.join(shares)}"
@@ -87,13 +95,30 @@ class Calibration:
         if found.recall is not None:
             yield (
                 f"{found.recall:.1%} of {found.num_positives:,} commands that were heard right are understood; "
-                f"{self.num_positives - found.num_positives:,} were heard wrong"
+                f"{self.num_positives - found.num_positives:,} were heard wrong, of which {found.num_wrong:,} are "
+                f"understood as another command"
             )
+        if found.min_margin:
+            yield f"what is understood has a margin of at least {found.min_margin:.2f} to any other meaning"
         if len(self.judgements) > 1:
             if not self.judgements[TOGETHER].rejection.familiarity_weight:
                 yield "the second opinion has no weight: it says nothing here that the model does not"
             shares = [f"{each.rejection.recall:.1%} {name}" for name, each in self.judgements.items()]
             yield f"understood: {', '.join(shares)}; kept: {self.kept}"
+
+    def _what_is_shown(self, num_accepted: int) -> str:
+        """Whether these hours show the rate that was asked for, and how many would."""
+        upper, hours = self.rejection.upper_false_accepts_per_hour, self.rejection.hours
+        assert upper is not None
+        assert hours is not None
+        if upper <= self.target:
+            return f"{self.target:g} an hour, as asked, is shown with 95 % confidence"
+        if not self.target:
+            return "0 an hour, as asked, is shown by no number of hours; more of them only lower the bound"
+        enough = f"{hours_needed(self.target):.1f} h of negatives without a false accept (3 / {self.target:g})"
+        if num_accepted:
+            enough += f", or {hours_needed(self.target, num_accepted=num_accepted):.1f} h with {num_accepted:,}"
+        return f"{self.target:g} an hour, as asked, is not shown by {hours:.2f} h: that takes {enough}"
 
     def lines(self) -> Iterator[str]:
         yield from self.summary()
@@ -120,7 +145,7 @@ class _Heard:
     spoken: list[Evidence] | None  # of the positives, where there are some
     is_right: list[bool]  # of each of `spoken`
 
-    def judge(self, *, false_accepts_per_hour: float) -> Judgement:
+    def judge(self, *, false_accepts_per_hour: float, wrong_commands: float | None = None) -> Judgement:
         rejection, evidence = Rejection(), [*(self.spoken or ()), *self.against]
         is_right = np.array([*self.is_right, *[False] * len(self.against)])
         if self.spoken is not None:
@@ -131,9 +156,14 @@ class _Heard:
         )
         if self.spoken is None:
             return Judgement(rejection, [], [])
+        if wrong_commands is not None:
+            right_ones = np.array(self.is_right, dtype=bool)
+            rejection = find_margin(rejection, self.spoken, right_ones, wrong_share=wrong_commands)
+            rejection = count_false_accepts(rejection, self.against, hours=self.hours)
         right = [each for each, is_so in zip(self.spoken, self.is_right, strict=True) if is_so]
-        rejection = recall_of(rejection, right)
-        odds = [list(map(rejection.log_odds, each)) for each in (right, self.against)]
+        wrong = [each for each, is_so in zip(self.spoken, self.is_right, strict=True) if not is_so]
+        rejection = replace(recall_of(rejection, right), num_wrong=sum(map(rejection.accepts, wrong)))
+        odds = [[_odds(rejection, one) for one in each] for each in (right, self.against)]
         bins = reliability(np.array([rejection.confidence(each) for each in evidence]), is_right)
         return Judgement(rejection, detection_curve(*odds, hours=self.hours), bins)
 
@@ -153,15 +183,21 @@ def calibrate(
     false_accepts_per_hour: float,
     window: float,
     second_opinion: bool = False,
+    wrong_commands: float | None = None,
 ) -> Calibration:
     """Find the threshold on manifests without commands, and keep it in the run; with some of commands, also how sure.
 
     What is a command of the grammar by its text or label is left out of the negatives. Long ones are cut into pieces
     of `window` seconds, as an assistant hears them: each is a chance to be wrong. A second opinion is kept only where
-    more commands are understood with it at the same false accepts.
+    more commands are understood with it at the same false accepts. With `wrong_commands`, what is understood needs a
+    margin too: at most this share of the understood positives is then another command than was said.
     """
     if window < SHORTEST_WINDOW:
         raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
+    if wrong_commands is not None and not positives:
+        raise RejectionError(
+            "--wrong-commands: no --positives; expected commands, to see how many are taken for others"
+        )
     if second_opinion and not positives:
         raise RejectionError("--second-opinion: no --positives; expected commands, to see how much it is worth")
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
@@ -182,12 +218,13 @@ def calibrate(
     items = [item for path in positives for item in Manifest.read(path)]
     commands, more = _understand(recognizer, [_whole(item) for item in items])
     heard = _Heard(
-        against=[_evidence(result) for result in others.values() if result.heard],
+        against=[result.evidence for result in others.values() if result.heard],
         hours=sum(pieces[index].duration or 0.0 for index in others) / 3600,
-        spoken=[_evidence(result) for result in commands.values()] if positives else None,
+        spoken=[result.evidence for result in commands.values()] if positives else None,
         is_right=[_is_right(items[index], result) for index, result in commands.items()],
     )
-    judgements = _judgements(heard, second, false_accepts_per_hour=false_accepts_per_hour)
+    targets = {"false_accepts_per_hour": false_accepts_per_hour, "wrong_commands": wrong_commands}
+    judgements = _judgements(heard, second, **targets)
     kept = max(judgements, key=lambda name: judgements[name].rejection.recall or 0.0)  # the first of equals
     rejection = judgements[kept].rejection
     model = folder.search_digest()
@@ -201,15 +238,21 @@ def calibrate(
         sources=_sources(rejection, [(*named_pieces[index], result) for index, result in others.items()]),
         worst=_worst(rejection, {pieces[index]: result for index, result in others.items()}),
         errors=[*errors, *more],
+        target=false_accepts_per_hour,
     )
 
 
-def _judgements(heard: _Heard, second: SecondOpinion | None, *, false_accepts_per_hour: float) -> dict[str, Judgement]:
-    found = {ALONE: heard.without_second_opinion().judge(false_accepts_per_hour=false_accepts_per_hour)}
+def _judgements(heard: _Heard, second: SecondOpinion | None, **targets: Any) -> dict[str, Judgement]:
+    found = {ALONE: heard.without_second_opinion().judge(**targets)}
     if second is not None:
-        both = heard.judge(false_accepts_per_hour=false_accepts_per_hour)
+        both = heard.judge(**targets)
         found[TOGETHER] = replace(both, rejection=replace(both.rejection, autoencoder=second.digest))
     return found
+
+
+def _odds(rejection: Rejection, evidence: Evidence) -> float:
+    """The log odds; minus infinity below the margin, where no threshold accepts it."""
+    return rejection.log_odds(evidence) if evidence.margin >= rejection.min_margin else -np.inf
 
 
 def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandResult]]) -> list[Source]:
@@ -217,7 +260,7 @@ def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandR
     accepted: Counter[str] = Counter()
     seconds: defaultdict[str, float] = defaultdict(float)
     for name, stretch, result in others:
-        accepted[name] += bool(result.heard) and rejection.accepts(_evidence(result))
+        accepted[name] += bool(result.heard) and rejection.accepts(result.evidence)
         seconds[name] += stretch.duration or 0.0
     return [Source(name, accepted[name], duration / 3600) for name, duration in seconds.items()]
 
@@ -225,15 +268,11 @@ def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandR
 def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> list[tuple[float, str, str]]:
     """Confidence, recording and sentence of those without a command that are most like one."""
     found = [
-        (rejection.confidence(_evidence(result)), str(stretch.path), result.guesses[0].text)
+        (rejection.confidence(result.evidence), str(stretch.path), result.guesses[0].text)
         for stretch, result in others.items()
         if result.heard and result.guesses
     ]
     return sorted(found, key=lambda each: -each[0])[:NUM_WORST]
-
-
-def _evidence(result: CommandResult) -> Evidence:
-    return Evidence(result.score, result.certainty, result.agreement, result.familiarity)
 
 
 def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:

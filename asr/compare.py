@@ -85,13 +85,16 @@ def report(
     """Measure the speed of what was trained, and write both reports."""
     from asr.bars import bar
     from asr.comparison_report import compare, draw_plots, write_markdown, write_page
+    from asr.manifest import Manifest
+    from asr.significance import chance_rate
     from asr.trial import measure_speed
 
     folder = Path(config.run_dir)
     runs = {name: folder / name / f"seed-{next(iter(seeds))}" for name, seeds in results.items()}
     with bar("measuring the speed of each"):
         speeds = measure_speed(runs, config.test, num_threads=config.num_threads) if runs else {}
-    comparison = compare(config, members, results=results, speeds=speeds, failures=failures)
+    chance = chance_rate(list(Manifest.read(config.test).texts()))
+    comparison = compare(config, members, results=results, speeds=speeds, failures=failures, chance=chance)
     plots = draw_plots(comparison)
     write_markdown(folder / "report.md", comparison, plots)
     write_page(folder / "report.html", comparison, plots)

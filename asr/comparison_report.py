@@ -1,7 +1,7 @@
 """What a comparison found: figures of every member, as Markdown and as one HTML page that needs nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from asr.significance import PairedDifference, adjust_for_many, interval_over_se
 from asr.trial import Speed, TrialResult
 
 TEMPLATE = Path(__file__).with_name("comparison.html.j2")
+NOTHING_LEARNT = "nothing learnt"
 LEVEL = 0.05  # of the significance tests, all of them together
 
 
@@ -34,11 +35,27 @@ class MemberFigures:
     peak_bytes: int
     speed: Speed
     dev_curve: tuple[tuple[int, float], ...]  # of the first seed
+    chance: float  # WER of one and the same answer to everything
+    reference_learnt: bool
+
+    @property
+    def interval(self) -> Interval:
+        """Over seeds where they are three or more (of two it spans all), else over utterances."""
+        return self.over_seeds if self.over_seeds and len(self.rates) > 2 else self.over_utterances
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether the WER, and all of its interval, is lower than that of one answer to everything."""
+        return max(self.wer, self.interval.high) < self.chance
 
     @property
     def verdict(self) -> str:
+        if not self.has_learnt:
+            return NOTHING_LEARNT
         if self.difference is None or self.adjusted_p is None:
             return "reference"
+        if not self.reference_learnt:
+            return "none: the reference learnt nothing"
         if self.adjusted_p >= LEVEL:
             return "no difference shown"
         return "better" if self.difference.difference < 0 else "worse"
@@ -55,6 +72,7 @@ class Comparison:
     reference: str
     members: tuple[MemberFigures, ...]
     failures: tuple[str, ...]
+    chance: float = 1.0  # WER of one and the same answer to everything
 
 
 def compare(
@@ -64,8 +82,12 @@ def compare(
     results: Mapping[str, Mapping[int, TrialResult]],  # by member and seed
     speeds: Mapping[str, Speed],
     failures: Sequence[str],
+    chance: float = 1.0,
 ) -> Comparison:
-    """The figures of every member that has at least one result; tested against the reference where that has one."""
+    """The figures of every member that has at least one result; tested against the reference where that has one.
+
+    `chance` is the WER of a recogniser that gives one answer to everything: who is not below it has learnt nothing.
+    """
     present = [member for member in members if results.get(member.name)]
     reference = results.get(config.reference_name) or {}
     differences = {
@@ -76,6 +98,19 @@ def compare(
     adjusted = dict(zip(differences, adjust_for_many([found.p_value for found in differences.values()]), strict=True))
     any_result = next(iter(results[present[0].name].values())) if present else None
     words = sum(any_result.words, start=ErrorCounts()) if any_result else ErrorCounts()
+    figures = [
+        _figures(
+            member,
+            results=list(results[member.name].values()),
+            speed=speeds[member.name],
+            difference=differences.get(member.name),
+            adjusted_p=adjusted.get(member.name),
+            chance=chance,
+        )
+        for member in present
+    ]
+    learnt = {member.name: member.has_learnt for member in figures}
+    reference_learnt = learnt.get(config.reference_name, False)
     return Comparison(
         title=Path(config.run_dir).name,
         test=config.test,
@@ -84,17 +119,9 @@ def compare(
         seeds=config.seeds,
         num_parameters=config.num_parameters,
         reference=config.reference_name,
-        members=tuple(
-            _figures(
-                member,
-                results=list(results[member.name].values()),
-                speed=speeds[member.name],
-                difference=differences.get(member.name),
-                adjusted_p=adjusted.get(member.name),
-            )
-            for member in present
-        ),
+        members=tuple(replace(member, reference_learnt=reference_learnt) for member in figures),
         failures=tuple(failures),
+        chance=chance,
     )
 
 
@@ -105,6 +132,7 @@ def _figures(
     speed: Speed,
     difference: PairedDifference | None,
     adjusted_p: float | None,
+    chance: float,
 ) -> MemberFigures:
     rates = tuple(result.rate for result in results)
     pooled = [sum(counts, start=ErrorCounts()) for counts in zip(*(result.words for result in results), strict=True)]
@@ -123,6 +151,8 @@ def _figures(
         peak_bytes=max(result.peak_bytes for result in results),
         speed=speed,
         dev_curve=results[0].dev_curve,
+        chance=chance,
+        reference_learnt=True,
     )
 
 
@@ -172,9 +202,7 @@ def draw_plots(comparison: Comparison) -> dict[str, tuple[str, str]]:
 
 
 def _percents(member: MemberFigures) -> tuple[float, float]:
-    """The interval that is drawn: over seeds where they are three or more (of two it spans all), else utterances."""
-    interval = member.over_seeds if member.over_seeds and len(member.rates) > 2 else member.over_utterances
-    return 100 * interval.low, 100 * interval.high
+    return 100 * member.interval.low, 100 * member.interval.high
 
 
 HEADINGS = (
@@ -219,6 +247,8 @@ def notes(comparison: Comparison) -> list[str]:
         f"Difference: WER less that of {comparison.reference}, in points, with its 95 % interval by paired bootstrap "
         "over utterances and seeds. A verdict other than 'no difference shown' needs p < 0.05 after Holm's correction "
         "for the number of members.",
+        f"'{NOTHING_LEARNT}': the WER, or its 95 % interval, is not below {comparison.chance:.2%}, that of one and the "
+        "same answer to everything; such members, and all where the reference is one, get no other verdict.",
         "Speed: one after the other in turns on one machine, by median; peak memory is that of the training's "
         "largest process.",
     ]
@@ -234,7 +264,13 @@ def conclusions(comparison: Comparison) -> list[str]:
         names = [member.name for member in comparison.members if member.verdict == verdict]
         if names:
             lines.append(f"{verdict} than {comparison.reference}: {', '.join(names)}")
-    return [line.replace("shown than", "shown from") for line in lines]
+    lines = [line.replace("shown than", "shown from") for line in lines]
+    names = [member.name for member in comparison.members if member.verdict == NOTHING_LEARNT]
+    if names:
+        lines.append(f"{NOTHING_LEARNT}, no better than one answer to everything: {', '.join(names)}")
+    if any(member.name == comparison.reference and not member.has_learnt for member in comparison.members):
+        lines.append(f"no verdicts: {comparison.reference}, which the others are tested against, learnt nothing")
+    return lines
 
 
 def write_markdown(path: Path, comparison: Comparison, plots: Mapping[str, tuple[str, str]]) -> None:

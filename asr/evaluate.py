@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asr.commands.acceptance import Condition
-    from asr.commands.scoring import CommandScore
     from asr.decoding import DecodingConfig
     from asr.manifest import Manifest
     from asr.metrics import GroupScore
@@ -75,21 +74,16 @@ def evaluate(
     recognizer: "Recognizer", manifest: "Manifest", *, path: Path, options: argparse.Namespace
 ) -> "tuple[Evaluation, float]":
     """The figures of one manifest, and what recognising it cost: seconds of the processor, or of a GPU by the clock."""
-    from asr.evaluation import recognize_manifest, summarize
+    from asr.evaluation import ScoringOptions, recognize_manifest, summarize
 
     clock = time.process_time if options.device == "cpu" else time.perf_counter
+    scoring = ScoringOptions(options.min_repeats, options.seed, options.normalize, options.condition)
     start = clock()
-    scored, failures = recognize_manifest(recognizer, manifest, batch_size=options.batch_size)
-    seconds = clock() - start
-    evaluation = summarize(
-        scored,
-        failures,
-        recognizer=recognizer,
-        run=options.run,
-        manifest=path,
-        min_repeats=options.min_repeats,
-        seed=options.seed,
+    scored, failures = recognize_manifest(
+        recognizer, manifest, batch_size=options.batch_size, normalize=options.normalize
     )
+    seconds = clock() - start
+    evaluation = summarize(scored, failures, recognizer=recognizer, run=options.run, manifest=path, options=scoring)
     return evaluation, seconds
 
 
@@ -174,12 +168,14 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
 
 
 def _write(folder: Path, evaluation: "Evaluation", options: argparse.Namespace) -> None:
+    from asr.command_report import write_command_report
     from asr.evaluation import write_results, write_utterances
     from asr.report import write_report
 
     write_utterances(folder / "utterances.jsonl", evaluation)
     write_results(folder / "results.json", evaluation)
-    write_report(folder / "report.html", evaluation, audio=options.audio, max_utterances=options.max_in_report)
+    write = write_report if evaluation.understanding is None else write_command_report
+    write(folder / "report.html", evaluation, audio=options.audio, max_utterances=options.max_in_report)
 
 
 def _compare(console: "Console", conditions: "list[Condition]", options: argparse.Namespace) -> None:
@@ -219,6 +215,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--commands",
         type=Path,
         help="a grammar, such as conf/commands/home.yaml; scores the manifest's intent and slots",
+    )
+    parser.add_argument(
+        "--condition",
+        metavar="FIELD",
+        help="of the manifest's lines, whose values commands are scored by; else condition, snr_db or snr",
+    )
+    parser.add_argument(
+        "--normalize",
+        action="store_true",
+        help="compare references and transcripts in lower case and without punctuation; the report says so",
     )
     parser.add_argument(
         "--decoding", help="in the place of the run's own: a kind, such as ctc_beam, a YAML section or its file"
@@ -268,21 +274,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def show(console: "Console", evaluation: "Evaluation", folder: Path, *, in_full: bool) -> None:
     """The figures on the console; the failures last, where they are seen. Commands only `in_full`."""
-    # Labels of commands often come without transcripts.
-    if evaluation.understanding is None or evaluation.words.counts.reference_length:
-        _show_rates(console, evaluation)
     if evaluation.understanding is not None and in_full:
-        _show_understanding(console, evaluation.understanding)
+        _show_understanding(console, evaluation)
+    # Labels of commands often come without transcripts.
+    if evaluation.understanding is None or evaluation.has_transcripts:
+        _show_rates(console, evaluation)
     if evaluation.confusions:
         console.print("most confused words", style="italic")
     for confusion in evaluation.confusions[:NUM_SHOWN]:
         console.print(
             f"  {confusion.count:4d} x {confusion.reference} heard as {confusion.hypothesis}", highlight=False
         )
-    if evaluation.unknown_characters:
-        named = ", ".join(f"{character!r} ({times})" for character, times in evaluation.unknown_characters.items())
-        line = f"warning: the references hold characters the tokenizer lacks: {named}"
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
+    for fault in evaluation.form_faults:
+        console.print(f"warning: the references hold {fault.line}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
     for failure in evaluation.failures:
         console.print(f"not scored: {failure.id}: {failure.error}", style="red", soft_wrap=True, markup=False)
@@ -295,6 +299,8 @@ def _show_rates(console: "Console", evaluation: "Evaluation") -> None:
     table = Table(
         "", "rate", "95 % interval", "sub", "del", "ins", "of", title=f"{evaluation.run} on {evaluation.manifest}"
     )
+    if evaluation.normalized:
+        table.caption = "references and transcripts normalised: lower case, no punctuation"
     for name, group, interval in (
         ("WER", evaluation.words, evaluation.word_interval),
         ("CER", evaluation.characters, evaluation.character_interval),
@@ -306,7 +312,7 @@ def _show_rates(console: "Console", evaluation: "Evaluation") -> None:
     console.print(table)
     if (invented := evaluation.invented) is not None:
         console.print(
-            f"{invented.num_words:,} words invented in {invented.minutes:.1f} min in which nothing is said: "
+            f"{invented.num_words:,} words hallucinated in {invented.minutes:.1f} min in which nothing is said: "
             f"{invented.words_a_minute:.2f} a minute",
             highlight=False,
         )
@@ -316,11 +322,16 @@ def _show_rates(console: "Console", evaluation: "Evaluation") -> None:
         _show_groups(console, title, groups)
 
 
-def _show_understanding(console: "Console", understanding: "CommandScore") -> None:
-    """Acceptance, intents, slots and false accepts."""
+def _show_understanding(console: "Console", evaluation: "Evaluation") -> None:
+    """Acceptance first, then intents, slots, false accepts, and the commands under each condition."""
     from rich.markup import escape
     from rich.table import Table
 
+    from asr.commands.acceptance import NUM_SHOWN as NUM_CONDITIONS
+    from asr.commands.breakdown import by_condition, score_by
+
+    understanding = evaluation.understanding
+    assert understanding is not None
     rows = {
         "accepted (intent and all slots right)": understanding.accepted,
         "right, before any is rejected": understanding.guessed,
@@ -330,7 +341,11 @@ def _show_understanding(console: "Console", understanding: "CommandScore") -> No
         **{f"  {slot}": share for slot, share in understanding.slots.items()},
         f"false accepts in {understanding.other_hours:.2f} h": understanding.false_accepts,
     }
-    table = Table("commands", "number", "of", "share")
+    conditions = score_by(evaluation.judged, by_condition)
+    if 1 < len(conditions) <= NUM_CONDITIONS:
+        rows |= {f"accepted, {name}": score.accepted for name, score in conditions.items()}
+    title = f"{evaluation.run} on {evaluation.manifest}"
+    table = Table("commands", "number", "of", "share", title=None if evaluation.has_transcripts else title)
     for name, share in rows.items():
         if share.total:
             table.add_row(escape(name), f"{share.number:,}", f"{share.total:,}", f"{share.rate:.1%}")

@@ -3,8 +3,8 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,15 @@ from rich.console import Console
 from rich.progress import track
 
 from asr.checkpoint import write_text
+from asr.commands.breakdown import (
+    JudgedCommand,
+    by_condition,
+    by_speaker,
+    condition_of,
+    count_verdicts,
+    score_by,
+    slot_values,
+)
 from asr.commands.scoring import CommandScore, Labelled, score_commands
 from asr.commands.understanding import CommandSearch
 from asr.confidence import WordCalibration, calibration_error, fit_words, reliability, save_calibration
@@ -31,10 +40,22 @@ from asr.metrics import (
     score_groups,
 )
 from asr.recognizer import Recognizer, Stretch, Transcription
+from asr.reference_form import find_form_faults
 from asr.report import Evaluation, Failure, ScoredUtterance
 from asr.run import RunFolder
+from asr.text import normalize_transcript
 
 NUM_CONFUSIONS = 100
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How recognised utterances are scored."""
+
+    min_repeats: int = 2  # a transcript spoken so often is listed as a command
+    seed: int = 0  # of the bootstrap
+    normalize: bool = False  # compare in lower case and without punctuation
+    condition: str | None = None  # the manifest's field that names conditions; None: the usual ones
 
 
 class EvaluationError(ValueError):
@@ -42,9 +63,12 @@ class EvaluationError(ValueError):
 
 
 def recognize_manifest(
-    recognizer: Recognizer, manifest: Manifest, *, batch_size: int
+    recognizer: Recognizer, manifest: Manifest, *, batch_size: int, normalize: bool = False
 ) -> tuple[list[ScoredUtterance], list[Failure]]:
-    """Recognise every utterance; what cannot be read is a failure, in the order of the manifest."""
+    """Recognise every utterance; what cannot be read is a failure, in the order of the manifest.
+
+    With `normalize`, references and transcripts are compared in lower case and without punctuation.
+    """
     utterances = list(manifest)
     stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in utterances]
     outcomes = track(
@@ -61,20 +85,30 @@ def recognize_manifest(
         else:
             heard[outcome.index] = outcome.transcription
     order = sorted(heard)
-    scored = score([utterances[index] for index in order], [heard[index] for index in order])
+    scored = score([utterances[index] for index in order], [heard[index] for index in order], normalize=normalize)
     return scored, [errors[index] for index in sorted(errors)]
 
 
-def score(utterances: Sequence[Utterance], transcriptions: Sequence[Transcription]) -> list[ScoredUtterance]:
-    """Align each transcription with its reference."""
-    references = [utterance.text for utterance in utterances]
-    hypotheses = [transcription.text for transcription in transcriptions]
+def score(
+    utterances: Sequence[Utterance], transcriptions: Sequence[Transcription], *, normalize: bool = False
+) -> list[ScoredUtterance]:
+    """Align each transcription with its reference; with `normalize`, both as `normalize_transcript` makes them."""
+    form = normalize_transcript if normalize else str
+    references = [form(utterance.text) for utterance in utterances]
+    hypotheses = [form(transcription.text) for transcription in transcriptions]
     alignments = align_words(references, hypotheses)
     characters = count_character_errors(references, hypotheses)
     return [
-        ScoredUtterance(utterance, transcription, alignment, words=count_operations(alignment), characters=letters)
-        for utterance, transcription, alignment, letters in zip(
-            utterances, transcriptions, alignments, characters, strict=True
+        ScoredUtterance(
+            utterance,
+            transcription,
+            alignment,
+            words=count_operations(alignment),
+            characters=letters,
+            reference=reference,
+        )
+        for utterance, transcription, alignment, letters, reference in zip(
+            utterances, transcriptions, alignments, characters, references, strict=True
         )
     ]
 
@@ -86,13 +120,9 @@ def summarize(
     recognizer: Recognizer,
     run: Path,
     manifest: Path,
-    min_repeats: int = 2,
-    seed: int = 0,
+    options: ScoringOptions,
 ) -> Evaluation:
-    """All totals. Raises EvaluationError where no utterance could be read.
-
-    A transcript spoken `min_repeats` times is listed as a command; `seed` is that of the bootstrap.
-    """
+    """Returns all totals. Raises EvaluationError where no utterance could be read."""
     if not scored:
         raise EvaluationError(
             f"{manifest}: none of its {len(failures)} utterances could be read; expected at least one. "
@@ -100,8 +130,9 @@ def summarize(
         )
     words, characters = [item.words for item in scored], [item.characters for item in scored]
     spoken = [item for item in scored if item.utterance.speaker is not None]
-    repeats = Counter(item.utterance.text for item in scored)
-    commands = [item for item in scored if repeats[item.utterance.text] >= min_repeats]
+    repeats = Counter(item.reference for item in scored)
+    commands = [item for item in scored if repeats[item.reference] >= options.min_repeats]
+    judged = judge(scored, recognizer.commands, options) if recognizer.commands is not None else ()
     return Evaluation(
         run=str(run),
         manifest=str(manifest),
@@ -109,22 +140,26 @@ def summarize(
         failures=failures,
         words=score_group(words),
         characters=score_group(characters),
-        word_interval=bootstrap_interval(words, generator=np.random.default_rng(seed)),
-        character_interval=bootstrap_interval(characters, generator=np.random.default_rng(seed)),
+        word_interval=bootstrap_interval(words, generator=np.random.default_rng(options.seed)),
+        character_interval=bootstrap_interval(characters, generator=np.random.default_rng(options.seed)),
         speakers=score_groups([item.utterance.speaker or "" for item in spoken], [item.words for item in spoken]),
-        commands=score_groups([item.utterance.text for item in commands], [item.words for item in commands]),
+        commands=score_groups([item.reference for item in commands], [item.words for item in commands]),
         confusions=most_confused((item.alignment for item in scored), limit=NUM_CONFUSIONS),
-        unknown_characters=_count_unknown(recognizer, (item.utterance.text for item in scored)),
-        understanding=_score_commands(scored, recognizer.commands) if recognizer.commands is not None else None,
+        form_faults=find_form_faults(recognizer.tokenizer, (item.reference for item in scored)),
+        normalized=options.normalize,
+        understanding=score_commands([each.labelled for each in judged]) if recognizer.commands is not None else None,
+        judged=judged,
     )
 
 
-def _score_commands(scored: list[ScoredUtterance], commands: CommandSearch) -> CommandScore:
-    """By the manifest's `intent` and `slots`, or where it has none by what its text means in the grammar.
+def judge(scored: list[ScoredUtterance], commands: CommandSearch, options: ScoringOptions) -> tuple[JudgedCommand, ...]:
+    """Returns each utterance's label beside what was understood.
+
+    The label is the manifest's `intent` and `slots`, or where it has none what its text means in the grammar.
 
     An utterance whose intent is null, or whose text is no command, is one that should not be understood.
     """
-    labelled = []
+    judged = []
     for item in scored:
         label, result = item.utterance.extra, item.transcription.command
         assert result is not None
@@ -138,61 +173,89 @@ def _score_commands(scored: list[ScoredUtterance], commands: CommandSearch) -> C
                 f"utterance {item.utterance.id}: intent {intent!r} with slots {slots!r}; expected a name, and slots as "
                 f'{{"name": "value"}}'
             )
-        labelled.append(Labelled(intent, slots, result, item.utterance.duration))
-    return score_commands(labelled)
-
-
-def _count_unknown(recognizer: Recognizer, texts: Iterable[str]) -> dict[str, int]:
-    """Characters that no transcript of this recogniser can hold, most frequent first."""
-    characters = Counter(character for text in texts for character in text)
-    unknown = recognizer.tokenizer.unknown_characters("".join(characters))
-    return {character: number for character, number in characters.most_common() if character in unknown}
+        label = Labelled(intent, slots, result, item.utterance.duration)
+        judged.append(JudgedCommand(item.utterance, label, condition_of(item.utterance, options.condition)))
+    return tuple(judged)
 
 
 def write_utterances(path: Path, evaluation: Evaluation) -> None:
-    """A manifest of what was scored: each line of the input with `pred_text`, score and counts added."""
+    """Write a manifest of what was scored: each line of the input with `pred_text`, score and counts added.
+
+    Commands have their verdict, and no errors of words where there are no transcripts.
+    """
+    verdicts = [each.verdict for each in evaluation.judged] or [None] * len(evaluation.utterances)
     write_manifest(
         path,
         (
-            replace(
-                item.utterance,
-                extra={
-                    **item.utterance.extra,
-                    "pred_text": item.transcription.text,
-                    "score": round(item.transcription.score, 6),
-                    "word_errors": asdict(item.words),
-                    "character_errors": asdict(item.characters),
-                    **({"command": item.transcription.command.to_dict()} if item.transcription.command else {}),
-                },
-            )
-            for item in evaluation.utterances
+            replace(item.utterance, extra={**item.utterance.extra, **_found(item, verdict, evaluation)})
+            for item, verdict in zip(evaluation.utterances, verdicts, strict=True)
         ),
     )
 
 
+def _found(item: ScoredUtterance, verdict: str | None, evaluation: Evaluation) -> dict[str, Any]:
+    """Returns what a line of utterances.jsonl has beside the manifest's own keys."""
+    found: dict[str, Any] = {"pred_text": item.transcription.text, "score": round(item.transcription.score, 6)}
+    if evaluation.understanding is None or evaluation.has_transcripts:
+        found |= {"word_errors": asdict(item.words), "character_errors": asdict(item.characters)}
+    if item.transcription.command is not None:
+        found |= {"verdict": verdict, "command": item.transcription.command.to_dict()}
+    return found
+
+
 def write_results(path: Path, evaluation: Evaluation) -> None:
-    """Every figure, for other programs; a rate over no words is null."""
-    results = {
+    """Write every figure, for other programs; a rate over no words is null.
+
+    Of commands whose manifest has no transcripts there are no figures of words.
+    """
+    results: dict[str, Any] = {
         "run": evaluation.run,
         "manifest": evaluation.manifest,
         "num_utterances": evaluation.words.num_utterances,
         "num_failed": len(evaluation.failures),
-        "num_exact": evaluation.words.num_exact,
         "duration": round(evaluation.duration, 3),
+    }
+    if evaluation.understanding is not None:
+        results["understanding"] = _understanding(evaluation.understanding, evaluation.judged)
+    if evaluation.understanding is None or evaluation.has_transcripts:
+        results |= _word_results(evaluation)
+    results["failures"] = [asdict(failure) for failure in evaluation.failures]
+    write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def _understanding(score: CommandScore, judged: Sequence[JudgedCommand]) -> dict[str, Any]:
+    """Returns the figures of commands, and where they go wrong."""
+    return {
+        "verdicts": count_verdicts(judged),
+        **asdict(score),
+        "slot_values": [asdict(each) for each in slot_values(judged)],
+        "by_condition": {name: _acceptance(each) for name, each in score_by(judged, by_condition).items()},
+        "by_speaker": {name: _acceptance(each) for name, each in score_by(judged, by_speaker).items()},
+    }
+
+
+def _acceptance(score: CommandScore) -> dict[str, Any]:
+    shares = {"accepted": score.accepted, "guessed": score.guessed, "understood": score.understood}
+    return {
+        **{name: asdict(share) for name, share in shares.items()},
+        "false_accepts": asdict(score.false_accepts),
+        "other_hours": score.other_hours,
+    }
+
+
+def _word_results(evaluation: Evaluation) -> dict[str, Any]:
+    results = {
+        "normalized": evaluation.normalized,
+        "num_exact": evaluation.words.num_exact,
         "wer": _rate(evaluation.words.counts, evaluation.word_interval),
         "cer": _rate(evaluation.characters.counts, evaluation.character_interval),
         "speakers": {name: _group(group) for name, group in evaluation.speakers.items()},
         "commands": {name: _group(group) for name, group in evaluation.commands.items()},
         "confusions": [asdict(confusion) for confusion in evaluation.confusions],
-        "unknown_characters": evaluation.unknown_characters,
+        "form_faults": [asdict(fault) for fault in evaluation.form_faults],
         "confidence": _confidence(evaluation.utterances),
-        "failures": [asdict(failure) for failure in evaluation.failures],
     }
-    if evaluation.invented is not None:
-        results["invented"] = asdict(evaluation.invented)
-    if evaluation.understanding is not None:
-        results["understanding"] = asdict(evaluation.understanding)
-    write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    return results | ({"invented": asdict(evaluation.invented)} if evaluation.invented is not None else {})
 
 
 def calibrate_words(folder: RunFolder, recognizer: Recognizer, scored: Sequence[ScoredUtterance]) -> WordCalibration:

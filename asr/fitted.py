@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from asr.checkpoint import write_text
 
+MAY_BE_MISSING = {"may_be_missing": True}  # metadata of a figure whose default is what its absence meant
 Figures = TypeVar("Figures")  # a frozen dataclass
 
 
@@ -42,7 +43,11 @@ class FittedFile(Generic[Figures]):
         except TypeError as error:
             raise self.error(f"{self.path}: not a calibration ({error}); {self._remedy}") from None
         # A figure that came later would get a default, beside others that were fitted without it.
-        missing = sorted(field.name for field in fields(self.kind) if field.name not in found)  # type: ignore[arg-type]
+        missing = sorted(
+            field.name
+            for field in fields(self.kind)  # type: ignore[arg-type]
+            if field.name not in found and field.metadata != MAY_BE_MISSING
+        )
         if missing:
             raise self.error(f"{self.path}: of an earlier version, without {', '.join(missing)}; {self._remedy}")
         return figures

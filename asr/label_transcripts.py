@@ -21,7 +21,7 @@ from asr.commands.network import word_graph
 from asr.commands.rejection import score_ratio
 from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
-from asr.decoding.token_graph import read_words
+from asr.decoding.token_graph import WordReader
 from asr.decoding.word_graph import Graph
 from asr.heads.ctc import CTCHead
 from asr.listening import Heard
@@ -62,7 +62,7 @@ class LabelSearch:
                 f"{len(scores)} encodings; expected more for a sentence of {label}; the recording is too short for it"
             )
         best = found[0]
-        words = [word.text for word in read_words(best.tokens, graph, self.tokenizer)]
+        words = [word.text for word in WordReader(graph, self.tokenizer).read(best.tokens)]
         free = scores.argmax(axis=1)
         num_free = int(((free != BLANK_ID) & (np.append(-1, free[:-1]) != free)).sum())
         ratio = score_ratio(

@@ -12,13 +12,15 @@ from typing import Any, Literal
 import soundfile
 
 from asr.audio import read_audio
+from asr.commands.breakdown import JudgedCommand
 from asr.commands.scoring import CommandScore
 from asr.files import replacing
 from asr.manifest import Utterance
 from asr.metrics import Confusion, ErrorCounts, GroupScore, Interval, Operation
 from asr.recognizer import Transcription
+from asr.reference_form import FormFault
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE = "report.html.j2"
 LONGEST_EMBEDDED = 30.0  # seconds; longer recordings would make the page heavy
 MAX_EMBEDDED_BYTES = 20_000_000  # of audio in one page
 EMBEDDED_SAMPLE_RATE = 16_000  # hertz
@@ -35,6 +37,7 @@ class ScoredUtterance:
     alignment: list[Operation]
     words: ErrorCounts
     characters: ErrorCounts
+    reference: str  # as it was compared: the utterance's text, or its normalised form
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ class Evaluation:
     speakers: dict[str, GroupScore]
     commands: dict[str, GroupScore]  # by transcript, where spoken more than once
     confusions: list[Confusion]
-    unknown_characters: dict[str, int]  # characters of the references that the tokenizer lacks, with their number
+    form_faults: list[FormFault]  # what the references hold that no transcript can
+    normalized: bool = False  # references and transcripts were compared in lower case, without punctuation
     understanding: CommandScore | None = None  # with a grammar only
+    judged: tuple[JudgedCommand, ...] = ()  # as the utterances, with a grammar only
 
     @property
     def duration(self) -> float:
@@ -82,8 +87,18 @@ class Evaluation:
         return sum(scored.utterance.duration for scored in self.utterances)
 
     @property
+    def has_transcripts(self) -> bool:
+        """Whether there are words to compare with: labels of commands often come without."""
+        return self.words.counts.reference_length > 0
+
+    @property
     def invented(self) -> Invented | None:
-        """Of the utterances in which nothing is said; None where there are none."""
+        """Of the utterances in which nothing is said; None where there are none.
+
+        With a grammar too: what is recognised then is a command, and false accepts are counted.
+        """
+        if self.understanding is not None:
+            return None
         empty = [scored for scored in self.utterances if not scored.words.reference_length]
         if not empty:
             return None
@@ -100,15 +115,12 @@ def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_
     `audio`: "embed" puts short recordings into the page as MP3, up to MAX_EMBEDDED_BYTES; "link" refers to the files
     where they are; "none" leaves them out.
     """
-    from jinja2 import Environment
-
-    # Everything from a manifest is text, never markup: autoescape is what keeps it so.
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "clock": _clock}
     chosen = _worst(evaluation.utterances, max_utterances)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    sources = audio_sources([(each.utterance, each.words.errors) for each in chosen], audio)
+    page = render(
+        TEMPLATE,
         evaluation=evaluation,
-        rows=_rows(chosen, audio),
+        rows=[{"number": index, "scored": scored, "audio": sources.get(index)} for index, scored in enumerate(chosen)],
         audio=audio,
         tables=[
             ("Speakers", "Speaker", _ranked(evaluation.speakers)),
@@ -122,22 +134,33 @@ def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_
         beside.write_text(page, encoding="utf-8")
 
 
+def render(template: str, **values: Any) -> str:
+    """Returns a page by a template of this folder."""
+    from jinja2 import Environment, FileSystemLoader
+
+    # Everything from a manifest is text, never markup: autoescape is what keeps it so.
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)
+    environment.filters |= {"percent": _percent, "clock": _clock}
+    return environment.get_template(template).render(**values)
+
+
 def _worst(utterances: Sequence[ScoredUtterance], number: int) -> list[ScoredUtterance]:
     """The `number` utterances with the most word errors, in the order given."""
     order = sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index))
     return [utterances[index] for index in sorted(order[:number])]
 
 
-def _rows(utterances: Sequence[ScoredUtterance], audio: AudioChoice) -> list[dict[str, Any]]:
-    """What the template shows of each utterance; the worst ones get their audio embedded first."""
+def audio_sources(utterances: Sequence[tuple[Utterance, float]], audio: AudioChoice) -> dict[int, str]:
+    """Returns the `src` of a player by the utterance's place; those with the highest number are embedded first."""
     sources: dict[int, str] = {}
     num_bytes = 0
-    for index in sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index)):
-        source = _audio_source(utterances[index].utterance, audio)
+    for index in sorted(range(len(utterances)), key=lambda index: (-utterances[index][1], index)):
+        source = _audio_source(utterances[index][0], audio)
         if source and num_bytes + len(source) <= MAX_EMBEDDED_BYTES:
             sources[index] = source
             num_bytes += len(source) if audio == "embed" else 0
-    return [{"number": index, "scored": scored, "audio": sources.get(index)} for index, scored in enumerate(utterances)]
+    return sources
 
 
 def _audio_source(utterance: Utterance, audio: AudioChoice) -> str | None:
@@ -171,7 +194,7 @@ def _percent(rate: float) -> str:
 
 
 def _clock(duration: float) -> str:
-    """Seconds as a person reads them: "4.2 s", "12 min", "1.53 h"."""
+    """Returns seconds as a person reads them: "4.2 s", "12 min", "1.53 h"."""
     if duration < 60:
         return f"{duration:.1f} s"
     return f"{duration / 60:.0f} min" if duration < 3600 else f"{duration / 3600:.2f} h"

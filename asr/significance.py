@@ -1,14 +1,16 @@
 """Whether one recogniser is better than another: intervals over seeds, and paired resampling of utterances."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from asr.metrics import Interval, MetricsError
+from asr.metrics import Interval, MetricsError, count_word_errors
 
+NUM_ANSWERS = 5  # transcripts that are tried as the one answer to everything
 _BLOCK_DRAWS = 4_000_000  # counts held at once: bounds the memory however large the corpus
 
 
@@ -76,6 +78,30 @@ def interval_over_seeds(rates: Sequence[float], *, level: float = 0.95) -> Inter
     half = float(t.ppf((1 + level) / 2, len(rates) - 1)) * float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
     mean = float(np.mean(rates))
     return Interval(max(0.0, mean - half), mean + half)
+
+
+def chance_rate(references: Sequence[str]) -> float:
+    """Returns the lowest word error rate of a recogniser that gives one and the same answer to everything.
+
+    The answers tried are silence, each word, and the transcripts that are there most often. Who is no better has learnt
+    nothing: of ten digits spoken alike often it is 90 %, and 100 % of sentences that have no word in common.
+    """
+    words = [reference.split() for reference in references]
+    number = sum(map(len, words))
+    if not number:
+        return 0.0
+    least = number - max((Counter(word for each in words for word in set(each)) - _needless(words)).values(), default=0)
+    transcripts = [text for text, _ in Counter(references).most_common(NUM_ANSWERS)]
+    for answer in transcripts:
+        counts = count_word_errors(references, [answer] * len(references))
+        least = min(least, sum(each.errors for each in counts))
+    return least / number
+
+
+def _needless(words: Sequence[Sequence[str]]) -> Counter[str]:
+    """For each word as the answer, the utterances in which nothing is said, where it is inserted."""
+    empty = sum(not each for each in words)
+    return Counter({word: empty for each in words for word in each}) if empty else Counter()
 
 
 def adjust_for_many(p_values: Sequence[float]) -> list[float]:

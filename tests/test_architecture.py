@@ -41,6 +41,7 @@ LAYERS = [
         "long_lag",
         "alignment",
         "confidence",
+        "reference_form",
         "segmentation",
         "endpointing",
         "audio_pool",
@@ -64,7 +65,7 @@ LAYERS = [
     {"task", "fusion_tuning"},
     {"training"},
     {"loop", "report", "trial", "long_lag_report", "calibration", "job"},
-    {"comparison_report", "calibration_report", "evaluation", "label_transcripts"},
+    {"comparison_report", "calibration_report", "command_report", "evaluation", "label_transcripts"},
     {"prior_measurement"},
     {
         "train",

@@ -199,14 +199,18 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     # 3.8 s in 8 pieces: one false accept in them is 947 an hour
     assert main([*arguments, "1000", "--window", "0.5"]) == 0
     shown = capsys.readouterr().out
-    assert "947.37 false accepts an hour on 0.00 h in 8 pieces" in shown
+    assert "1 false accepts in 0.00 h, 8 pieces; at most 4494.15 an hour with 95 % confidence" in shown
+    needed = "0.0 h of negatives without a false accept (3 / 1000), or 0.0 h with 1"
+    assert f"1000 an hour, as asked, is not shown by 0.00 h: that takes {needed}" in shown
     record = RunFolder(fresh).read_record()
     first = json.loads((fresh / "rejection.json").read_text())[load_grammar(grammar).digest]
     assert (first["is_calibrated"], first["model"]) == (True, record["model"])
     assert main([*arguments, "0"]) == 0
+    assert "0 an hour, as asked, is shown by no number of hours" in capsys.readouterr().out
     recognizer = Recognizer.load(fresh, commands=grammar)
     assert not any(recognizer.command(path).understood for path in recordings)
     assert main([*arguments, "1e9"]) == 0
+    assert "1e+09 an hour, as asked, is shown with 95 % confidence" in capsys.readouterr().out
 
     guesses = [recognizer.command(path).guesses[0] for path in recordings]
     labels = [{"intent": guesses[0].intent, "slots": guesses[0].slots}, *({"text": each.text} for each in guesses[1:])]
@@ -224,6 +228,10 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     assert "confidence   right" in shown
     assert main([*arguments, "0", "--negatives", str(negatives), str(positives)]) == 0
     assert "4 of the negatives are commands of this grammar: left out" in capsys.readouterr().out
+    assert main([*arguments, "1e9", "--positives", str(positives), "--wrong-commands", "0"]) == 0
+    assert "0 were heard wrong, of which 0 are understood as another command" in capsys.readouterr().out
+    with pytest.raises(RejectionError, match=r"--wrong-commands: no --positives; expected commands"):
+        main([*arguments, "1", "--wrong-commands", "0"])
     apart = ["--window", "0.5", "--negatives", str(some), str(others)]
     assert main([*arguments, "1000", *apart]) == 0  # one in the seconds of all four recordings
     found = re.search(r"by manifest: noises (\d) in 0.00 h, others (\d) in", capsys.readouterr().out)

@@ -121,7 +121,8 @@ def test_weights_prefer_but_do_not_count_as_sound(tmp_path: Path) -> None:
     text = """
 language: en
 intents:
-  A: {data: [{sentences: ["go up"], metadata: {weight: 20}}, {sentences: ["go us"]}]}
+  A: {data: [{sentences: ["go up"], metadata: {weight: 20}}]}
+  B: {data: [{sentences: ["go us"]}]}
 """
     search = CommandSearch.load(write_grammar(tmp_path, text), TOKENIZER)
     scores = speech_of("go us")
@@ -129,6 +130,65 @@ intents:
     result = search.understand(scores, seconds_per_encoding=0.02)
     assert [guess.text for guess in result.guesses] == ["go up", "go us"]
     assert all(guess.score <= 0 for guess in result.guesses)
+    apart = scores[10, TOKENIZER.encode("p")[0]] - scores[10, TOKENIZER.encode("s")[0]]
+    assert result.margin == pytest.approx(math.log(20) + apart, abs=1e-3)
+
+
+def test_guesses_are_meanings_not_spellings(tmp_path: Path) -> None:
+    """64 ways to say either, all of them better than any of the other."""
+    text = """
+language: en
+intents:
+  Go: {data: [{sentences: ["[a][ b][ c][ d][ e][ f] go {way}"]}]}
+lists:
+  way: {values: [{in: (up|us), out: up}, {in: down, out: down}, {in: (off|of), out: away}]}
+"""
+    search = CommandSearch.load(write_grammar(tmp_path, text), TOKENIZER)
+    scores = speech_of("a b c d e f go up")
+    result = search.understand(scores, seconds_per_encoding=0.02)
+    assert result.slots["way"] == "up"
+    assert sorted(guess.slots["way"] for guess in result.guesses) == ["away", "down", "up"]
+    others = [hypothesis.score for hypothesis in search.search.search(scores, num_best=150)]
+    texts = [search._sentence(each) for each in search.search.search(scores, num_best=150)]
+    best = {way: max(score for score, text in zip(others, texts) if text.endswith(way)) for way in ("up", "own", "of")}
+    assert result.margin == pytest.approx(best["up"] - max(best["own"], best["of"]), abs=1e-3)
+    assert result.to_dict()["margin"] == result.margin
+
+
+def test_the_only_meaning_has_no_margin(tmp_path: Path) -> None:
+    path = write_grammar(tmp_path, "language: en\nintents: {A: {data: [{sentences: ['go (up|us)']}]}}")
+    result = CommandSearch.load(path, TOKENIZER).understand(speech_of("go up"), seconds_per_encoding=0.02)
+    assert (result.margin, result.evidence.margin, len(result.guesses)) == (None, math.inf, 1)
+
+
+def test_other_meanings_are_found_as_by_trying_all(tmp_path: Path) -> None:
+    """Where nothing is clear, some spelling may hide a later meaning, but hardly ever, and never the best one."""
+    text = """
+language: en
+intents:
+  Go: {data: [{sentences: ["(go|to) [a] {way} [now]", "{way} (it|at)"]}]}
+  No: {data: [{sentences: ["(no|so) {way}"]}]}
+lists:
+  way: {values: [ab, ac, bc, {in: (cab|cap), out: cab}]}
+"""
+    search = CommandSearch.load(write_grammar(tmp_path, text), TOKENIZER)
+    num_exact = 0
+    for seed in range(20):
+        scores = speech_of("go a ab now", certainty=1.0, seed=seed)
+        everything: dict[tuple[str, str], float] = {}
+        for hypothesis in search.search.search(scores, num_best=1000):
+            everything.setdefault(search._find_meaning(hypothesis.tokens), hypothesis.score)
+        assert len(everything) == 8
+        expected = sorted(everything.values(), reverse=True)
+        found = search.search.search_kinds(scores, num_best=8, kind_of=search._find_meaning)
+        assert found[0][0].score == pytest.approx(expected[0], abs=1e-3)
+        num_exact += found[1][0].score == pytest.approx(expected[1], abs=1e-3)
+        assert len({kind for _, kind in found}) == len(found) > 2
+        for hypothesis, kind in found:
+            assert hypothesis.score <= everything[kind] + 1e-3
+            assert len(hypothesis.tokens) == len(hypothesis.frames)
+            assert list(hypothesis.frames) == sorted(hypothesis.frames)
+    assert num_exact >= 19
 
 
 def test_words_of_pieces_are_whole(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import asr.trial
 from asr.cells import ConvLSTMConfig, LSTMConfig, RNNConfig
 from asr.compare import _stopping_on_sigterm, main
 from asr.comparison import ComparisonConfig, ComparisonError, Member, MemberConfig, plan_members, solve_size
-from asr.comparison_report import compare, conclusions, draw_plots, table_rows, write_markdown, write_page
+from asr.comparison_report import compare, conclusions, draw_plots, notes, table_rows, write_markdown, write_page
 from asr.config import ConfigError, load_config, load_section
 from asr.heads.ctc import CTCHeadConfig
 from asr.long_lag import TASKS, LagModel, LongLagConfig, fit_cell, gradient_norms, run_probe
@@ -27,7 +28,7 @@ from asr.memory import multiply_adds
 from asr.metrics import ErrorCounts, MetricsError
 from asr.model import Model
 from asr.plots import PlotError, draw_lines
-from asr.significance import adjust_for_many, interval_over_seeds, paired_difference
+from asr.significance import adjust_for_many, chance_rate, interval_over_seeds, paired_difference
 from asr.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
 from tests.small_run import write_small_run
 from tests.tones import write_config
@@ -238,7 +239,16 @@ def test_intervals_over_seeds_and_holms_correction_by_hand() -> None:
     assert adjust_for_many([]) == []
 
 
-def made_up_comparison(comparison_file: Path):
+def test_one_answer_to_everything_has_learnt_nothing() -> None:
+    digits = [str(number % 10) for number in range(50)]
+    assert chance_rate(digits) == 0.9
+    assert chance_rate(["turn on", "turn on", "turn on", "stop"]) == pytest.approx(2 / 7)  # "turn on" to everything
+    assert chance_rate(["turn on", "go on", "", ""]) == 1.0  # "on" is said twice and would be inserted twice
+    assert chance_rate(["a b", "c d", "b e"]) == pytest.approx(4 / 6)  # "b" to everything
+    assert chance_rate(["", ""]) == 0.0
+
+
+def made_up_comparison(comparison_file: Path, *, chance: float = 1.0):
     """Three members, two seeds: `worse` has an error more in every utterance."""
     config = load_section(comparison_file, ComparisonConfig).model_copy(
         update={
@@ -255,7 +265,9 @@ def made_up_comparison(comparison_file: Path):
 
     results = {member.name: {seed: result(int(member.name == "worse")) for seed in (0, 1)} for member in members}
     speeds = {member.name: Speed(2e6, 0.01, 0.02) for member in members}
-    return compare(config, members, results=results, speeds=speeds, failures=["gone, seed 1: <b>why</b>"])
+    return compare(
+        config, members, results=results, speeds=speeds, failures=["gone, seed 1: <b>why</b>"], chance=chance
+    )
 
 
 def test_the_report_says_what_the_tests_allow_and_stands_alone(comparison_file: Path, tmp_path: Path) -> None:
@@ -278,6 +290,22 @@ def test_the_report_says_what_the_tests_allow_and_stands_alone(comparison_file: 
     assert not re.findall(r'(?:src|href)="(?!#)(?!http://purl|http://www\.w3|data:)[^"]*"', page)
     again = draw_plots(comparison)
     assert again == plots  # the same figures give the same files
+
+
+def test_no_verdict_on_who_learnt_nothing(comparison_file: Path) -> None:
+    """WER 16.7 % (11.7 to 21.7) of two members, 50 % (45 to 55) of `worse`."""
+    half = made_up_comparison(comparison_file, chance=0.53)
+    assert [member.verdict for member in half.members] == ["reference", "nothing learnt", "no difference shown"]
+    assert conclusions(half) == [
+        "no difference shown from lstm: same.1",
+        "nothing learnt, no better than one answer to everything: worse",
+    ]
+    none = made_up_comparison(comparison_file, chance=0.2)
+    assert {member.verdict for member in none.members} == {"nothing learnt"}
+    assert conclusions(none)[-1] == "no verdicts: lstm, which the others are tested against, learnt nothing"
+    assert any("is not below 53.00%" in note for note in notes(half))
+    apart = replace(half.members[2], reference_learnt=False)
+    assert apart.verdict == "none: the reference learnt nothing"
 
 
 def test_plots_without_matplotlib_say_what_to_install(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr.decoding.grammar import GrammarSearch, best_path
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.token_graph import SpellingError, read_words, spell
+from asr.decoding.token_graph import SpellingError, WordReader, spell
 from asr.decoding.word_graph import Graph, build_graph
 from asr.heads.ctc import CTCHead
 from asr.tokenizer import BLANK_ID, CharTokenizerConfig, PhonemeTokenizerConfig, SentencePieceTokenizerConfig, Tokenizer
@@ -203,11 +203,11 @@ def test_the_graph_tells_homophones_apart(phonemes: Tokenizer) -> None:
     for spoken, written in {"two for lamps": "to four lamps", "to lamps": "two lamps", "four to": "for two"}.items():
         tokens = phonemes.encode(spoken)
         for said in (tokens, [token for token in tokens if phonemes.pieces[token] != " "]):
-            words = read_words(said, graph, phonemes)
+            words = WordReader(graph, phonemes).read(said)
             assert " ".join(word.text for word in words) == written
             assert [said[word.start : word.end] for word in words] == [phonemes.encode(word.text) for word in words]
     with pytest.raises(SpellingError, match="no sentence is spelled 'lamps'; expected one of its graph"):
-        read_words(phonemes.encode("lamps"), graph, phonemes)
+        WordReader(graph, phonemes).read(phonemes.encode("lamps"))
 
 
 def test_a_boundary_between_pronounced_words_may_be_missing(phonemes: Tokenizer) -> None:

@@ -15,9 +15,12 @@ from asr.commands.rejection import (
     Evidence,
     Rejection,
     RejectionError,
+    count_false_accepts,
     detection_curve,
+    find_margin,
     find_threshold,
     fit_confidence,
+    hours_needed,
     load_rejection,
     poisson_upper,
     recall_of,
@@ -64,6 +67,14 @@ def test_the_threshold_keeps_its_promise_and_is_the_lowest_that_does(
 def test_few_events_prove_little() -> None:
     # The upper limits of a Poisson mean at 95 %, from tables
     assert [round(poisson_upper(count), 3) for count in (0, 1, 2, 10)] == [2.996, 4.744, 6.296, 16.962]
+
+
+def test_a_rate_is_shown_by_three_over_it_hours() -> None:
+    assert hours_needed(0.5) == pytest.approx(6, rel=0.002)
+    assert hours_needed(0.5, num_accepted=1) == pytest.approx(4.744 / 0.5, rel=1e-3)
+    assert hours_needed(0.0) == math.inf
+    found = find_threshold(Rejection(), [], hours=0.08, false_accepts_per_hour=0.5)
+    assert found.upper_false_accepts_per_hour == pytest.approx(2.996 / 0.08, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,36 @@ def test_a_calibration_travels_with_its_run(tmp_path: Path) -> None:
     path.write_text(json.dumps({"g": {"model": "m", "wrong": 1}}))
     with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); run .*asr.commands calibrate .* again"):
         load_rejection(tmp_path, grammar="g", model="m")
+
+
+def test_the_margin_keeps_wrong_commands_out() -> None:
+    """Of ten commands all sound alike; the four with a margin below 1 are wrong, and one with 5."""
+    margins = [0.0, 0.2, 0.5, 0.9, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    evidence = [Evidence(-0.1, -0.1, -0.1, margin=each) for each in margins]
+    is_right = np.array([False] * 4 + [True] * 3 + [False] + [True] * 2)
+    rejection = Rejection(threshold=0.0)
+    assert sum(map(rejection.accepts, evidence)) == 10
+    free = find_margin(rejection, evidence, is_right, wrong_share=0.5)
+    assert (free.min_margin, free.num_wrong) == (0.0, 5)
+    some = find_margin(rejection, evidence, is_right, wrong_share=0.2)
+    assert (some.num_wrong, sum(map(some.accepts, evidence))) == (1, 6)
+    assert 0.9 < some.min_margin < 0.9001
+    none = find_margin(rejection, evidence, is_right, wrong_share=0.0)
+    assert (none.num_wrong, sum(map(none.accepts, evidence))) == (0, 2)
+    assert count_false_accepts(none, evidence, hours=2.0).false_accepts_per_hour == 1.0
+    assert none.confidence(evidence[0]) == none.confidence(evidence[9])  # the margin is asked apart
+    with pytest.raises(RejectionError, match=r"--wrong-commands: 1; expected a share of at least 0 and below 1"):
+        find_margin(rejection, evidence, is_right, wrong_share=1.0)
+    with pytest.raises(RejectionError, match=r"--wrong-commands: 0.1; more of the understood commands are other ones"):
+        find_margin(rejection, evidence, ~(is_right | True), wrong_share=0.1)
+
+
+def test_a_calibration_from_before_the_margin_means_the_same(tmp_path: Path) -> None:
+    path = save_rejection(tmp_path, Rejection(threshold=1.5, min_margin=2.0), grammar="g", model="m")
+    kept = json.loads(path.read_text())
+    del kept["g"]["min_margin"], kept["g"]["num_wrong"]
+    path.write_text(json.dumps(kept))
+    assert load_rejection(tmp_path, grammar="g", model="m") == Rejection(threshold=1.5)
 
 
 def test_a_calibration_without_a_figure_that_came_later_is_refused(tmp_path: Path) -> None:

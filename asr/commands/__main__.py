@@ -103,6 +103,12 @@ def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
         action="store_true",
         help="ask an autoencoder too, whether the sound is like the training's; trained first, in minutes",
     )
+    calibrate.add_argument(
+        "--wrong-commands",
+        type=float,
+        metavar="SHARE",
+        help="ask for a margin to other meanings, so that at most this share of the understood --positives is wrong",
+    )
     calibrate.add_argument("--window", type=float, default=6.0, help="negatives are cut to it, seconds (%(default)s)")
     calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
     calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -218,6 +224,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         false_accepts_per_hour=options.false_accepts_per_hour,
         window=options.window,
         second_opinion=options.second_opinion,
+        wrong_commands=options.wrong_commands,
     )
     for line in found.lines():
         print(line)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from asr.confidence import fit_logistic
-from asr.fitted import FittedFile
+from asr.fitted import MAY_BE_MISSING, FittedFile
 
 FILE_NAME = "rejection.json"
 DEFAULT_WEIGHT = 4.0
@@ -32,13 +32,17 @@ class Evidence:
     certainty: float  # of the filler, a frame in which it says something: low for sounds that the model does not know
     agreement: float  # of the sentence's tokens with the likeliest labels, each at its best: low where one is made up
     familiarity: float = 0.0  # by the second opinion, where there is one: a share lost, not a logarithm; 0 the best
+    margin: float = (
+        math.inf
+    )  # to the best other meaning, of the whole: 0 where it fits as well, infinite where none does
 
 
 @dataclass(frozen=True)
 class Rejection:
     """When a command counts as understood: a logistic function of the evidence, and a threshold for it.
 
-    The log odds are the intercept and the sum of each evidence by its weight.
+    The log odds are the intercept and the sum of each evidence by its weight. They tell commands from other sounds; the
+    margin, which has a threshold of its own, tells one command from another.
     """
 
     ratio_weight: float = DEFAULT_WEIGHT
@@ -54,6 +58,8 @@ class Rejection:
     hours: float | None = None  # of the negatives
     recall: float | None = None  # of the positives that were heard right, with this threshold
     autoencoder: str | None = None  # digest of the second opinion's weights, where it has one
+    min_margin: float = field(default=0.0, metadata=MAY_BE_MISSING)  # lowest margin that counts as understood
+    num_wrong: int | None = field(default=None, metadata=MAY_BE_MISSING)  # positives understood as another command
 
     def log_odds(self, evidence: Evidence) -> float:
         return (
@@ -69,7 +75,7 @@ class Rejection:
         return _logistic(self.log_odds(evidence))
 
     def accepts(self, evidence: Evidence) -> bool:
-        return self.log_odds(evidence) >= self.threshold
+        return self.log_odds(evidence) >= self.threshold and evidence.margin >= self.min_margin
 
 
 def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
@@ -100,14 +106,45 @@ def find_threshold(
     ordered = sorted(map(rejection.log_odds, negatives), reverse=True)
     # Just above the best one that is not allowed, by more than it changes with what shares its batch.
     threshold = rejection.threshold if allowed >= len(ordered) else ordered[allowed] + MARGIN
-    accepted = sum(odds >= threshold for odds in ordered)
+    return count_false_accepts(replace(rejection, threshold=threshold, is_calibrated=True), negatives, hours=hours)
+
+
+def count_false_accepts(rejection: Rejection, negatives: Sequence[Evidence], *, hours: float) -> Rejection:
+    """With how often it accepts these negatives of so many hours."""
+    accepted = sum(map(rejection.accepts, negatives))
     return replace(
         rejection,
-        threshold=threshold,
-        is_calibrated=True,
         false_accepts_per_hour=accepted / hours,
         upper_false_accepts_per_hour=poisson_upper(accepted) / hours,
         hours=hours,
+    )
+
+
+def find_margin(
+    rejection: Rejection,
+    positives: Sequence[Evidence],
+    is_right: Bool[np.ndarray, " recording"],
+    *,
+    wrong_share: float,
+) -> Rejection:
+    """The lowest margin with which at most this share of the understood commands is another one than was said.
+
+    Raises RejectionError where the share is none, or no margin is wide enough.
+    """
+    if not 0 <= wrong_share < 1:
+        raise RejectionError(
+            f"--wrong-commands: {wrong_share:g}; expected a share of at least 0 and below 1, such as 0.05"
+        )
+    passed = [
+        (each.margin, bool(right)) for each, right in zip(positives, is_right, strict=True) if rejection.accepts(each)
+    ]
+    for margin in [rejection.min_margin, *sorted({math.nextafter(each, math.inf) for each, _ in passed})]:
+        kept = [right for each, right in passed if each >= margin]
+        if kept and kept.count(False) <= wrong_share * len(kept):
+            return replace(rejection, min_margin=margin, num_wrong=kept.count(False))
+    raise RejectionError(
+        f"--wrong-commands: {wrong_share:g}; more of the understood commands are other ones than were said, whatever "
+        f"the margin; expected a higher share, or positives that the model recognises better"
     )
 
 
@@ -122,6 +159,14 @@ def poisson_upper(count: int) -> float:
             total += term
         low, high = (middle, high) if total > 0.05 else (low, middle)
     return high
+
+
+def hours_needed(false_accepts_per_hour: float, *, num_accepted: int = 0) -> float:
+    """Returns the hours of negatives that show a rate with 95 % confidence: 3 / rate where none of them is accepted.
+
+    The rule of three (Hanley and Lippman-Hand 1983), with its exact 2.996; infinite for a rate of 0.
+    """
+    return poisson_upper(num_accepted) / false_accepts_per_hour if false_accepts_per_hour else math.inf
 
 
 def fit_confidence(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from asr.commands.templates import Grammar, load_grammar
 from asr.decoding.grammar import GrammarSearch, Scores, best_path
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.label_priors import LabelPriors
-from asr.decoding.token_graph import SpelledWord, read_words
+from asr.decoding.token_graph import SpelledWord, WordReader
 from asr.tokenizer import BLANK_ID, Tokenizer
+
+MAX_KNOWN = 20_000  # sentences whose meaning is kept: recordings share many of their alternatives
 
 Spans = list[tuple[int, int]]  # of each token its first encoding, and the one after its last
 
@@ -58,9 +62,17 @@ class CommandResult:
     certainty: float  # of the filler, as in Evidence: low for sounds that the model does not know
     agreement: float  # of the best sentence's tokens, as in Evidence: low where some are made up
     confidence: float  # 0 to 1
-    guesses: tuple[CommandGuess, ...]  # the best sentences, best first, understood or not
+    guesses: tuple[CommandGuess, ...]  # the best sentence of each of the best meanings, best first, understood or not
     heard: str  # what the model writes without a grammar
     familiarity: float = 0.0  # of the sound, by the second opinion, 0 the best; without one always 0
+    # Natural logarithm: the best sentence's score, with its weight in the grammar, less that of the best one with
+    # another intent or slots; None where no other fits.
+    margin: float | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What `Rejection` judges it by."""
+        return Evidence(self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -86,7 +98,8 @@ class CommandSearch:
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
         self.graph = word_graph(grammar)
         self.search = GrammarSearch(self.graph, tokenizer, where=str(grammar.path))
-        self._parser = Parser(grammar)
+        self._reader, self._parser = WordReader(self.graph, tokenizer), Parser(grammar)
+        self._meaning = lru_cache(MAX_KNOWN)(self._find_meaning)
 
     @classmethod
     def load(
@@ -99,19 +112,20 @@ class CommandSearch:
         """The command in one utterance's log-probabilities, those of a CTC head; familiarity is by `second_opinion`."""
         heard = " ".join(self.tokenizer.decode(_free_tokens(scores)).split())
         scores = self.priors.scale(scores) if self.priors else scores
-        found: dict[str, Hypothesis] = {}  # by sentence: one may be spelled in several ways
-        for hypothesis in self.search.search(scores, num_best=self.num_best):
-            found.setdefault(self._sentence(hypothesis), hypothesis)
+        alternatives = self._alternatives(scores)
+        found = dict(alternatives[: self.num_best])
         ratios = self._ratios(found, scores)
         guesses = tuple(self._guess(text, ratio) for text, ratio in ratios.items())
         text, first = next(iter(found.items()), ("", Hypothesis((), (), -np.inf)))
         spans = token_spans(first, scores)
         agreements = token_agreements(first, spans, scores)
+        margin = alternatives[0][1].score - alternatives[1][1].score if len(alternatives) > 1 else None
         evidence = Evidence(
             ratio=ratios.get(text, LOWEST_RATIO),
             certainty=certainty(scores),
             agreement=float(np.mean(agreements)) if agreements else LOWEST_RATIO,
             familiarity=familiarity,
+            margin=_infinite(margin),
         )
         understood = bool(found and heard) and self.rejection.accepts(evidence)
         return CommandResult(
@@ -127,7 +141,19 @@ class CommandSearch:
             guesses=guesses,
             heard=heard,
             familiarity=familiarity,
+            margin=margin,
         )
+
+    def _alternatives(self, scores: Scores) -> list[tuple[str, Hypothesis]]:
+        """The best sentence of each of the best meanings, at least two of them where the grammar has as many."""
+
+        found = self.search.search_kinds(scores, num_best=max(2, self.num_best), kind_of=self._meaning)
+        return [(self._sentence(hypothesis), hypothesis) for hypothesis, _ in found]
+
+    def _find_meaning(self, tokens: tuple[int, ...]) -> tuple[str, str]:
+        """The intent and slots of the sentence that tokens spell; of one that means several things, the heaviest."""
+        found = self._parser.parse(" ".join(word.text for word in self._reader.read(tokens)))[0]
+        return found.intent, json.dumps(found.slots, sort_keys=True)
 
     def meanings(self, text: str) -> list[Meaning]:
         """What a sentence means in the grammar; nothing where it is none of its sentences."""
@@ -154,7 +180,7 @@ class CommandSearch:
         return " ".join(word.text for word in self._spelled(hypothesis))
 
     def _spelled(self, hypothesis: Hypothesis) -> list[SpelledWord]:
-        return read_words(hypothesis.tokens, self.graph, self.tokenizer)
+        return self._reader.read(hypothesis.tokens)
 
     def _words(
         self, hypothesis: Hypothesis, spans: Spans, agreements: list[float], seconds: float
@@ -168,6 +194,10 @@ class CommandSearch:
             )
             for word in self._spelled(hypothesis)
         )
+
+
+def _infinite(margin: float | None) -> float:
+    return math.inf if margin is None else margin
 
 
 def certainty(scores: Scores) -> float:

@@ -2,7 +2,8 @@
 
 import heapq
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from asr.decoding.token_graph import TokenStates, spell, token_states
 from asr.decoding.word_graph import Graph
 from asr.heads.ctc import CTCHead
 from asr.tokenizer import BLANK_ID, Tokenizer
+
+NUM_NEAR = 4  # tokens before a change within which another one may depend on it
 
 Scores = Float32[np.ndarray, "time vocabulary"]
 
@@ -60,6 +63,24 @@ class GrammarSearch:
         if num_best == 1:
             return [best]
         return [best, *_Runners(self._network, history, scores).best(num_best)[1:]]
+
+    def search_kinds(
+        self, scores: Scores, *, num_best: int, kind_of: Callable[[tuple[int, ...]], Hashable], max_sentences: int = 200
+    ) -> list[tuple[Hypothesis, Hashable]]:
+        """The `num_best` best sentences of different kinds, best first, each with its kind, such as a meaning.
+
+        Each sentence is left at every one of its tokens for the best sentence that ends like it from there on; what
+        comes next best is looked at next. A sentence of a known kind is left no further: else the many spellings of
+        the best one (so many to the power of their number) would have to be passed before another kind is met. So the
+        first is exact, and a later one may be missed only where two of its tokens, each for itself a spelling of a
+        known kind and a change of kind, go together. The search ends after `max_sentences`.
+        """
+        history = self._network.pass_tokens(scores)
+        best = self._network.trace(history, scores)
+        if best is None:
+            return []
+        runners = _Runners(self._network, history, scores)
+        return runners.best_kinds(num_best, kind_of, max_sentences=max_sentences)
 
 
 def best_path(scores: Scores) -> Float32[np.ndarray, " time"]:
@@ -132,9 +153,18 @@ class _Network:
         score = float(ends[state])
         if not np.isfinite(score):
             return None
-        says = bool(history.token[-1, state] > history.blank[-1, state])  # is the last frame a token or a blank
-        tokens, frames = [], []
-        for frame in range(len(scores) - 1, -1, -1):
+        # Is the last frame a token or a blank?
+        says = bool(history.token[-1, state] > history.blank[-1, state])
+        states, frames = self.follow(history, state, len(scores), says=says)
+        return Hypothesis(tuple(int(self.states.tokens[state]) for state in states), tuple(frames), score)
+
+    def follow(self, history: _History, state: int, time: int, *, says: bool) -> tuple[list[int], list[int]]:
+        """The states of the best path to a state after so many frames, and the frame where each begins, in order.
+
+        `says`: whether the last of these frames is the state's token, in the place of a blank after it.
+        """
+        passed, frames = [], []
+        for frame in range(time - 1, -1, -1):
             token, blank = history.token[frame], history.blank[frame]
             if not says:
                 says = bool(token[state] > blank[state])
@@ -147,11 +177,11 @@ class _Network:
             best = int(entering.argmax())
             if token[state] >= entering[best]:
                 continue
-            tokens.append(int(self.states.tokens[state]))
+            passed.append(state)
             frames.append(frame)
             state = int(sources[best])
             says = bool(not only_blank[best] and token[state] > blank[state])
-        return Hypothesis(tuple(reversed(tokens)), tuple(reversed(frames)), score)
+        return passed[::-1], frames[::-1]
 
 
 class _Runners:
@@ -169,31 +199,85 @@ class _Runners:
         self._ways: dict[int, Float32[np.ndarray, " times"]] = {}
 
     def best(self, number: int) -> list[Hypothesis]:
-        states, times = self._network.states, len(self._scores) + 1
-        order = itertools.count()
-        queue: list[tuple[float, int, Any]] = []
-        for state in np.flatnonzero(np.isfinite(states.final_weights)).tolist():
-            rest = np.full(times, -np.inf)
-            rest[-1] = states.final_weights[state]
-            self._push(queue, order, _Partial(state, False, rest, None))
+        self._start()
         found: list[Hypothesis] = []
-        while queue and len(found) < number:
-            score, _, partial = heapq.heappop(queue)
+        while self._queue and len(found) < number:
+            score, _, partial = heapq.heappop(self._queue)
             if partial.state == 0:
                 found.append(self._hypothesis(partial, -score))
                 continue
-            rest = self._before(partial)
-            where = states.entries(partial.state)
-            for place in range(where.start, where.stop):
-                source, weight = int(states.sources[place]), float(states.weights[place])
-                needs_blank = bool(self._network.entries[place] >= states.num_states)
-                self._push(queue, order, _Partial(source, needs_blank, rest + weight, partial))
+            for before in self._entering(partial):
+                self._push(before)
         return found
 
-    def _push(self, queue: list[tuple[float, int, Any]], order: Any, partial: "_Partial") -> None:
+    def best_kinds(
+        self, number: int, kind_of: Callable[[tuple[int, ...]], Hashable], *, max_sentences: int
+    ) -> list[tuple[Hypothesis, Hashable]]:
+        """The best sentences of different kinds; see `GrammarSearch.search_kinds`."""
+        self._start()
+        found: dict[Hashable, Hypothesis] = {}
+        for _ in range(max_sentences):
+            if not self._queue or len(found) == number:
+                break
+            score, _, partial = heapq.heappop(self._queue)
+            beginning, frames = self._beginning(partial)
+            tokens = tuple(int(self._network.states.tokens[state]) for state in (*beginning, *partial.later_states))
+            beginning = [0, *beginning[:-1]] if beginning else []  # where each of its states is entered from
+            kind = kind_of(tokens)
+            if kind not in found:
+                rest = self._hypothesis(partial, -score)
+                found[kind] = replace(rest, tokens=tokens, frames=(*frames, *rest.frames))
+                self._leave(partial, beginning, is_known=False)
+            elif not partial.is_known:
+                self._leave(partial, beginning[-NUM_NEAR:], is_known=True)
+        return [(hypothesis, kind) for kind, hypothesis in found.items()]
+
+    def _start(self) -> None:
+        """Queue the ends of all sentences."""
+        self._order = itertools.count()
+        self._queue: list[tuple[float, int, Any]] = []
+        final_weights = self._network.states.final_weights
+        for state in np.flatnonzero(np.isfinite(final_weights)).tolist():
+            rest = np.full(len(self._scores) + 1, -np.inf)
+            rest[-1] = final_weights[state]
+            self._push(_Partial(state, False, rest, None))
+
+    def _entering(self, partial: "_Partial") -> Iterator["_Partial"]:
+        """The partial with one token more before it, in every way."""
+        rest, states = self._before(partial), self._network.states
+        where = states.entries(partial.state)
+        for place in range(where.start, where.stop):
+            source, weight = int(states.sources[place]), float(states.weights[place])
+            needs_blank = bool(self._network.entries[place] >= states.num_states)
+            yield _Partial(source, needs_blank, rest + weight, partial)
+
+    def _push(self, partial: "_Partial") -> None:
         score = float((self._way(partial) + partial.rest).max())
         if np.isfinite(score):
-            heapq.heappush(queue, (-score, next(order), partial))
+            heapq.heappush(self._queue, (-score, next(self._order), partial))
+
+    def _beginning(self, partial: "_Partial") -> tuple[list[int], list[int]]:
+        """The states of the best way to the partial, its own the last, and the frames where they begin."""
+        time = int((self._way(partial) + partial.rest).argmax())
+        token, blank = (part[time, partial.state] for part in (self._history.token, self._history.blank))
+        return self._network.follow(
+            self._history, partial.state, time, says=bool(not partial.needs_blank and token > blank)
+        )
+
+    def _leave(self, partial: "_Partial", beginning: list[int], *, is_known: bool) -> None:
+        """Queue the best sentences that leave this one before its partial: one for each token and way to leave it.
+
+        `is_known`: whether a sentence of the same kind was left before.
+        """
+        for source in reversed(beginning):
+            stays = None
+            for before in self._entering(partial):
+                if before.state == source:
+                    stays = before
+                else:
+                    self._push(replace(before, is_known=is_known))
+            assert stays is not None, "the best way enters each of its states from the one before"
+            partial = stays
 
     def _way(self, partial: "_Partial") -> Float32[np.ndarray, " times"]:
         """The best score up to each frame of having just said the partial's state."""
@@ -242,6 +326,15 @@ class _Partial:
     needs_blank: bool  # between this state's token and the next, as they are the same
     rest: Float64[np.ndarray, " times"]  # the best score of all after this state's token and blanks, from each frame on
     following: "_Partial | None"
+    is_known: bool = False  # it leaves a sentence that was itself a spelling of a known kind
+
+    @property
+    def later_states(self) -> Iterator[int]:
+        """Those after this one, in order."""
+        partial = self.following
+        while partial is not None:
+            yield partial.state
+            partial = partial.following
 
 
 def _best_later(

@@ -1,5 +1,7 @@
 """A graph of words spelled in tokens, and laid out as the states that CTC passes through."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,35 +67,55 @@ class SpelledWord:
     end: int  # after its last token
 
 
-def read_words(tokens: Sequence[int], graph: Graph[str], tokenizer: Tokenizer) -> list[SpelledWord]:
-    """The words of the graph's heaviest sentence that these tokens spell: the inverse of `spell`.
+class WordReader:
+    """Reads the words of a graph's sentences back from their tokens: the inverse of `spell`."""
 
-    Tokens alone may not tell: phonemes of "four" are those of "for", and only one of them has its place in a graph.
-    Raises SpellingError where no sentence of the graph is spelled so.
-    """
-    spelled, length = tuple(tokens), len(tokens)
-    best: dict[tuple[int, int], tuple[float, list[SpelledWord]] | None] = {}
+    def __init__(self, graph: Graph[str], tokenizer: Tokenizer) -> None:
+        self._graph, self._tokenizer = graph, tokenizer
+        self._ways_of: dict[int, _Ways] = {}  # of each state that was ever met
 
-    def rest(state: int, place: int) -> tuple[float, list[SpelledWord]] | None:
-        if place == length:
-            return (graph.finals[state], []) if state in graph.finals else None
-        if (state, place) not in best:
-            found = None
-            for word, (target, weight) in graph.edges[state].items():
-                plain = tokenizer.spellings(word, is_first=True)[-1]
-                for written in tokenizer.spellings(word, is_first=state == 0):
+    def read(self, tokens: Sequence[int]) -> list[SpelledWord]:
+        """The words of the graph's heaviest sentence that these tokens spell.
+
+        Tokens alone may not tell: phonemes of "four" are those of "for", and only one of them has its place in a graph.
+        Raises SpellingError where no sentence of the graph is spelled so.
+        """
+        spelled, length = tuple(tokens), len(tokens)
+        best: dict[tuple[int, int], tuple[float, list[SpelledWord]] | None] = {}
+
+        def rest(state: int, place: int) -> tuple[float, list[SpelledWord]] | None:
+            if place == length:
+                return (self._graph.finals[state], []) if state in self._graph.finals else None
+            if (state, place) not in best:
+                found = None
+                for written, num_plain, word, target, weight in self._ways(state).get(spelled[place], ()):
                     end = place + len(written)
-                    if spelled[place:end] == tuple(written) and (following := rest(target, end)):
+                    if spelled[place:end] == written and (following := rest(target, end)):
                         total = weight + following[0]
                         if found is None or total > found[0]:
-                            found = (total, [SpelledWord(word, end - len(plain), end), *following[1]])
-            best[state, place] = found
-        return best[state, place]
+                            found = (total, [SpelledWord(word, end - num_plain, end), *following[1]])
+                best[state, place] = found
+            return best[state, place]
 
-    sentence = rest(0, 0)
-    if sentence is None:
-        raise SpellingError(f"grammar: no sentence is spelled {tokenizer.decode(spelled)!r}; expected one of its graph")
-    return sentence[1]
+        sentence = rest(0, 0)
+        if sentence is None:
+            text = self._tokenizer.decode(spelled)
+            raise SpellingError(f"grammar: no sentence is spelled {text!r}; expected one of its graph")
+        return sentence[1]
+
+    def _ways(self, state: int) -> _Ways:
+        """The spellings of the words that leave a state, by their first token."""
+        if state not in self._ways_of:
+            ways: _Ways = {}
+            for word, (target, weight) in self._graph.edges[state].items():
+                num_plain = len(self._tokenizer.spellings(word, is_first=True)[-1])
+                for written in self._tokenizer.spellings(word, is_first=state == 0):
+                    ways.setdefault(written[0], []).append((tuple(written), num_plain, word, target, weight))
+            self._ways_of[state] = ways
+        return self._ways_of[state]
+
+
+_Ways = dict[int, list[tuple[tuple[int, ...], int, str, int, float]]]  # tokens, those of the word alone, word, ...
 
 
 @dataclass(frozen=True)

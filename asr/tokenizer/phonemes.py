@@ -86,6 +86,11 @@ class PhonemeTokenizer(PieceTokenizer):
         words = [word for word in text.split() if UNKNOWN_ID in self.encode(word)]
         return {character for word in words for character in word}
 
+    @property
+    def written_characters(self) -> frozenset[str]:
+        """Those of the training words; IPA stands only for what no word sounds like."""
+        return frozenset(character for word in self._lexicon for character in word) | {" "}
+
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into `folder` (made if absent)."""
         lexicon = {word: " ".join(sounds) for word, sounds in self._lexicon.items()}

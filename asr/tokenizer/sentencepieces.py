@@ -85,6 +85,10 @@ class SentencePieceTokenizer(PieceTokenizer):
     def unknown_characters(self, text: str) -> set[str]:
         return set(_tidy(text)) - self._characters - {" "}
 
+    @property
+    def written_characters(self) -> frozenset[str]:
+        return frozenset(self._characters) | {" "}
+
     def save(self, folder: Path) -> None:
         """Write `sentencepiece.model` and `tokenizer.json` (kind and checksum) into `folder` (made if absent)."""
         write_file(folder, MODEL_FILE, self._model)

@@ -57,6 +57,11 @@ class Tokenizer(Protocol):
         """The characters of `text` that the vocabulary lacks."""
         ...
 
+    @property
+    def written_characters(self) -> frozenset[str]:
+        """The characters that a transcript of this tokenizer's can hold."""
+        ...
+
     def save(self, folder: Path) -> None: ...
 
 
@@ -73,6 +78,10 @@ class PieceTokenizer:
     @property
     def vocabulary_size(self) -> int:
         return len(self._pieces)
+
+    @property
+    def written_characters(self) -> frozenset[str]:
+        return frozenset("".join(self._pieces[NUM_SPECIAL:])) | {" "}
 
     def surface(self, index: int) -> str:
         """What a token adds to a transcript; raises TokenizerError where there is no such token."""

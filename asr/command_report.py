@@ -36,7 +36,7 @@ def write_command_report(path: Path, evaluation: Evaluation, *, audio: AudioChoi
     chosen = sorted(order[:max_utterances])
     judged = [evaluation.judged[place] for place in chosen]
     sources = audio_sources([(each.utterance, RANKS[each.verdict]) for each in judged], audio)
-    rows = [
+    rows: list[dict[str, Any]] = [
         _row(each, evaluation, place) | {"audio": sources.get(n)}
         for n, (place, each) in enumerate(zip(chosen, judged, strict=True))
     ]
@@ -49,10 +49,7 @@ def write_command_report(path: Path, evaluation: Evaluation, *, audio: AudioChoi
         groups=_groups(evaluation.judged),
         slots=_by_slot(slot_values(evaluation.judged)),
         rows=rows,
-        choices={
-            "verdict": [name for name in VERDICTS if any(row["verdict"] == name for row in rows)],
-            **{name: sorted({row[name] for row in rows if row[name]}) for name in ("intent", "condition", "speaker")},
-        },
+        choices=_choices(rows),
         ranks=RANKS,
         longest=max((each.utterance.duration for each in judged), default=0.0),
         longest_embedded=LONGEST_EMBEDDED,
@@ -60,6 +57,13 @@ def write_command_report(path: Path, evaluation: Evaluation, *, audio: AudioChoi
     )
     with replacing(path) as beside:
         beside.write_text(page, encoding="utf-8")
+
+
+def _choices(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Returns what the page's recordings can be filtered by."""
+    verdicts = {row["verdict"] for row in rows}
+    found = {name: sorted({str(row[name]) for row in rows if row[name]}) for name in ("intent", "condition", "speaker")}
+    return {"verdict": [name for name in VERDICTS if name in verdicts], **found}
 
 
 def _row(judged: JudgedCommand, evaluation: Evaluation, place: int) -> dict[str, Any]:
@@ -113,11 +117,11 @@ def _rate(score: CommandScore) -> float:
 
 
 def _by_slot(values: Sequence[SlotValue]) -> list[dict[str, Any]]:
-    """Returns for each slot its values, and how many of them are right."""
+    """Returns for each slot its values, and how many of them are right; the slots with most mistakes first."""
     slots: dict[str, list[SlotValue]] = {}
     for value in values:
         slots.setdefault(value.slot, []).append(value)
-    return [
+    shown = [
         {
             "slot": slot,
             "num_said": sum(each.num_said for each in rows),
@@ -126,3 +130,4 @@ def _by_slot(values: Sequence[SlotValue]) -> list[dict[str, Any]]:
         }
         for slot, rows in slots.items()
     ]
+    return sorted(shown, key=lambda slot: slot["num_right"] - slot["num_said"])

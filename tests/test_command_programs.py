@@ -20,6 +20,7 @@ from asr.manifest import Manifest, Utterance, write_manifest
 from asr.recognizer import Recognizer, RecognizerError
 from asr.run import RunFolder
 from tests.small_run import some_speech, write_recordings, write_small_run
+from tests.test_evaluate import Page
 from tests.test_templates import write_grammar
 
 GRAMMAR = """
@@ -167,8 +168,10 @@ def test_a_manifest_is_scored_by_intent_and_slots(
     assert "WER" in shown
     assert f"1 x what: nothing {f'taken for {heard}' if heard else 'missed'}" in shown
     page = (folder / "report.html").read_text()
-    assert "Accepted: intent and all slots right" in page
-    assert "Slots understood wrongly" in page
+    assert "Commands accepted" in page
+    assert "Word error rate" in page
+    assert "Slots, value by value" in page
+    assert understanding["verdicts"] == {"false accept": 1, "wrong": 1, "accepted": 2}
     assert [item.extra["command"]["text"] for item in Manifest.read(folder / "utterances.jsonl")] == [
         each.text for each in found
     ]
@@ -181,7 +184,58 @@ def test_labels_without_transcripts_have_no_word_errors_to_show(
     assert evaluate.main([str(run), str(manifest), "--commands", str(grammar), "--output-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "intents right" in shown
-    assert "WER" not in shown
+    files = (tmp_path / "results.json").read_text(), (tmp_path / "report.html").read_text(), shown
+    for text in (*files, (tmp_path / "utterances.jsonl").read_text()):
+        for word in (
+            "WER",
+            'wer"',
+            "hallucinated",
+            "invented",
+            "without an error",
+            "num_exact",
+            "Word error",
+            "word_errors",
+        ):
+            assert word not in text
+
+
+def test_the_page_of_commands_shows_expected_beside_understood(
+    run: Path, grammar: Path, recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [Recognizer.load(run, commands=grammar).command(path) for path in recordings]
+    labels = [
+        {"intent": found[0].intent, "slots": found[0].slots, "snr_db": 6},
+        {"intent": "<b>Other</b>", "slots": {"what": "nothing"}, "snr_db": 12},
+        {"intent": found[2].intent, "slots": found[2].slots, "snr_db": 12},
+        {"intent": None, "snr_db": 12},
+    ]
+    manifest = manifest_of(tmp_path / "test.jsonl", recordings, labels)
+    arguments = [str(run), str(manifest), "--commands", str(grammar), "--output-dir", str(tmp_path)]
+    assert evaluate.main(arguments) == 0
+    understanding = json.loads((tmp_path / "results.json").read_text())["understanding"]
+    assert {name: each["accepted"] for name, each in understanding["by_condition"].items()} == {
+        "6 dB": {"number": 1, "total": 1},
+        "12 dB": {"number": 1, "total": 2},
+    }
+    assert understanding["by_condition"]["12 dB"]["false_accepts"] == {"number": 1, "total": 1}
+    assert "accepted, 12 dB" in capsys.readouterr().out
+    report = Page((tmp_path / "report.html").read_text())
+    rows = [item for item in report.all("li") if "data-number" in item]
+    assert [row["data-verdict"] for row in rows] == ["accepted", "wrong", "accepted", "false accept"]
+    assert [row["data-condition"] for row in rows] == ["6 dB", "12 dB", "12 dB", "12 dB"]
+    assert rows[1]["data-intent"] == "<b>Other</b>"
+    assert report.all("b") == []  # what a label holds is text
+    assert {control["name"] for control in report.all("select")} == {"verdict", "intent", "condition", "order"}
+    assert len([button for button in report.all("button") if "data-audio" in button]) == 4
+    assert all(heading.get("scope") for heading in report.all("th"))
+    for _, attributes in report.tags:
+        for name in ("src", "href", "data-audio"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert evaluate.main([*arguments, "--max-in-report", "2", "--condition", "nowhere"]) == 0
+    few = Page((tmp_path / "report.html").read_text())
+    assert [item["data-verdict"] for item in few.all("li") if "data-number" in item] == ["wrong", "false accept"]
+    assert "The 2 with the worst verdicts of 4" in few.text
+    assert json.loads((tmp_path / "results.json").read_text())["understanding"]["by_condition"] == {}
 
 
 def test_a_label_that_is_none_is_refused(run: Path, grammar: Path, recordings: list[Path], tmp_path: Path) -> None:
@@ -199,7 +253,7 @@ def test_calibrating_keeps_a_threshold_that_later_programs_use(
     # 3.8 s in 8 pieces: one false accept in them is 947 an hour
     assert main([*arguments, "1000", "--window", "0.5"]) == 0
     shown = capsys.readouterr().out
-    assert "1 false accepts in 0.00 h, 8 pieces; at most 4494.15 an hour with 95 % confidence" in shown
+    assert "1 false accepts in 0.00 h, 8 pieces; at most 4494.19 an hour with 95 % confidence" in shown
     needed = "0.0 h of negatives without a false accept (3 / 1000), or 0.0 h with 1"
     assert f"1000 an hour, as asked, is not shown by 0.00 h: that takes {needed}" in shown
     record = RunFolder(fresh).read_record()

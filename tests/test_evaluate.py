@@ -90,7 +90,10 @@ def test_the_figures_are_those_of_the_utterances(output: Path) -> None:
         assert figures[key]["low"] <= figures[key]["rate"] <= figures[key]["high"]
     assert (figures["num_utterances"], figures["num_failed"]) == (6, 0)
     assert figures["duration"] == pytest.approx(sum(DURATIONS))
-    assert figures["unknown_characters"] == {"<": 2, ">": 2, "b": 2, "/": 1, "&": 1, "é": 1}
+    assert [(each["kind"], each["num_words"], each["characters"]) for each in figures["form_faults"]] == [
+        ("punctuation", 2, ["<", ">", "/", "&"]),
+        ("other characters", 2, ["b", "é"]),
+    ]
 
 
 def test_groups_are_speakers_and_repeated_transcripts(output: Path) -> None:

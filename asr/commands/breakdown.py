@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,10 +134,7 @@ def count_verdicts(judged: Iterable[JudgedCommand]) -> dict[Verdict, int]:
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
 
 
-def _natural(name: str) -> tuple[float, str]:
-    """Sorts "6 dB" before "12 dB", and words after numbers."""
-    first = name.split(" ")[0]
-    try:
-        return float(first), name
-    except ValueError:
-        return float("inf"), name
+def _natural(name: str) -> list[tuple[float, str]]:
+    """Sorts "6 dB" before "12 dB", wherever in the name the number is, and numbers before words."""
+    parts = re.split(r"(-?\d+(?:\.\d+)?)", name)
+    return [(float(part), "") if number % 2 else (math.inf, part) for number, part in enumerate(parts) if part]

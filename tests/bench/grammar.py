@@ -2,8 +2,9 @@
 
 Seconds of one core, by the processor's clock: on a busy machine too. The scores are random, but shaped as a trained CTC
 head's: mostly blank, a token now and then, and the searched sentence is one of the grammar's (a command) or unrelated
-tokens (other speech), 12 tokens, and 25 or 50 encodings a second. "In full" is all that follows a model's scores: the
-best three sentences, their meanings, the filler, and the words with their times.
+tokens (other speech), 12 tokens, and 25 or 50 encodings a second. "Three meanings" are
+the best sentences that mean different things. "In full" is all that follows a model's scores: these, the filler, and
+the words with their times.
 """
 
 import os
@@ -77,6 +78,7 @@ def search_and_print(search: CommandSearch, texts: list[str], encodings_a_second
         ways = {
             "for the best sentence": partial(search.search.search, num_best=1),
             "for the best three": partial(search.search.search, num_best=3),
+            "for three meanings": partial(search.search.search_kinds, num_best=3, kind_of=search._find_meaning),
             "in full": partial(search.understand, seconds_per_encoding=1 / encodings_a_second),
         }
         figures = [f"{measure(way, scores, encodings_a_second):.2f} ms {what}" for what, way in ways.items()]

@@ -192,14 +192,7 @@ def calibrate(
     more commands are understood with it at the same false accepts. With `wrong_commands`, what is understood needs a
     margin too: at most this share of the understood positives is then another command than was said.
     """
-    if window < SHORTEST_WINDOW:
-        raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
-    if wrong_commands is not None and not positives:
-        raise RejectionError(
-            "--wrong-commands: no --positives; expected commands, to see how many are taken for others"
-        )
-    if second_opinion and not positives:
-        raise RejectionError("--second-opinion: no --positives; expected commands, to see how much it is worth")
+    _check_options(positives, window=window, second_opinion=second_opinion, wrong_commands=wrong_commands)
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
     recognizer = Recognizer.load(run)
     second = open_second_opinion(run) if second_opinion else None
@@ -240,6 +233,20 @@ def calibrate(
         errors=[*errors, *more],
         target=false_accepts_per_hour,
     )
+
+
+def _check_options(
+    positives: Sequence[Path], *, window: float, second_opinion: bool, wrong_commands: float | None
+) -> None:
+    """Raises RejectionError for options that are out of range, or that need recordings of commands."""
+    if window < SHORTEST_WINDOW:
+        raise RejectionError(f"--window: {window:g} seconds; expected at least {SHORTEST_WINDOW}")
+    if wrong_commands is not None and not positives:
+        raise RejectionError(
+            "--wrong-commands: no --positives; expected commands, to see how many are taken for others"
+        )
+    if second_opinion and not positives:
+        raise RejectionError("--second-opinion: no --positives; expected commands, to see how much it is worth")
 
 
 def _judgements(heard: _Heard, second: SecondOpinion | None, **targets: Any) -> dict[str, Judgement]:

@@ -247,6 +247,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="of the model's arithmetic (default: %(default)s)",
     )
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    _add_report_options(parser)
+    options = parser.parse_args(arguments)
+    if options.tune_fusion or options.calibrate_confidence:
+        try:
+            own_run(str(options.run))
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+    return options
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    """What the report lists, and how much of it."""
     parser.add_argument(
         "--min-repeats",
         type=int,
@@ -263,13 +275,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--max-in-report", type=int, default=1000, help="utterances in the report, worst first (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if options.tune_fusion or options.calibrate_confidence:
-        try:
-            own_run(str(options.run))
-        except argparse.ArgumentTypeError as error:
-            parser.error(str(error))
-    return options
 
 
 def show(console: "Console", evaluation: "Evaluation", folder: Path, *, in_full: bool) -> None:

@@ -30,6 +30,7 @@ from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandResult, CommandSearch
 from asr.confidence import reliability
 from asr.familiarity import open_second_opinion
+from asr.files import distinct_names
 from asr.loading import load_priors
 from asr.manifest import Manifest, Utterance
 from asr.recognizer import Recognizer, Stretch
@@ -199,7 +200,8 @@ def calibrate(
     recognizer.commands = CommandSearch(
         grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder)
     )
-    others_read = [(path.stem, item) for path in negatives for item in Manifest.read(path)]
+    names = distinct_names(negatives)
+    others_read = [(name, item) for name, path in zip(names, negatives) for item in Manifest.read(path)]
     without = [(name, item) for name, item in others_read if not _is_command(item, recognizer.commands)]
     named_pieces = [
         (name, Stretch(Path(item.audio_filepath), item.offset + start, length))

@@ -148,7 +148,7 @@ def _check_nist(file: IO[bytes], size: int) -> str | None:
     """A head of text: `sample_count -i 16000`, `sample_n_bytes -i 2`, `channel_count -i 1`."""
     head = file.read(1024).decode("ascii", "replace")
     numbers = {}
-    for line in head.splitlines():
+    for line in head.split("\n"):
         if len(words := line.split()) == 3 and words[1] == "-i" and words[2].isdecimal():
             numbers[words[0]] = int(words[2])
     start = next(iter(head.split()[1:2]), "")

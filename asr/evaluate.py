@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.files import distinct_names
 from asr.packaged import locate, own_run, results_parent
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         decoding=decoding,
         precision=options.precision,
     )
-    manifests = {path: Manifest.read(path) for path in options.manifest}
+    manifests = {path: Manifest.read(path, root=options.root) for path in options.manifest}
+    names = dict(zip(options.manifest, distinct_names(options.manifest)))
     folders = _folders(options, decoding)
     console = Console()
     if options.tune_fusion:
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         show(console, evaluation, folders[path], in_full=len(manifests) == 1)
         is_whole = is_whole and not evaluation.failures
         if evaluation.understanding is not None:
-            conditions.append(_condition(evaluation, manifest, seconds))
+            conditions.append(_condition(names[path], evaluation, manifest, seconds))
     if conditions:
         _compare(console, conditions, options)
     return EXIT_OK if is_whole else EXIT_BAD_FILES
@@ -158,11 +160,12 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
     parent = options.output_dir or results_parent(options.run) / "evaluations"
     suffix = "" if decoding is None else f"-{decoding_name(decoding)}"
     suffix += "" if options.precision == "fp32" else f"-{options.precision}"
-    folders = {path: parent / f"{path.absolute().parent.name}-{path.stem}{suffix}" for path in options.manifest}
+    names = distinct_names(options.manifest, num_folders=1, between="-")
+    folders = {path: parent / f"{name}{suffix}" for path, name in zip(options.manifest, names)}
     if len(set(folders.values())) < len(options.manifest):
         raise EvaluationError(
             f"{len(options.manifest)} manifests: two of the same name in folders of the same name, or one twice; "
-            f"expected different ones; evaluate them one after another, each with its own --output-dir"
+            f"expected different ones, each once"
         )
     return folders
 
@@ -189,12 +192,12 @@ def _compare(console: "Console", conditions: "list[Condition]", options: argpars
     console.print(f"acceptance: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _condition(evaluation: "Evaluation", manifest: "Manifest", seconds: float) -> "Condition":
+def _condition(name: str, evaluation: "Evaluation", manifest: "Manifest", seconds: float) -> "Condition":
     from asr.commands.acceptance import Condition, noise_of
 
     assert evaluation.understanding is not None
     return Condition(
-        manifest.path.stem,
+        name,
         evaluation.understanding,
         snr_db=noise_of(manifest),
         audio_seconds=evaluation.duration,
@@ -211,6 +214,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="default: RUN/evaluations/MANIFEST; of several manifests, a folder in it for each",
     )
+    parser.add_argument("--root", type=Path, help="refuse a manifest with recordings outside, wherever links lead")
     parser.add_argument(
         "--commands",
         type=Path,

@@ -8,7 +8,7 @@ Of a hundred thousand recordings only the names are kept.
 """
 
 # Paths stay strings here: a hundred thousand Path objects would weigh more than a model.
-# ruff: noqa: PTH100, PTH109, PTH112, PTH114, PTH116, PTH118, PTH120, PTH122, PTH207
+# ruff: noqa: PTH109, PTH112, PTH114, PTH116, PTH118, PTH120, PTH122, PTH207
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import hashlib
 import os
 import sys
 import time
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +26,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from asr.audio import AUDIO_EXTENSIONS, AudioError
+from asr.files import absolute_path
 from asr.manifest import Manifest
+from asr.utterance_ids import is_place, place_of
 
 LONGEST_NAME = 255 - 24  # bytes of a file's name; what remains is for the suffixes of outputs
+MANIFEST_SUFFIXES = (".jsonl", ".json")  # NeMo's own are .json
 NOT_OURS = frozenset({"report", "transcripts"})  # names that the job's own files have
 
 
@@ -56,6 +60,7 @@ class Inputs:
     passed_over: Counter[str] = field(default_factory=Counter)  # what the folders held beside recordings, by kind
     ambiguous: frozenset[str] = frozenset()  # stems that several recordings have
     taken: frozenset[str] = frozenset()  # and those that have the transcripts of another job's recordings
+    crowded: frozenset[str] = frozenset()  # places that several ids of the manifest come down to
 
     def __len__(self) -> int:
         return len(self.names) if self.manifest is None else len(self.manifest)
@@ -85,15 +90,18 @@ class Inputs:
         The suffix of the recording is left out unless another has the same name without it. Raises AudioError for a
         name of a manifest that is no path below a folder.
         """
-        if not _is_below(name):
+        place = place_of(name)
+        if not is_place(place):
             raise AudioError(
-                f"{name!a}: an id that is no place for a transcript; expected no '..', no empty part and no '/' at "
-                "its beginning; change the id, or use --output",
+                f"{name!a}: an id that is no place for a transcript; expected no '..' and no empty part; change the "
+                "id, or use --output",
                 kind="name",
             )
-        stem = self.plain_stem(name)
+        if place != name and place in self.crowded:
+            place += f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+        stem = self.plain_stem(place)
         is_plain = stem not in self.ambiguous and stem not in NOT_OURS and _shortened(stem) not in self.taken
-        return _shortened(stem if is_plain else name)
+        return _shortened(stem if is_plain else place)
 
     @staticmethod
     def plain_stem(name: str) -> str:
@@ -102,27 +110,34 @@ class Inputs:
         return stem if suffix.lower() in AUDIO_EXTENSIONS else name
 
 
-def find_inputs(paths: Sequence[str], *, listed: bytes | None = None, may_be_none: bool = False) -> Inputs:
+def find_inputs(
+    paths: Sequence[str], *, listed: bytes | None = None, may_be_none: bool = False, root: str | None = None
+) -> Inputs:
     """The recordings that `paths` name; `-` stands for the paths in `listed`, one a line or with NUL between them.
 
     Folders are searched with the folders in them, by suffix; hidden files, linked folders and files that are no
-    recordings are passed over and counted. A single .jsonl is a manifest. What a list names and is not there becomes
-    one bad recording; on the command line it is an error.
+    recordings are passed over and counted. A single .jsonl or .json is a manifest, of which no recording may be outside
+    of `root`. What a list names and is not there becomes one bad recording; on the command line it is an error.
 
     Raises:
-        InputError: a path that is not there, a pattern that fits nothing, no recording at all.
+        InputError: a root without a manifest, a path that is not there, a pattern that fits nothing, no recording.
         ManifestError: as reading it does.
     """
-    if len(paths) == 1 and paths[0].endswith(".jsonl"):
-        manifest = Manifest.read(paths[0])
-        ids = [utterance.id for utterance in manifest]
-        return Inputs(str(manifest.path.parent), (), manifest, ambiguous=_ambiguous(ids))
+    if len(paths) == 1 and paths[0].endswith(MANIFEST_SUFFIXES):
+        manifest = Manifest.read(paths[0], root=root)
+        places = [place_of(utterance.id) for utterance in manifest]
+        crowded = frozenset(place for place, number in Counter(places).items() if number > 1)
+        return Inputs(
+            str(manifest.path.parent), (), manifest, ambiguous=_ambiguous(sorted(set(places))), crowded=crowded
+        )
+    if root is not None:
+        raise InputError(f"root: {root} without a manifest; expected one .jsonl file, whose recordings it bounds")
     search = _Search()
     for path in paths:
         if path == "-":
             for item in _listed(listed or b""):
                 search.add(item, is_listed=True)
-        elif path.endswith(".jsonl"):
+        elif path.endswith(MANIFEST_SUFFIXES):
             raise InputError(f"{path}: a manifest beside other paths; expected it alone; give each its own job")
         else:
             search.add(path, is_listed=False)
@@ -142,7 +157,7 @@ class _Search:
         self.passed_over: Counter[str] = Counter()
 
     def add(self, path: str, *, is_listed: bool) -> None:
-        full = os.path.abspath(path)
+        full = absolute_path(path)
         if os.path.isdir(full):
             self.roots.add(full)
             self._walk(full)
@@ -162,9 +177,9 @@ class _Search:
         if not matches:
             raise InputError(f"{pattern}: no file fits this pattern; expected some; '**' stands for any folders")
         plain = pattern[: next(place for place, letter in enumerate(pattern) if letter in "*?[")]
-        self.roots.add(os.path.abspath(os.path.dirname(plain) or "."))
+        self.roots.add(absolute_path(os.path.dirname(plain) or "."))
         for match in matches:
-            full = os.path.abspath(match)
+            full = absolute_path(match)
             if os.path.isdir(full):
                 self._walk(full)
             elif _has_audio_suffix(full):
@@ -212,7 +227,11 @@ def _ambiguous(names: Sequence[str]) -> frozenset[str]:
 
 
 def _listed(content: bytes) -> Iterable[str]:
-    parts = content.split(b"\0") if b"\0" in content else content.splitlines()
+    """The paths of a list; of one with a line each, a byte order mark and the ends of Windows' lines are left out."""
+    if b"\0" in content:
+        parts = content.split(b"\0")
+    else:
+        parts = [line.removesuffix(b"\r") for line in content.removeprefix(BOM_UTF8).split(b"\n")]
     return (os.fsdecode(part) for part in parts if part.strip())
 
 
@@ -222,11 +241,6 @@ def _has_audio_suffix(path: str) -> bool:
 
 def _kind_of_file(path: str) -> str:
     return os.path.splitext(path)[1].lower() or "without a suffix"
-
-
-def _is_below(name: str) -> bool:
-    parts = name.split("/")
-    return "\0" not in name and not {"", ".", ".."} & set(parts)
 
 
 def _shortened(stem: str) -> str:

@@ -72,7 +72,7 @@ def run_job(config: JobConfig, *, progress: JobProgress, listed: bytes | None = 
     output = Output(config, Settings.of(config))
     if config.watch:
         _check_watchable(config)
-    inputs = find_inputs(config.paths, listed=listed, may_be_none=config.watch)
+    inputs = find_inputs(config.paths, listed=listed, may_be_none=config.watch, root=config.root)
     journal = Journal(output.state_folder)
     try:
         job = Job(config, inputs=inputs, output=output, journal=journal, progress=progress)

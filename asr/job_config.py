@@ -41,6 +41,7 @@ class JobConfig(Section):
 
     run: str = Field(description="a run folder of asr.train")
     paths: tuple[str, ...] = Field(min_length=1, description="folders, files, patterns, a manifest, or - for a list")
+    root: str | None = Field(None, description="folder that no recording of the manifest may be outside of")
     output_dir: str | None = Field(None, description="folder that mirrors the tree of the recordings")
     output: str | None = Field(None, description="one file instead, of jsonl or txt")
     format: tuple[FormatName, ...] = Field(("jsonl",), min_length=1, description="what is written of each recording")

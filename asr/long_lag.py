@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from asr.cells import CellConfig, ConvLSTMConfig, ProjectedLSTMConfig
+from asr.files import split_lines
 from asr.section import Section
 
 EMBEDDING_SIZE = 16
@@ -283,7 +284,7 @@ def gradient_norms(model: LagModel, task: Task, longest: int, config: LongLagCon
 def _read_kept(path: Path) -> dict[str, dict]:
     kept = {}
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in split_lines(path.read_text(encoding="utf-8")):
             try:
                 values = json.loads(line)
             except ValueError:

@@ -2,27 +2,31 @@
 
     {"id": "a-1", "audio_filepath": "wav/a.wav", "offset": 2.5, "duration": 3.235, "text": "turn it on", "speaker": "a"}
 
-A relative `audio_filepath` is relative to the manifest's folder.
+A relative `audio_filepath` is relative to the manifest's folder. A line without `id` is given one, as
+asr/utterance_ids.py says.
 """
 
 import hashlib
 import json
-import math
 import mmap
 import os
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from asr.files import replacing
+from asr.files import absolute_path, replacing
+from asr.json_lines import LineError, bounded_lines, parse_object
+from asr.utterance_ids import make_ids
 
 OWN_KEYS = ("id", "audio_filepath", "offset", "duration", "text", "speaker")
 LONGEST_DURATION = 1e7  # seconds; above it a float32 could not tell batches apart
+LARGEST_OFFSET = 1e9  # seconds; thirty years
 
 
 class ManifestError(ValueError):
@@ -50,6 +54,7 @@ class Manifest:
     """
 
     path: Path
+    root: str | None  # the folder, without links, that no recording may be outside of
     durations: Float32[np.ndarray, " utterance"]  # seconds
     digest: str  # SHA-256 of the file, in hex
 
@@ -61,37 +66,49 @@ class Manifest:
         durations: Float32[np.ndarray, " utterance"],
         digest: str,
         lines: mmap.mmap,
+        made_ids: dict[int, str],
+        root: str | None,
     ) -> None:
         """Made by `Manifest.read`."""
         self.path = path
+        self.root = root
         self.durations = durations
         self.digest = digest
         self._starts = starts  # byte in the file
         self._lines = lines
+        self._made_ids = made_ids  # by index, of the lines that have none
 
     @classmethod
-    def read(cls, path: str | Path) -> "Manifest":
+    def read(cls, path: str | Path, *, root: str | Path | None = None) -> "Manifest":
         """Check every line and index it.
 
+        With `root`, every recording must be inside that folder, whatever links lead to; for manifests of strangers.
+
         Raises:
-            ManifestError: naming file and line: not JSON, a key missing or of a wrong type, an impossible duration or
-                offset, a path that leaves the manifest's folder by `..`, an id twice; or no utterance at all.
+            ManifestError: naming file and line: not JSON, a key missing, twice or of a wrong type, an impossible
+                duration or offset, a path that leaves the manifest's folder by `..` or the root by any way, an id
+                twice; or no utterance at all.
         """
-        path = Path(os.path.normpath(Path(path).absolute()))
+        path = Path(absolute_path(path))
+        root = _resolved_root(path, root)
         if not path.is_file():
             raise ManifestError(f"{path}: no such file; expected a manifest (JSON lines); data_prep/ writes them")
         starts, durations, ids = array("q"), array("f"), set()
+        without_id: dict[int, tuple[str, float]] = {}
         hasher, start = hashlib.sha256(), 0
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in _numbered_lines(path, file):
                 hasher.update(line)
                 if not line.isspace():
-                    record = _parse(path, number, line)
+                    record = _parse(path, number, line, root)
+                    if record.get("id") is None:
+                        without_id[len(starts)] = (record["audio_filepath"], record.get("offset", 0.0))
+                    elif record["id"] in ids:
+                        raise ManifestError(f"{path}:{number}: the id '{record['id']}' twice; expected each id once")
+                    else:
+                        ids.add(record["id"])
                     starts.append(start)
                     durations.append(record["duration"])
-                    ids.add(record["id"])
-                    if len(ids) < len(starts):
-                        raise ManifestError(f"{path}:{number}: the id '{record['id']}' twice; expected each id once")
                 start += len(line)
             if not starts:
                 raise ManifestError(f"{path}: no utterances; expected one JSON object a line")
@@ -102,6 +119,8 @@ class Manifest:
             durations=np.frombuffer(durations, dtype=np.float32),
             digest=hasher.hexdigest(),
             lines=lines,
+            made_ids=dict(zip(without_id, make_ids(without_id.values(), taken=ids))),
+            root=root,
         )
 
     def __len__(self) -> int:
@@ -112,9 +131,10 @@ class Manifest:
         start = int(self._starts[index])
         end = self._lines.find(b"\n", start)
         record = json.loads(self._lines[start:] if end < 0 else self._lines[start:end])
+        id_, audio = record.pop("id", None), record.pop("audio_filepath")
         return Utterance(
-            id=record.pop("id"),
-            audio_filepath=os.path.normpath(self.path.parent / record.pop("audio_filepath")),
+            id=self._made_ids[range(len(self))[index]] if id_ is None else id_,
+            audio_filepath=_recording_path(self.path, audio, self.root),
             duration=float(record.pop("duration")),
             text=record.pop("text", ""),
             speaker=record.pop("speaker", None),
@@ -133,7 +153,47 @@ class Manifest:
 
     def __reduce__(self) -> tuple:
         """Sent to another process, a manifest is read again there: a memory map cannot travel."""
-        return Manifest.read, (self.path,)
+        return _read_again, (self.path, self.root)
+
+
+def _read_again(path: Path, root: str | None) -> Manifest:
+    return Manifest.read(path, root=root)
+
+
+def _resolved_root(path: Path, root: str | Path | None) -> str | None:
+    if root is None:
+        return None
+    if not Path(root).is_dir():
+        raise ManifestError(f"{path}: the root {root} is no folder; expected the one that all recordings are in")
+    return os.path.realpath(root)
+
+
+def _recording_path(path: Path, audio: str, root: str | None) -> str:
+    """What the system opens for the `audio_filepath` of the manifest at `path`.
+
+    Raises ManifestError where that is outside of `root`; a root makes the path one without links, so that what was
+    checked is what is opened.
+    """
+    full = absolute_path(path.parent / audio)
+    if root is None:
+        return full
+    real = os.path.realpath(full)
+    if not _is_inside(real, root):
+        raise ManifestError(f"{path}: audio_filepath '{audio}' is {real}, outside of the root {root}; leave it out")
+    return real
+
+
+def _is_inside(real: str, folder: str) -> bool:
+    return real.startswith(folder.rstrip("/") + "/")
+
+
+def _numbered_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        for number, line in enumerate(bounded_lines(file), 1):
+            yield number, line
+    except LineError as error:
+        raise ManifestError(f"{path}:{number + 1}: {error}") from None
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
@@ -144,7 +204,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
     Raises:
         ManifestError: an utterance that reading would refuse, a relative `audio_filepath`, or an own key in `extra`.
     """
-    path = Path(os.path.normpath(Path(path).absolute()))
+    path = Path(absolute_path(path))
     ids: set[str] = set()
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for number, utterance in enumerate(utterances, 1):
@@ -152,7 +212,10 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
             ids.add(utterance.id)
             if len(ids) < number:
                 raise ManifestError(f"{path}:{number}: the id '{utterance.id}' twice; expected each id once")
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            try:
+                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            except ValueError as error:
+                raise ManifestError(f"{path}:{number}: {error}; expected finite numbers") from error
     return len(ids)
 
 
@@ -162,10 +225,11 @@ def _record(path: Path, number: int, utterance: Utterance) -> dict[str, Any]:
         raise ManifestError(f"{path}:{number}: extra has {sorted(clash)}; expected none of {list(OWN_KEYS)} there")
     if not Path(utterance.audio_filepath).is_absolute():
         raise ManifestError(f"{path}:{number}: the path '{utterance.audio_filepath}'; expected an absolute one")
-    audio = Path(os.path.normpath(utterance.audio_filepath))
+    audio = Path(absolute_path(utterance.audio_filepath))
+    is_below = audio.is_relative_to(path.parent) and ".." not in audio.parts
     record: dict[str, Any] = {
         "id": utterance.id,
-        "audio_filepath": str(audio.relative_to(path.parent) if audio.is_relative_to(path.parent) else audio),
+        "audio_filepath": str(audio.relative_to(path.parent) if is_below else audio),
     }
     if utterance.offset:
         record["offset"] = utterance.offset
@@ -177,41 +241,54 @@ def _record(path: Path, number: int, utterance: Utterance) -> dict[str, Any]:
     return record | utterance.extra
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _parse(path: Path, number: int, line: bytes, root: str | None) -> dict[str, Any]:
     """Parse and check one line."""
     try:
-        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}:{number}: not JSON ({error}); expected one JSON object a line") from error
-    if not isinstance(record, dict):
-        raise ManifestError(f"{path}:{number}: {type(record).__name__}; expected a JSON object with {list(OWN_KEYS)}")
+        record = parse_object(line.removeprefix(BOM_UTF8) if number == 1 else line)
+    except LineError as error:
+        raise ManifestError(f"{path}:{number}: {error}") from error
     if fault := _fault(record):
         raise ManifestError(f"{path}:{number}: {fault}")
+    if root is not None:
+        try:
+            _recording_path(path, record["audio_filepath"], root)
+        except ManifestError as error:
+            raise ManifestError(str(error).replace(f"{path}:", f"{path}:{number}:", 1)) from None
     return record
 
 
 def _fault(record: dict[str, Any]) -> str | None:
     """What is wrong with a line, or None. Runs a million times for a large manifest: the usual case leaves early."""
     id_, audio, duration = record.get("id"), record.get("audio_filepath"), record.get("duration", 0)
-    if not isinstance(id_, str) or not id_:
-        return f"id is {id_!r}; expected a string that is not empty; data_prep.nemo gives ids to manifests without"
+    if id_ is not None and (not isinstance(id_, str) or not id_):
+        return f"id is {id_!r}; expected a string that is not empty, or none; data_prep.nemo makes strings of numbers"
     if not isinstance(audio, str) or not audio:
         return f"audio_filepath is {audio!r}; expected a string that is not empty"
-    if ".." in audio and not audio.startswith("/") and os.path.normpath(audio).split("/")[0] == "..":
+    if ".." in audio and not audio.startswith("/") and _leaves(audio):
         return (
             f"audio_filepath is '{audio}', outside the manifest's folder; expected a path below it or an absolute one"
         )
     if type(duration) not in (float, int) or not 0 < duration < LONGEST_DURATION:
         return f"duration is {duration!r}; expected seconds, above 0 and below {LONGEST_DURATION:.0f}"
     offset, text, speaker = record.get("offset", 0.0), record.get("text", ""), record.get("speaker")
-    if type(offset) not in (float, int) or not (offset >= 0 and math.isfinite(offset)):
-        return f"offset is {offset!r}; expected seconds, 0 or more"
+    if type(offset) not in (float, int) or not 0 <= offset < LARGEST_OFFSET:
+        return f"offset is {offset!r}; expected seconds, 0 or more and below {LARGEST_OFFSET:.0f}"
     if not isinstance(text, str):
         return f"text is {text!r}; expected a string"
     if speaker is not None and not isinstance(speaker, str):
         return f"speaker is {speaker!r}; expected a string or null"
-    for value in (id_, audio, text, speaker or ""):
+    for value in (id_ or "", audio, text, speaker or ""):
         # json.loads accepts half a surrogate pair ("\ud800"), which no file can hold again.
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return f"{value!a} holds half a character; expected valid Unicode"
     return None
+
+
+def _leaves(audio: str) -> bool:
+    """Whether a relative path leads out of its folder, as it is written; where links lead is what a root is for."""
+    depth = 0
+    for part in audio.split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
+        if depth < 0:
+            return True
+    return False

@@ -57,7 +57,7 @@ class TextSourceConfig(Section):
             yield from open_manifest(self.manifest).texts()
             return
         try:
-            with self.path.open(encoding="utf-8-sig") as file:
+            with self.path.open(encoding="utf-8-sig", newline="\n") as file:
                 yield from (normalize_transcript(line) for line in file)
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.path}: not UTF-8 ({error}); expected plain text, one sentence a line") from None

@@ -8,6 +8,7 @@ wandb never stops a run: what goes wrong with it is said in one line and trainin
 """
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -182,7 +183,7 @@ class LineFile:
         self._seen: set[bytes] = set()
         size = 0
         if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
+            for line in io.BytesIO(path.read_bytes()):
                 line_step = _step_of(line)
                 if line_step is None or line_step > step:
                     break

@@ -156,6 +156,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", help="txt, jsonl, json, srt, vtt, ctm, TextGrid, tsv; several with commas")
     parser.add_argument("--channel", help="counted from 0; mix: the mean of all (default); each: one after the other")
     parser.add_argument("--merge", action="store_true", help="of --channel each: one conversation, turn by turn")
+    parser.add_argument(
+        "--root", metavar="FOLDER", help="refuse a manifest with recordings outside, wherever links lead"
+    )
     parser.add_argument("--commands", help="a grammar, such as conf/commands/home.yaml: only its sentences are heard")
     parser.add_argument("--decoding", help="in the place of the run's own: a kind, a YAML section or its file")
     parser.add_argument("--language-model", help="for --decoding: the run folder of one, or a file of n-grams")

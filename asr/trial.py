@@ -16,6 +16,7 @@ import torch
 from asr.checkpoint import write_text
 from asr.comparison import ComparisonConfig, Member
 from asr.distributed import set_num_threads
+from asr.files import split_lines
 from asr.manifest import Manifest
 from asr.memory import multiply_adds
 from asr.metrics import ErrorCounts, count_word_errors
@@ -115,7 +116,7 @@ def run_training(command: Sequence[str], log: Path, *, group: str) -> int:
             raise
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != EXIT_OK:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = split_lines(log.read_text(encoding="utf-8", errors="replace").strip())
         last = [line for line in lines if line.startswith("error: ")][-1:] or lines[-1:] or ["it said nothing"]
         raise TrialError(f"the training ended with exit code {process.returncode}: {last[0]} (all of it: {log})")
     return usage.ru_maxrss * 1024  # Linux counts in KiB
@@ -150,7 +151,7 @@ def _read_result(trial: Trial, command: list[str], test_digest: str) -> TrialRes
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in split_lines(path.read_text(encoding="utf-8"))]
 
 
 def _epoch_seconds(trial: Trial) -> float | None:

@@ -87,7 +87,7 @@ def read_labels(labels: Path, recordings: Path) -> tuple[list[Utterance], list[s
 
 def _parse_labels(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: cannot be read as JSON ({error}); expected the labels of recordings") from error
     if not isinstance(values, dict) or not values:

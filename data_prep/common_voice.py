@@ -5,12 +5,12 @@ speakers of dev and test: many times more than train.tsv, which has each sentenc
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 from asr.runtime import run_program
 from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
+from data_prep.tables import read_rows
 
 COLUMNS = ("client_id", "path", "sentence")
 
@@ -19,17 +19,14 @@ def read_table(path: Path, clips: Path) -> list[Entry]:
     """The rows of one .tsv.
 
     Raises:
-        CorpusError: a column is missing, or a row has too few.
+        CorpusError: a column is missing, or a row has too few or too many.
     """
-    rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    missing = set(COLUMNS) - set(rows.fieldnames or ())
-    if missing:
-        raise CorpusError(f"{path}: no column {', '.join(sorted(missing))}; expected those of Common Voice")
     entries = []
-    for row in rows:
-        speaker, name, text = (row[column] for column in COLUMNS)
-        if not name or text is None:
-            raise CorpusError(f"{path}:{rows.line_num}: too few columns; expected {', '.join(COLUMNS)}")
+    remedy, too_few = "expected those of Common Voice", f"too few columns; expected {', '.join(COLUMNS)}"
+    for row in read_rows(path, COLUMNS, remedy=remedy, too_few=too_few, quoted=False):
+        speaker, name, text = (row.cells[column] for column in COLUMNS)
+        if not name:
+            raise CorpusError(f"{path}:{row.line}: {too_few}")
         audio = clips / (name if Path(name).suffix else f"{name}.mp3")  # the first releases left the suffix out
         entries.append(Entry(audio.stem, audio, text, speaker=speaker or None))
     return entries
@@ -58,11 +55,23 @@ def read_common_voice(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus
     return Corpus(splits, tuple(dropped))
 
 
+def language_of(corpus_dir: Path) -> str | None:
+    """The language of the corpus, as its first row says, where words for its numbers are known."""
+    from data_prep.numbers import knows_numbers
+
+    root = inner_folder(corpus_dir, holds=lambda folder: (folder / "clips").is_dir(), what="clips/ and train.tsv")
+    header, first = (line.split("\t") for line in [*read_lines(root / "train.tsv")[:2], "", ""][:2])
+    locale = dict(zip(header, first)).get("locale", "")
+    return locale if locale and knows_numbers(locale) else None
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = corpus_parser(__doc__)
+    parser = corpus_parser(__doc__, language=None)
     parser.add_argument("--validated", action="store_true", help="train on validated.tsv but the speakers of dev, test")
     options = parser.parse_args(arguments)
-    return prepare(read_common_voice(options.corpus_dir, options), options)
+    corpus = read_common_voice(options.corpus_dir, options)
+    options.language = options.language or language_of(options.corpus_dir)
+    return prepare(corpus, options)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,29 @@ A reader (`data_prep/<corpus>.py`) turns a folder into a `Corpus`; `prepare` doe
 import argparse
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from asr.files import split_lines
 from asr.runtime import Parser
 from asr.text import normalize_transcript
 from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
 
 
 def corpus_parser(
-    description: str | None, *, split_by: str | None = None, dev: float | None = None, test: float | None = None
+    description: str | None,
+    *,
+    split_by: str | None = None,
+    dev: float | None = None,
+    test: float | None = None,
+    language: str | None = "en",
 ) -> argparse.ArgumentParser:
     """The arguments all corpora share.
 
     `dev` and `test` are the default shares to carve out of what the corpus does not split itself, `split_by` the
-    default way; a corpus that splits itself leaves them None.
+    default way; a corpus that splits itself leaves them None. `language` is the default one of its numbers.
     """
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus_dir", type=_absolute, metavar="CORPUS_DIR")
@@ -36,6 +43,13 @@ def corpus_parser(
     checks = parser.add_argument_group("checks")
     checks.add_argument("--characters", help="drop transcripts with others than these, beside the space")
     checks.add_argument("--keep-text", action="store_true", help="transcripts as they are, not lower-cased and cleaned")
+    checks.add_argument(
+        "--language",
+        default=language,
+        metavar="CODE",
+        help=f"of the numbers that are written out, '$25' as 'twenty five dollars'; none: digits stay ({language})",
+    )
+    checks.add_argument("--root", type=_absolute, metavar="FOLDER", help="drop recordings outside, wherever links lead")
     checks.add_argument("--shortest", type=float, default=0.1, metavar="SECONDS", help="drop shorter ones (0.1)")
     checks.add_argument("--longest", type=float, default=60.0, metavar="SECONDS", help="drop longer ones (60)")
     checks.add_argument("--lowest-rate", type=int, default=8000, metavar="HERTZ", help="drop lower rates (8000)")
@@ -62,12 +76,14 @@ def _share(text: str) -> float:
     return share
 
 
-def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[list[Entry], list[Entry]]:
+def carve(
+    entries: list[Entry], *, name: str, share: float, by: str, clean: Callable[[str], str] = normalize_transcript
+) -> tuple[list[Entry], list[Entry]]:
     """Part entries into those that stay and those of the new split `name`, keeping groups together.
 
     Groups (`by` "speaker", "text" or "id") are taken in the order of a hash of their names while they fit into the
     share: the same entries always give the same split, whatever their order, and one group more or less moves few
-    others. When none fits, the smallest is taken.
+    others. When none fits, the smallest is taken. `clean` gives transcripts the form in which they are the same text.
 
     Raises:
         CorpusError: no speakers to split by, or a single group.
@@ -75,7 +91,7 @@ def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[li
     if not share or not entries:
         return entries, []
     groups: dict[str, list[Entry]] = {}
-    names = [_group(entry, by) for entry in entries]
+    names = [_group(entry, by, clean) for entry in entries]
     for group, entry in zip(names, entries):
         groups.setdefault(group, []).append(entry)
     if len(groups) < 2:
@@ -94,11 +110,11 @@ def carve(entries: list[Entry], *, name: str, share: float, by: str) -> tuple[li
     return kept, [entry for group, entry in zip(names, entries) if group in taken]
 
 
-def _group(entry: Entry, by: str) -> str:
+def _group(entry: Entry, by: str, clean: Callable[[str], str] = normalize_transcript) -> str:
     if by == "id":
         return entry.id
     if by == "text":
-        return normalize_transcript(entry.text)
+        return clean(entry.text)
     if entry.speaker is None:
         raise CorpusError(
             f"{entry.id}: no speaker; expected one for every utterance, to split by; say who speaks, or choose "
@@ -107,7 +123,13 @@ def _group(entry: Entry, by: str) -> str:
     return entry.speaker
 
 
-def split_up(entries: list[Entry], arguments: argparse.Namespace, *, dropped: Iterable[Dropped] = ()) -> Corpus:
+def split_up(
+    entries: list[Entry],
+    arguments: argparse.Namespace,
+    *,
+    dropped: Iterable[Dropped] = (),
+    notes: Iterable[str] = (),
+) -> Corpus:
     """Carve test, then dev, out of a corpus that comes in one piece.
 
     Raises:
@@ -117,12 +139,40 @@ def split_up(entries: list[Entry], arguments: argparse.Namespace, *, dropped: It
         raise CorpusError(
             f"--dev-share {arguments.dev_share} and --test-share {arguments.test_share}; expected a sum below 1"
         )
-    rest, test = carve(entries, name="test", share=arguments.test_share, by=arguments.split_by)
+    clean = normalize_transcript
+    if arguments.split_by == "text":
+        from data_prep.transcripts import TranscriptCleaner
+
+        clean = TranscriptCleaner(language=_checks(arguments).language).clean
+    rest, test = carve(entries, name="test", share=arguments.test_share, by=arguments.split_by, clean=clean)
     dev_share = arguments.dev_share / (1 - arguments.test_share)
-    train, dev = carve(rest, name="dev", share=dev_share, by=arguments.split_by)
+    train, dev = carve(rest, name="dev", share=dev_share, by=arguments.split_by, clean=clean)
+    missed = [
+        note
+        for name, part, share in (("dev", dev, arguments.dev_share), ("test", test, arguments.test_share))
+        for note in missed_share(entries, part, name=name, share=share, by=arguments.split_by)
+    ]
     return Corpus(
-        {"train": train, "dev": dev, "test": test}, tuple(dropped), shares_speakers=arguments.split_by != "speaker"
+        {"train": train, "dev": dev, "test": test},
+        tuple(dropped),
+        shares_speakers=arguments.split_by != "speaker",
+        notes=(*notes, *missed),
     )
+
+
+def missed_share(entries: list[Entry], part: list[Entry], *, name: str, share: float, by: str) -> list[str]:
+    """Say where a split that was carved misses its share by half or more, and why."""
+    wanted = share * len(entries)
+    if not wanted or abs(len(part) - wanted) < wanted / 2:
+        return []
+    groups = Counter(_group(entry, by) for entry in entries)
+    why = {"speaker": "speakers", "text": "different sentences", "id": "utterances"}[by]
+    others = " or ".join(each for each in ("speaker", "text", "id") if each != by)
+    return [
+        f"{name} has {len(part):,} of {len(entries):,} utterances ({len(part) / len(entries):.0%}) where "
+        f"{share:.0%} were asked for: there are {len(groups):,} {why}, of {min(groups.values()):,} to "
+        f"{max(groups.values()):,} utterances, and none is cut in two; --split-by {others} keeps other things together"
+    ]
 
 
 def check_speakers(splits: Mapping[str, list[Entry]], *, allowed: bool) -> list[str]:
@@ -156,10 +206,14 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
     """
     from asr.manifest import write_manifest
     from data_prep.summary import print_summary, write_dropped
+    from data_prep.transcripts import TranscriptCleaner
     from data_prep.validation import validate
 
-    notes = check_speakers(corpus.splits, allowed=corpus.shares_speakers or arguments.allow_shared_speakers)
-    splits, dropped = validate(corpus.splits, checks=_checks(arguments), output_dir=arguments.output_dir)
+    checks = _checks(arguments)
+    cleaner = TranscriptCleaner(keep_text=checks.keep_text, language=checks.language)
+    notes = [*corpus.notes]
+    notes += check_speakers(corpus.splits, allowed=corpus.shares_speakers or arguments.allow_shared_speakers)
+    splits, dropped = validate(corpus.splits, checks=checks, output_dir=arguments.output_dir, cleaner=cleaner)
     dropped = [*corpus.dropped, *dropped]
     write_dropped(arguments.output_dir / "dropped.jsonl", dropped)
     if not any(splits.values()):
@@ -170,6 +224,7 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
             write_manifest(path, (each.utterance for each in splits[name]))
         else:
             path.unlink(missing_ok=True)
+    notes += cleaner.notes()
     print_summary(splits, dropped=dropped, notes=notes, output_dir=arguments.output_dir)
     return int(any(each.reason in BAD_FILE_REASONS for each in dropped))
 
@@ -180,8 +235,19 @@ def _fail_empty(corpus_dir: Path, dropped: list[Dropped]) -> NoReturn:
 
 
 def _checks(arguments: argparse.Namespace) -> Checks:
-    names = ("characters", "keep_text", "shortest", "longest", "lowest_rate", "sample_rate", "decode", "num_workers")
-    return Checks(**{name: getattr(arguments, name) for name in names})
+    language = None if arguments.language in (None, "none") else arguments.language
+    names = (
+        "characters",
+        "keep_text",
+        "shortest",
+        "longest",
+        "lowest_rate",
+        "sample_rate",
+        "decode",
+        "num_workers",
+        "root",
+    )
+    return Checks(**{name: getattr(arguments, name) for name in names}, language=language)
 
 
 def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) -> Path:
@@ -198,8 +264,8 @@ def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) 
     raise CorpusError(f"{corpus_dir}: not this corpus; expected {what} there or one folder below")
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a small text file, without their ends.
+def read_text(path: Path) -> str:
+    """The text of a small file, with the ends of its lines as they are and without a byte order mark.
 
     Raises:
         CorpusError: there is no such file, or it is not UTF-8.
@@ -207,9 +273,14 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; expected a list of the corpus, as UTF-8 text")
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it with iconv") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a small text file, without their ends. Raises CorpusError as `read_text`."""
+    return split_lines(read_text(path))
 
 
 def say(message: str) -> None:

@@ -1,9 +1,8 @@
-"""Fetching a corpus: resumed where a connection broke, checked, and extracted without leaving its folder."""
+"""Fetching a corpus: resumed where a connection broke, checked, and extracted (archives.py)."""
 
 import hashlib
 import http.client
 import ssl
-import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -13,15 +12,13 @@ from urllib.parse import urlsplit
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from data_prep.archives import extract
 from data_prep.corpus import say
+from data_prep.entries import DownloadError
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT = 60  # seconds without a byte
 NUM_TRIES = 5  # in a row that bring nothing
-
-
-class DownloadError(ValueError):
-    """An archive that could not be fetched whole; the message starts with its address or file."""
 
 
 def fetch(archives: Mapping[str, str | None], folder: Path) -> None:
@@ -133,18 +130,3 @@ def _check(url: str, path: Path, checksum: str | None) -> None:
         raise DownloadError(
             f"{url}: {name} {found}; expected {expected}; removed: run the same command to fetch it again"
         )
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Extract a tar archive; nothing in it may be written outside `folder`.
-
-    Raises:
-        DownloadError: a member would leave the folder or is a device, or the archive is damaged.
-    """
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except tarfile.FilterError as error:
-        raise DownloadError(f"{archive}: {error}; expected an archive that stays in its folder") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DownloadError(f"{archive}: cannot be extracted ({error}); remove it and fetch it again") from error

@@ -14,6 +14,10 @@ class CorpusError(ValueError):
     """A corpus, or options for it, that no manifests can be made from."""
 
 
+class DownloadError(ValueError):
+    """An archive that could not be fetched or extracted whole; the message starts with its address or file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What a corpus says of an utterance, before its recording was looked at."""
@@ -44,6 +48,7 @@ class Corpus:
     splits: Mapping[str, list[Entry]]
     dropped: tuple[Dropped, ...] = ()
     shares_speakers: bool = False  # a speaker may be in two splits, by the corpus's own design
+    notes: tuple[str, ...] = ()  # what the summary says beside its tables
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,5 @@ class Checks:
     sample_rate: int | None  # hertz; None: any from `lowest_rate` up
     decode: bool  # read every sample, not only headers
     num_workers: int
+    language: str | None = None  # of the numbers that are written out; None: digits stay
+    root: Path | None = None  # the folder that no recording may be outside of, wherever links lead

@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import carve, corpus_parser, inner_folder, prepare
+from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare
 from data_prep.entries import Corpus, CorpusError, Entry
+from data_prep.layout import left_out
 
 ARCHIVES = {"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz": None}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -25,10 +26,11 @@ def read_fsdd(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
         CorpusError: no recordings, or no such speaker to leave out.
     """
     root = inner_folder(corpus_dir, holds=lambda folder: (folder / "recordings").is_dir(), what="recordings/")
-    train, test = [], []
+    train, test, others = [], [], []
     for path in sorted((root / "recordings").iterdir()):
         match = NAME.fullmatch(path.stem)
         if not match:
+            others.append(path.name)
             continue
         entry = Entry(path.stem, path, WORDS[int(match["digit"])], speaker=match["speaker"])
         held_out = (
@@ -38,8 +40,12 @@ def read_fsdd(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
     if arguments.leave_out and not test:
         speakers = sorted({str(entry.speaker) for entry in train})
         raise CorpusError(f"--leave-out {arguments.leave_out}: no such speaker; expected one of {', '.join(speakers)}")
-    train, dev = carve(train, name="dev", share=arguments.dev_share, by=arguments.split_by)
-    return Corpus({"train": train, "dev": dev, "test": test}, shares_speakers=True)
+    rest, dev = carve(train, name="dev", share=arguments.dev_share, by=arguments.split_by)
+    notes = (
+        *left_out("files", others, "expected names as {digit}_{speaker}_{index}"),
+        *missed_share(train, dev, name="dev", share=arguments.dev_share, by=arguments.split_by),
+    )
+    return Corpus({"train": rest, "dev": dev, "test": test}, shares_speakers=True, notes=notes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,16 +1,19 @@
 """A Kaldi data folder (wav.scp, text; utt2spk and segments where there are): https://kaldi-asr.org/doc/data_prep.html
 
-CORPUS_DIR is one such folder, which is then split, or holds several named train, dev and test. Relative paths of
+CORPUS_DIR is one such folder, which is then split, or holds several named train, dev (or val, valid,
+validation) and test. Relative paths of
 wav.scp are relative to CORPUS_DIR, or to --audio-root. A wav.scp that runs commands (`sox ... |`) is refused: run them
 once, write files, and name those.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from asr.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
+from data_prep.layout import by_split, left_out, split_of
 
 
 def read_kaldi_folder(folder: Path, *, audio_root: Path) -> list[Entry]:
@@ -46,10 +49,10 @@ def _read_table(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             raise CorpusError(f"{path}:{number}: an empty line; expected an id and its value")
-        id_, *value = line.split(maxsplit=1)
+        id_, *value = re.split("[ \t]+", line.strip(" \t"), maxsplit=1)
         if id_ in table:
             raise CorpusError(f"{path}:{number}: {id_} a second time; expected each id once")
-        table[id_] = value[0].strip() if value else ""
+        table[id_] = value[0] if value else ""
     return table
 
 
@@ -79,10 +82,15 @@ def read_kaldi(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
     audio_root = arguments.audio_root or corpus_dir
     if (corpus_dir / "wav.scp").is_file():
         return split_up(read_kaldi_folder(corpus_dir, audio_root=audio_root), arguments)
-    folders = {name: corpus_dir / name for name in SPLITS if (corpus_dir / name / "wav.scp").is_file()}
+    listed = sorted(path.parent for path in corpus_dir.glob("*/wav.scp"))
+    folders = by_split(corpus_dir, ((folder.name, folder) for folder in listed))
     if not folders:
         raise CorpusError(f"{corpus_dir}: no wav.scp there or in {', '.join(SPLITS)}; expected a Kaldi data folder")
-    return Corpus({name: read_kaldi_folder(folder, audio_root=audio_root) for name, folder in folders.items()})
+    others = [folder.name for folder in listed if split_of(folder.name) is None]
+    return Corpus(
+        {name: read_kaldi_folder(folder, audio_root=audio_root) for name, folder in folders.items()},
+        notes=left_out("data folders", others, "expected train, dev and test"),
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

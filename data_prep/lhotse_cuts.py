@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asr.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, say, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
+from data_prep.layout import split_of
 
 if TYPE_CHECKING:
     from asr.manifest import Manifest
@@ -93,7 +94,7 @@ def read_corpus(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
         CorpusError: none, or several that are not named after splits; and as `read_cuts`.
     """
     found = sorted(path for pattern in ("*.jsonl", "*.jsonl.gz") for path in corpus_dir.glob(pattern))
-    named = {path: set(re.split(r"[._-]", path.name)) & set(SPLITS) for path in found}
+    named = {path: _splits_in(path.name) for path in found}
     dropped: list[Dropped] = []
     if len(found) == 1 and not named[found[0]]:
         return split_up(read_cuts(found[0], dropped), arguments, dropped=dropped)
@@ -106,6 +107,10 @@ def read_corpus(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
     for path, (name,) in named.items():
         splits[name] += read_cuts(path, dropped)
     return Corpus(splits, tuple(dropped))
+
+
+def _splits_in(name: str) -> set[str]:
+    return {split for part in re.split(r"[._-]", name) if (split := split_of(part))}
 
 
 def export(manifest_dir: Path, output_dir: Path) -> None:

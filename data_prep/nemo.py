@@ -1,17 +1,21 @@
 """Manifests in NeMo's form: JSON lines with audio_filepath, duration and text; offset, speaker, id where there are.
 
 CORPUS_DIR holds one manifest for each split (train, dev, test; or train_manifest, ...; .json or .jsonl), or a single
-one, which is then split. Other keys of a line are kept. A line without id gets its recording's path as one.
+one, which is then split. Other keys of a line are kept. A line without id gets one of its
+recording's path, as asr/utterance_ids.py says.
 """
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from asr.json_lines import LineError, parse_object
 from asr.runtime import run_program
+from asr.utterance_ids import make_ids
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
-from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
+from data_prep.entries import Corpus, CorpusError, Entry
+from data_prep.layout import by_split, left_out, split_of
 
 TYPES = {"audio_filepath": str, "text": str, "duration": (int, float), "offset": (int, float)}
 OPTIONAL = {"id": (str, int), "speaker": (str, int)}
@@ -23,33 +27,39 @@ def read_nemo_manifest(path: Path) -> list[Entry]:
     Raises:
         CorpusError: naming file and line: not JSON, or a key missing or of a wrong type.
     """
-    entries = []
+    records = []
     for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
-        if not isinstance(record, dict):
-            raise CorpusError(f"{path}:{number}: {type(record).__name__}; expected a JSON object")
-        entries.append(_entry(path, number, {"offset": 0.0, **record}))
-    return entries
+        if line.strip(" \t"):
+            try:
+                records.append(_checked(path, number, {"offset": 0.0, **parse_object(line)}))
+            except LineError as error:
+                raise CorpusError(f"{path}:{number}: {error}") from error
+    given = {str(record["id"]) for record in records if record.get("id") is not None}
+    without = [(each["audio_filepath"], float(each["offset"])) for each in records if each.get("id") is None]
+    made = iter(make_ids(without, taken=given))
+    return [_entry(path, record, made) for record in records]
 
 
-def _entry(path: Path, number: int, record: dict[str, Any]) -> Entry:
+def _checked(path: Path, number: int, record: dict[str, Any]) -> dict[str, Any]:
+    from asr.manifest import LARGEST_OFFSET
+
     for key, type_ in (TYPES | {key: type_ for key, type_ in OPTIONAL.items() if record.get(key) is not None}).items():
         if not isinstance(record.get(key), type_) or isinstance(record.get(key), bool):
             raise CorpusError(f"{path}:{number}: {key} is {record.get(key)!r}; expected {_in_words(type_)}")
-    audio, offset = record.pop("audio_filepath"), float(record.pop("offset"))
+    for key in ("duration", "offset"):
+        if not abs(record[key]) < LARGEST_OFFSET:
+            raise CorpusError(f"{path}:{number}: {key} is {record[key]}; expected seconds below {LARGEST_OFFSET:.0f}")
+    return record
+
+
+def _entry(path: Path, record: dict[str, Any], made_ids: Iterator[str]) -> Entry:
     id_, speaker = record.pop("id", None), record.pop("speaker", None)
-    stem = Path(audio).with_suffix("").as_posix() + (f"@{offset:g}" if offset else "")
     return Entry(
-        id=stem if id_ is None else str(id_),
-        audio=path.parent / audio,
+        id=next(made_ids) if id_ is None else str(id_),
+        audio=path.parent / record.pop("audio_filepath"),
         text=record.pop("text"),
         speaker=None if speaker is None else str(speaker),
-        offset=offset,
+        offset=float(record.pop("offset")),
         duration=float(record.pop("duration")),
         extra=record,
     )
@@ -67,10 +77,14 @@ def read_nemo(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
         CorpusError: no manifest, or several that are not named after splits; and as `read_nemo_manifest`.
     """
     found = sorted(path for pattern in ("*.json", "*.jsonl") for path in corpus_dir.glob(pattern))
-    named = {name: [path for path in found if path.stem in (name, f"{name}_manifest")] for name in SPLITS}
-    named = {name: paths[0] for name, paths in named.items() if paths}
+    names = {path: path.stem.removesuffix("_manifest").removeprefix("manifest_") for path in found}
+    named = by_split(corpus_dir, ((name, path) for path, name in names.items()))
     if named:
-        return Corpus({name: read_nemo_manifest(path) for name, path in named.items()})
+        others = [path.name for path, name in names.items() if split_of(name) is None]
+        return Corpus(
+            {name: read_nemo_manifest(path) for name, path in named.items()},
+            notes=left_out("manifests", others, "expected train, dev and test"),
+        )
     if len(found) != 1:
         raise CorpusError(
             f"{corpus_dir}: {len(found)} files named *.json or *.jsonl; expected one manifest, or train.jsonl, ..."

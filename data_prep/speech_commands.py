@@ -12,6 +12,7 @@ from pathlib import Path
 from asr.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
+from data_prep.layout import left_out
 
 ARCHIVES = {
     "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz": (
@@ -32,9 +33,11 @@ def read_speech_commands(corpus_dir: Path, arguments: argparse.Namespace) -> Cor
 
     entries: list[Entry] = []
     dropped: list[Dropped] = []
+    no_words: list[str] = []
     for path in find_recordings(corpus_dir):
         folder, match = path.parent.name, NAME.fullmatch(path.stem)
         if folder in ("_silence_", "_background_noise_"):
+            no_words.append(f"{folder}/{path.name}")
             continue
         word = folder if folder != "_unknown_" else match and match["word"]
         if not match or not word:
@@ -43,14 +46,15 @@ def read_speech_commands(corpus_dir: Path, arguments: argparse.Namespace) -> Cor
         entries.append(Entry(f"{word}/{path.stem}", path, word.replace("_", " "), speaker=match["speaker"]))
     if not entries:
         raise CorpusError(f"{corpus_dir}: no WORD/SPEAKER_nohash_K recordings; expected Speech Commands")
+    notes = left_out("recordings", no_words, "their folders are no words")
     if not (corpus_dir / LISTS["test"]).is_file():
-        return split_up(entries, arguments, dropped=dropped)
+        return split_up(entries, arguments, dropped=dropped, notes=notes)
     listed = {name: set(read_lines(corpus_dir / list_name)) for name, list_name in LISTS.items()}
     splits: dict[str, list[Entry]] = {"train": [], "dev": [], "test": []}
     for entry in entries:
         inside = entry.audio.relative_to(corpus_dir).as_posix()
         splits[next((name for name in listed if inside in listed[name]), "train")].append(entry)
-    return Corpus(splits, tuple(dropped))
+    return Corpus(splits, tuple(dropped), notes=notes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from asr.runtime import run_program
-from data_prep.corpus import carve, corpus_parser, inner_folder, prepare, read_lines
+from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare, read_lines
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.kaldi import read_kaldi_folder
 
@@ -58,10 +58,11 @@ def read_speechocean762(corpus_dir: Path, arguments: argparse.Namespace) -> Corp
             else:
                 reason = f"accuracy below {minimum:g} in {name}"
                 dropped.append(Dropped(entry.id, str(entry.audio), reason, f"{accuracies[entry.id]:g}"))
-    splits["train"], splits["dev"] = carve(
-        splits["train"], name="dev", share=arguments.dev_share, by=arguments.split_by
-    )
-    return Corpus(splits, tuple(dropped), shares_speakers=arguments.split_by != "speaker")
+    how = {"name": "dev", "share": arguments.dev_share, "by": arguments.split_by}
+    whole = splits["train"]
+    splits["train"], splits["dev"] = carve(whole, **how)
+    notes = tuple(missed_share(whole, splits["dev"], **how))
+    return Corpus(splits, tuple(dropped), shares_speakers=arguments.split_by != "speaker", notes=notes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.progress import track
 
 from asr.audio import AudioError, read_audio, read_info
+from asr.files import absolute_path, split_lines
 from asr.manifest import Utterance
-from asr.text import normalize_transcript
 from data_prep.entries import Checks, Dropped, Entry
+from data_prep.transcripts import TranscriptCleaner
 
 ROUNDING = 0.1  # seconds a stated stretch may reach past the end of its recording
 PROBES_NAME = ".probes.jsonl"
@@ -39,23 +40,29 @@ class Kept:
 
 
 def validate(
-    splits: Mapping[str, list[Entry]], *, checks: Checks, output_dir: Path
+    splits: Mapping[str, list[Entry]],
+    *,
+    checks: Checks,
+    output_dir: Path,
+    cleaner: TranscriptCleaner | None = None,
 ) -> tuple[dict[str, list[Kept]], list[Dropped]]:
     """Keep of each split what `checks` allow, in its order; the rest is dropped, each with its reason.
 
+    `cleaner` makes the transcripts and counts; one is made of `checks` where there is none.
     What was learnt of a recording is remembered in `output_dir`, so that a rerun looks only at new or changed files.
     """
+    cleaner = cleaner or TranscriptCleaner(keep_text=checks.keep_text, language=checks.language)
     paths = {entry.audio for entries in splits.values() for entry in entries}
     probes = probe_recordings(sorted(paths), checks=checks, output_dir=output_dir)
     kept: dict[str, list[Kept]] = {}
     dropped: list[Dropped] = []
     ids: set[str] = set()
-    stretches: set[tuple[Path, float, float | None]] = set()
+    stretches: set[tuple[str, float, float | None]] = set()
     for name, entries in splits.items():
         kept[name] = []
         for entry in entries:
-            stretch = (entry.audio, entry.offset, entry.duration)
-            text = entry.text if checks.keep_text else normalize_transcript(entry.text)
+            stretch = (absolute_path(entry.audio), entry.offset, entry.duration)
+            text = cleaner.clean(entry.text)
             probe = probes.get(entry.audio)
             fault = _fault(entry, probe, text, checks=checks)
             if entry.id in ids:
@@ -65,6 +72,7 @@ def validate(
             if fault or probe is None:
                 dropped.append(Dropped(entry.id, str(entry.audio), *(fault or ("no such file", ""))))
                 continue
+            cleaner.count(entry.text)
             ids.add(entry.id)
             stretches.add(stretch)
             kept[name].append(Kept(_utterance(entry, probe, text), probe.sample_rate))
@@ -73,6 +81,8 @@ def validate(
 
 def _fault(entry: Entry, probe: Probe | None, text: str, *, checks: Checks) -> tuple[str, str] | None:
     """Why an entry is not usable, as reason and detail, or None."""
+    if checks.root and not Path(absolute_path(entry.audio)).resolve().is_relative_to(checks.root.resolve()):
+        return "outside of --root", str(entry.audio.resolve())
     if probe is None:
         return "no such file", ""
     if probe.fault:
@@ -101,7 +111,7 @@ def _duration(entry: Entry, probe: Probe) -> float:
 def _utterance(entry: Entry, probe: Probe, text: str) -> Utterance:
     return Utterance(
         id=entry.id,
-        audio_filepath=str(entry.audio.absolute()),
+        audio_filepath=absolute_path(entry.audio),
         duration=round(_duration(entry, probe), 6),
         text=text,
         speaker=entry.speaker,
@@ -144,7 +154,7 @@ def probe_recordings(paths: Iterable[Path], *, checks: Checks, output_dir: Path)
 def _read_probes(path: Path) -> Iterator[Probe]:
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in split_lines(path.read_text(encoding="utf-8")):
         try:
             yield Probe(**json.loads(line))
         except (ValueError, TypeError):

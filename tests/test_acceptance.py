@@ -24,7 +24,7 @@ from asr.commands.scoring import Labelled, Share, pool_scores, score_commands
 from asr.commands.templates import load_grammar
 from asr.commands.understanding import CommandGuess, CommandResult
 from asr.evaluation import EvaluationError
-from asr.manifest import Manifest, Utterance, write_manifest
+from asr.manifest import Manifest, ManifestError, Utterance, write_manifest
 from asr.recognizer import Recognizer
 from tests.small_run import write_recordings, write_small_run
 from tests.test_command_programs import GRAMMAR
@@ -161,3 +161,25 @@ def test_several_manifests_are_scored_in_one_call(tmp_path: Path, capsys: pytest
     assert kept[0].seconds > 0
     with pytest.raises(EvaluationError, match="3 manifests: two of the same name in folders of the same name"):
         evaluate.main([str(run.path), str(manifests[0]), *arguments[1:]])
+
+
+def test_two_manifests_of_one_stem_have_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without ids, which evaluate makes as transcribe and data_prep.nemo do."""
+    grammar = write_grammar(tmp_path, GRAMMAR)
+    run = write_small_run(tmp_path / "run")
+    manifests = []
+    for folder, path in zip(("a", "b"), write_recordings(tmp_path / "wav", [0.8, 0.5])):
+        manifests.append(tmp_path / folder / "same" / "test.jsonl")
+        manifests[-1].parent.mkdir(parents=True)
+        manifests[-1].write_text(json.dumps({"audio_filepath": str(path), "duration": 0.5, "text": "tea"}))
+    arguments = [str(run.path), *map(str, manifests), "--commands", str(grammar), "--audio", "none"]
+    assert evaluate.main(arguments) == 0
+    folder = run.path / "evaluations"
+    kept = read_conditions(folder / "same-acceptance.json")
+    assert [each.name for each in kept] == ["a/same/test", "b/same/test"]
+    ids = [Manifest.read(folder / f"{each}-same-test" / "utterances.jsonl")[0].id for each in ("a", "b")]
+    assert ids == [str(path.with_suffix("")).lstrip("/") for path in sorted((tmp_path / "wav").glob("*.wav"))]
+    with pytest.raises(
+        ManifestError, match=r"test\.jsonl:1: audio_filepath .* outside of the root .*same; leave it out"
+    ):
+        evaluate.main([*arguments, "--root", str(manifests[0].parent)])

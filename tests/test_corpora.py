@@ -49,11 +49,11 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def prepare(tmp_path, corpus):
-    """Run a program on the corpus; give {split: {id: (text, speaker)}}."""
+    """Run a program on the corpus, which numbers its sentences in digits; give {split: {id: (text, speaker)}}."""
 
     def run(program, *arguments: str, code: int = 0) -> dict[str, dict[str, tuple[str, str | None]]]:
         output = tmp_path / "output"
-        assert program.main([str(corpus), str(output), *arguments]) == code
+        assert program.main([str(corpus), str(output), "--language", "none", *arguments]) == code
         manifests = {path.stem: Manifest.read(path) for path in output.glob("*.jsonl") if path.stem in splits}
         return {name: {each.id: (each.text, each.speaker) for each in manifest} for name, manifest in manifests.items()}
 
@@ -459,7 +459,7 @@ def test_common_voice_faults_are_named(prepare, voices):
     with pytest.raises(CorpusError, match=r"dev\.tsv:2: too few columns; expected client_id, path, sentence"):
         prepare(common_voice)
     write_lines(voices / "dev.tsv", "client_id\tpath")
-    with pytest.raises(CorpusError, match=r"dev\.tsv: no column sentence; expected those of Common Voice"):
+    with pytest.raises(CorpusError, match=r"dev\.tsv: no column sentence; found client_id, path; expected those of"):
         prepare(common_voice)
 
 

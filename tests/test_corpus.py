@@ -230,7 +230,7 @@ def test_manifests_and_a_summary_are_written(prepared, capsys):
     assert prepare(corpus, arguments) == 0
     manifest = Manifest.read(arguments.output_dir / "dev.jsonl")
     assert [(each.id, each.text, each.speaker, each.duration) for each in manifest] == [
-        (f"dev-{index}", f"dev {index}", "dev", 1.0) for index in range(3)
+        (f"dev-{index}", f"dev {word}", "dev", 1.0) for index, word in enumerate(("zero", "one", "two"))
     ]
     output = capsys.readouterr().out
     for row in (r"train dev test", "utterances 3 3 3", "speakers 1 1 1", "words 6 6 6", "longest 1.00 s 1.00 s 1.00 s"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr.files import replacing
+from asr.files import distinct_names, replacing
 
 
 def fail_half_way(target):
@@ -23,3 +23,10 @@ def test_replaces_only_when_the_block_ends_well(tmp_path):
         fail_half_way(target)
     assert target.read_text() == "whole"
     assert [path.name for path in target.parent.iterdir()] == ["notes.txt"]
+
+
+def test_files_of_one_stem_have_names_of_their_own(tmp_path):
+    assert distinct_names(["/x/a/test.jsonl", "/x/b/test.jsonl", "/x/b/dev.jsonl"]) == ["a/test", "b/test", "dev"]
+    assert distinct_names(["/x/a/t.jsonl", "/y/a/t.jsonl"], num_folders=1, between="-") == ["x-a-t", "y-a-t"]
+    assert distinct_names(["/x/a.jsonl", "/x/a.json"]) == ["x/a.jsonl", "x/a.json"]
+    assert distinct_names([tmp_path / "a.jsonl", tmp_path / ".." / tmp_path.name / "a.jsonl"]) == ["a", "a"]

@@ -99,10 +99,10 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         find_inputs([str(path)])
 
 
-@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/../../b", "a//b", "a/./b", "a\0b", "", "."])
+@pytest.mark.parametrize("name", ["../a", "/../passwd", "a/../../b", "a//b", "a/./b", "a\0b", "", "."])
 def test_an_id_cannot_lead_out_of_the_output_folder(name: str) -> None:
     with pytest.raises(
-        AudioError, match=r"an id that is no place for a transcript; expected no '\.\.', no empty"
+        AudioError, match=r"an id that is no place for a transcript; expected no '\.\.' and no empty"
     ) as caught:
         Inputs("/", [name]).stem(name)
     assert caught.value.kind == "name"

@@ -13,7 +13,7 @@ from typing import Any
 from asr.commands.grammar_file import GrammarError, suggestion, yaml_fault
 from asr.commands.jsgf import Way, free_name, read_jsgf
 from asr.commands.templates import load_grammar
-from asr.files import replacing
+from asr.files import replacing, split_lines
 from asr.yaml_file import Document, Key, YAMLError, read_yaml_file, write_yaml
 
 SPECIAL = re.compile(r"[()\[\]{}<>|;\\]")  # what templates give a meaning
@@ -24,7 +24,7 @@ RHINO_PIECE = re.compile(r"\$(?P<kind>[\w.]+):(?P<slot>\w+)|@(?P<macro>\w+)|(?P<
 def import_phrases(path: Path) -> dict[str, Any]:
     """A phrase a line, each its own intent: "lights on" is LightsOn; or "Name<tab>phrase". # begins a comment."""
     intents: dict[str, list[str]] = {}
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", _read(path)), 1):
+    for number, line in enumerate(split_lines(_read(path)), 1):
         text = line.partition("#")[0].rstrip()
         if not text.strip():
             continue

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -83,7 +84,9 @@ def read_words(path: Path) -> list[str]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Iterable[str]]:
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        # Lines end at line feeds only, and fields at spaces and tabs: a word may hold any other white space.
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig", newline="\n") as file:
             yield file
     except FileNotFoundError:
         raise ARPAError(f"{path}: no such file; expected an ARPA file or a run folder of asr.train") from None
@@ -117,7 +120,7 @@ class _Reader:
         """The next line that is not empty, without its end."""
         for line in self._lines:
             self.number += 1
-            if stripped := line.strip():
+            if stripped := line.strip(" \t\r\n"):
                 return stripped
         self.number += 1
         return "the end of the file"
@@ -145,7 +148,7 @@ class _Reader:
         values = np.zeros((2, size))
         for row in range(size):
             line = self._next()
-            fields = line.split()
+            fields = re.split("[ \t]+", line)
             try:
                 values[0, row] = float(fields[0])
                 values[1, row] = float(fields[n + 1]) if len(fields) == n + 2 else 0.0

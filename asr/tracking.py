@@ -32,7 +32,6 @@ METRICS_FILE = "metrics.jsonl"
 SPEED_FILE = "speed.jsonl"
 SPEED_PREFIX = "speed/"
 WANDB_FINISH_SECONDS = 60.0  # the end of a run waits so long for wandb to write (online: upload) what it holds
-FAILED_FINISH_SECONDS = 10.0  # and after a failure of ours
 FIRST_SIGNAL = 128  # exit codes from here on are of signals
 _TEARDOWN_SECONDS = 1.0
 _MAX_WAITING = 1000  # calls waiting for wandb; more means that it hangs
@@ -259,7 +258,7 @@ class WandbTracker:
 
     def finish(self, exit_code: int) -> None:
         if 0 < exit_code < FIRST_SIGNAL:  # the error is what a user should see last
-            self._warn, self._finish_seconds = _say_nothing, min(self._finish_seconds, FAILED_FINISH_SECONDS)
+            self._warn = _say_nothing
         self._hand_over(lambda: self._run.finish(exit_code=exit_code))
         self._hand_over(None)
         self._thread.join(self._finish_seconds)

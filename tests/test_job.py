@@ -196,7 +196,7 @@ def test_a_second_job_in_one_folder_is_refused(run: Path, audio: Path, tmp_path:
 
     state = tmp_path / "out" / ".transcribe"
     state.mkdir(parents=True)
-    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    code = "import sys; from asr.files import HeldLock; lock = HeldLock(sys.argv[1]); print(flush=True); input()"
     other = subprocess.Popen(
         [sys.executable, "-c", code, state / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

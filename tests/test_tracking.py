@@ -163,14 +163,14 @@ def test_the_console_says_how_far_a_training_is(tmp_path: Path) -> None:
     figures = {"train/epoch": 3, "train/learning_rate": 3e-4, "train/loss": 1.2345, "train/loss_attention": 1.2}
     figures |= {"train/gradient_norm": 2.0, "speed/audio_seconds_per_second": 240.4, "speed/data_wait_share": 0.02}
     tracker.log(figures, step=1200)
-    tracker.log({"train/epoch": 4, "dev/wer": 0.2345, "dev/best_wer": 0.2, "dev/loss": 0.9}, step=9600)
+    tracker.log({"train/epoch": 4, "dev/wer": 0.2344, "dev/best_wer": 0.2, "dev/loss": 0.9}, step=9600)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 100
     assert re.match(r"step 1,200 of 9,600  12 %  0:00:\d\d left  epoch 3  lr 0\.0003  loss 1\.23", lines[0])
     assert lines[1].startswith("    ")
     assert "240 times real time" in " ".join(lines)
     assert lines[-1].startswith(
-        "step 9,600 of 9,600  100 %  0:00:00 left  epoch 4  dev WER 23.5 %  dev best WER 20.0 %"
+        "step 9,600 of 9,600  100 %  0:00:00 left  epoch 4  dev WER 23.4 %  dev best WER 20.0 %"
     )
     assert duration(3725.4) == "1:02:05"
 

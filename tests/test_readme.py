@@ -70,12 +70,12 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "python -m asr.evaluate RUN DEV --decoding joint_beam --language-model runs/lm_ngram --tune-fusion": AS_WRITTEN,
     "python -m asr.evaluate RUN TEST --decoding RUN/decodings/joint_beam-lm_ngram.yaml": AS_WRITTEN,
     "python -m asr.explain RUN recording.wav": AS_WRITTEN,
+    "python -m asr.transcribe RUN order.wav": Run(instead={"order.wav": "recording.wav"}),
     "python -m asr.transcribe RUN recordings/ --output-dir out/ --format txt,srt": AS_WRITTEN,
     "python -m asr.transcribe RUN recordings/ --output all.jsonl": AS_WRITTEN,
     "python -m asr.transcribe RUN 'calls/**/*.wav' --channel each --output-dir out/": Run(
         instead={"out/": "calls_out"}
     ),
-    "python -m asr.transcribe RUN order.wav": Run(instead={"order.wav": "recording.wav"}),
     "python -m asr.transcribe RUN calls/ --channel each --merge --output-dir out/ --format txt,vtt": Run(
         instead={"out/": "merged"}
     ),

@@ -134,9 +134,13 @@ def _add_decoding(values: dict[str, Any]) -> None:
 def _show(result: "JobResult") -> int:
     report = result.report
     for line in report.summary():
-        print(line, file=sys.stderr if "not transcribed" in line or line.startswith("  ") else sys.stdout)
+        print(line, file=sys.stderr if _is_fault(line) else sys.stdout)
     print(f"transcripts: {result.output.collection_path}")
     return EXIT_DONE_WITH_BAD_FILES if report.num_errors else EXIT_OK
+
+
+def _is_fault(line: str) -> bool:
+    return "not transcribed" in line or line.startswith(("  ", "warning: "))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -44,6 +44,7 @@ class _Progress:
     transcripts: dict[int | None, Transcript] = field(default_factory=dict)
     warnings: dict[int | None, str | None] = field(default_factory=dict)  # of each channel
     error: AudioError | None = None
+    is_taken: bool = False
 
     def hear(self, decoded: Decoded) -> None:
         if decoded.error is not None:
@@ -61,6 +62,12 @@ class _Progress:
     @property
     def is_complete(self) -> bool:
         return self.error is not None or len(self.transcripts) == self.num_channels
+
+    def take_outcome(self) -> Iterator[Outcome]:
+        """The outcome, once it is known, and then never again: several channels may be complete at a time."""
+        if self.is_complete and not self.is_taken:
+            self.is_taken = True
+            yield self.outcome()
 
     def outcome(self) -> Outcome:
         if self.error is not None:
@@ -123,8 +130,7 @@ class Transcriber:
             for utterance in self._channels(recording, decoded):
                 waiting.append(utterance)
                 num_samples += len(utterance.samples)
-            if recording.is_complete:
-                yield recording.outcome()
+            yield from recording.take_outcome()
             if is_last or num_samples > BUFFER_SECONDS * self.sample_rate:
                 yield from self._transcribe(waiting)
                 waiting, num_samples = [], 0
@@ -193,8 +199,7 @@ class Transcriber:
             batch, order = order[:size], order[size:]
             self._transcribe_batch(batch)
             for utterance in batch:
-                if utterance.recording.is_complete:
-                    yield utterance.recording.outcome()
+                yield from utterance.recording.take_outcome()
 
     def _transcribe_batch(self, batch: Sequence[_Utterance]) -> None:
         """Half of it at a time where the memory does not suffice, and each alone where a library fails."""

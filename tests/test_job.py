@@ -284,6 +284,18 @@ def test_channels(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "each" / "call.channel1.txt").is_file()
 
 
+def test_a_recording_of_several_channels_is_done_once(run: Path, tmp_path: Path, monkeypatch) -> None:
+    """Also where all of them are in one batch."""
+    samples = [some_speech(number, 1.0) for number in range(3)]
+    soundfile.write(tmp_path / "call.wav", np.stack(samples, axis=1), 16_000)
+    taken: list[int] = []
+    take = Job._take
+    monkeypatch.setattr(Job, "_take", lambda self, outcome: (taken.append(outcome.number), take(self, outcome)))
+    report = start(job(run, tmp_path / "call.wav", out=tmp_path / "out", channel="each")).report
+    assert taken == [0]
+    assert (report.num_recordings, report.num_channels, report.elapsed_audio_seconds) == (1, 3, 3.0)
+
+
 def test_watching_takes_what_arrives(run: Path, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()

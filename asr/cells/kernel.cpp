@@ -279,23 +279,31 @@ void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t thr
 // result [m, n], zeros at first, += left.T @ right over [row, m] and [row, n]; sizes: rows, m, n and both strides.
 template <class Scalar>
 void add_outer_product(const Scalar* left, const Scalar* right, Scalar* result, const int64_t* sizes, int64_t threads) {
-  const int64_t rows = sizes[0], m = sizes[1], n = sizes[2], num_tiles = (m + 5) / 6;
+  constexpr int64_t width = OuterProduct<Scalar>::kWidth;
+  const int64_t rows = sizes[0], m = sizes[1], n = sizes[2], num_panels = (n + width - 1) / width;
   const OuterProduct<Scalar> product{m, n, sizes[3], sizes[4], left, right, result};
   share_out(threads, threads, [&](int64_t number) {
-    const int64_t begin = num_tiles * number / threads * 6, end = num_tiles * (number + 1) / threads * 6;
-    product.run(rows, begin, std::min(end, m));
+    const int64_t begin = num_panels * number / threads * width, end = num_panels * (number + 1) / threads * width;
+    product.run(rows, begin, std::min(end, n));
   });
 }
 
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT
+#endif
+
 extern "C" {
-void forward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
+EXPORT void forward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
   run(directions, count, threads, true);
 }
-void backward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
+EXPORT void backward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
   run(directions, count, threads, false);
 }
 #if !defined(HALVES)
-void outer_product(const SCALAR* left, const SCALAR* right, SCALAR* result, const int64_t* sizes, int64_t threads) {
+EXPORT void outer_product(const SCALAR* left, const SCALAR* right, SCALAR* result, const int64_t* sizes,
+                          int64_t threads) {
   add_outer_product(left, right, result, sizes, threads);
 }
 #endif

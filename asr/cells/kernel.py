@@ -7,18 +7,21 @@ EARSHOT_COMPILED_CELLS=0 to do without.
 """
 
 import ctypes
-import fcntl
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
+from platformdirs import user_cache_path
 
 from asr.cells import processor
 from asr.cells.pointwise import Program
@@ -26,19 +29,31 @@ from asr.cells.step_source import step_header
 
 SOURCES = [Path(__file__).with_name(f) for f in ("kernel.cpp", "rows.h", "halves.h", "panels.h", "vectors.h")]
 SWITCH = "EARSHOT_COMPILED_CELLS"
-COMPILERS = ("c++", "g++", "clang++")
-# Not -march=native, so that machines which share a home directory do not share code that one of them cannot run.
+# Not GCC on Windows: it does not align its stack to vectors of 32 bytes there.
+COMPILERS = ("clang++",) if sys.platform == "win32" else ("c++", "g++", "clang++")
+LIBRARY_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+# By what PyTorch says that it runs by. Not -march=native, so that machines which share a home directory do not share
+# code that one of them cannot run.
 FLAGS_OF_CPU = {
     "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mavx2", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
+    "DEFAULT": (),  # SSE2
 }
+X86_64, ARM64 = ("x86_64", "AMD64"), ("aarch64", "arm64", "ARM64")
 FLAGS_OF_TYPE = {
     torch.float32: ("-O3", "-DSCALAR=float", "-DSTORED=float"),
     torch.float64: ("-O1", "-DSCALAR=double", "-DSTORED=double"),  # for proofs, not for speed
     torch.bfloat16: ("-O3", "-DSCALAR=float", "-DSTORED=Half", "-DHALVES", "-mavx512bf16"),
 }
 FLAGS_OF_TILES = ("-mamx-tile", "-mamx-bf16")
-FLAGS = ("-std=c++17", "-fPIC", "-shared", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = (
+    "-std=c++17",
+    *(() if sys.platform == "win32" else ("-fPIC",)),
+    "-shared",
+    "-pthread",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+)
 COMPILER_SECONDS = 300
 
 
@@ -94,8 +109,15 @@ def notice(message: str) -> None:
 
 
 def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "earshot" / "kernels"
+    """Returns the folder for built kernels among this user's cached files, by the custom of the system.
+
+    It is `$XDG_CACHE_HOME/earshot/kernels` or `~/.cache/earshot/kernels` on Linux. Raises KernelError where the user
+    has no home.
+    """
+    folder = user_cache_path("earshot", appauthor=False)
+    if not folder.is_absolute():
+        raise KernelError(f"{folder}: not a whole path, for this user has no home folder; set XDG_CACHE_HOME")
+    return folder / "kernels"
 
 
 def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
@@ -106,20 +128,22 @@ def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
     header = step_header(program)
     texts = [*command, header, *(source.read_text() for source in SOURCES)]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
-    library = folder / f"cell-{digest}.so"
+    library = folder / f"cell-{digest}{LIBRARY_SUFFIX}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_owner(folder)
     if library.exists():
         return library
-    with (folder / f"cell-{digest}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes, one builds and the other then finds it built
+    # Of two processes, one builds and the other then finds it built.
+    with FileLock(folder / f"cell-{digest}.lock", thread_local=False):
         if not library.exists():
             compile_into(library, command, header)
     return library
 
 
 def check_owner(folder: Path) -> None:
-    """Refuse to load code from where another user could put it."""
+    """Refuse to load code from where another user could put it; on Windows a profile is its user's own."""
+    if sys.platform == "win32":
+        return
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise KernelError(f"{folder}: another user may write there; expected a folder of your own, mode 700")
@@ -153,9 +177,16 @@ def find_compiler() -> str:
 
 
 def cpu_flags() -> tuple[str, ...]:
+    """Returns the compiler's flags for the vectors that PyTorch uses here, so that both obey ATEN_CPU_CAPABILITY.
+
+    Every ARM64 processor has NEON, and GCC uses it unasked; PyTorch's SVE is not used here.
+    """
+    machine = platform.machine()
+    if machine in ARM64:
+        return ()
     capability = torch.backends.cpu.get_cpu_capability()
-    if capability not in FLAGS_OF_CPU:
-        raise KernelError(f"this processor ({capability}) has neither AVX2 nor AVX-512")
+    if machine not in X86_64 or capability not in FLAGS_OF_CPU:
+        raise KernelError(f"this processor ({machine}, {capability}) is neither x86-64 nor ARM64")
     return FLAGS_OF_CPU[capability]
 
 
@@ -176,6 +207,8 @@ def find_function(library: ctypes.CDLL, name: str) -> Callable[..., None]:
 
 def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """left.T @ right for [row, column] and [row, inner] of one type; the values of a row lie side by side."""
+    if left.shape[1] > right.shape[1]:  # it is faster with the wider one on the right
+        return call_outer_product(library, right, left).T.contiguous()
     result = left.new_zeros(left.shape[1], right.shape[1])
     sizes = (ctypes.c_int64 * 5)(*left.shape, right.shape[1], left.stride(0), right.stride(0))
     pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, result))

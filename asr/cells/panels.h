@@ -14,8 +14,8 @@ inline int64_t rounded_up(int64_t size, int64_t unit) { return (size + unit - 1)
 // `taps` matrices [width, columns] one below the other.
 template <class Scalar>
 struct Panels {
-  // Sums of 8 rows and 3 vectors fill the 32 registers of AVX-512, of 4 and 3 the 16 of AVX2.
-  static constexpr int kVectors = 3, kRows = kVectorBytes == 64 ? 8 : 4;
+  // Sums of 8 rows and 3 vectors fill 32 registers (AVX-512, NEON), of 4 and 3 fill 16 (AVX2, SSE).
+  static constexpr int kVectors = 3, kRows = kRegisters == 32 ? 8 : 4;
   static constexpr int kWidth = kVectors * kLanes<Scalar>;
   static constexpr int kDepthUnit = 1;  // a tap's width is rounded up to it
   int64_t depth, columns;               // columns rounded up to whole panels, filled with zeros
@@ -120,26 +120,29 @@ struct Products {
 };
 
 // result [m, n] += left.T @ right, with neither turned round in memory: the gradient of a weight. Blocks of rows are
-// packed so that six columns of `left` meet one panel of `right` in registers and cache.
+// packed so that a few columns of `left` meet one panel of `right` in registers and cache. It is fastest with the wider
+// one on the right.
 template <class Scalar>
 struct OuterProduct {
   using Vector = typename VectorOf<Scalar>::type;
-  // The packed columns and a panel fit the second-level cache, one tile and its share of the panel the first.
-  static constexpr int kRows = 256, kTiles = 32, kColumns = 6;
-  static constexpr int kVectors = kVectorBytes == 64 ? 4 : 2, kWidth = kVectors * kLanes<Scalar>;
+  static constexpr int kVectors = kRegisters == 32 ? 4 : 3, kColumns = kRegisters == 32 ? 6 : 4;
+  static constexpr int kWidth = kVectors * kLanes<Scalar>;
+  static constexpr int kRows = 256;   // of a block, so that a tile's columns and a panel fit the first-level cache
+  static constexpr int kGap = kLineBytes / sizeof(Scalar);  // between packed parts, lest all begin in one set of it
   int64_t m, n, left_stride, right_stride;
   const Scalar *left, *right;  // [row, m], [row, n], rows so many values apart
   Scalar* result;
 
-  // `width` columns of some rows, side by side; zeros where there are fewer.
+  // The columns [begin, end) of some rows, in parts of `width` side by side, filled up with zeros.
   template <int width>
-  static void pack(const Scalar* from, int64_t stride, int64_t count, int64_t rows, Scalar* to) {
-    for (int64_t row = 0; row < rows; row++, from += stride, to += width) {
-      if (count >= width) {
-        std::memcpy(to, from, width * sizeof(Scalar));
-      } else {
-        for (int j = 0; j < width; j++) to[j] = j < count ? from[j] : 0;
-      }
+  static void pack(const Scalar* from, int64_t stride, int64_t begin, int64_t end, int64_t rows, Scalar* to) {
+    constexpr int64_t part = kRows * width + kGap;
+    for (int64_t row = 0; row < rows; row++, from += stride) {
+      Scalar* line = to + row * width;
+      int64_t column = begin;
+      for (; column + width <= end; column += width, line += part)
+        std::memcpy(line, from + column, width * sizeof(Scalar));
+      for (int64_t j = 0; column < end && j < width; j++) line[j] = column + j < end ? from[column + j] : 0;
     }
   }
 
@@ -155,34 +158,29 @@ struct OuterProduct {
         for (int v = 0; v < kVectors; v++) sums[c][v] += factor * values[v];
       }
     }
-    Scalar line[kWidth];
+    const bool whole = first + kWidth <= n;
     for (int64_t c = 0; c < kColumns && column + c < m; c++) {
-      for (int v = 0; v < kVectors; v++) store(line + v * kLanes<Scalar>, sums[c][v]);
-      for (int64_t j = 0; j < kWidth && first + j < n; j++) result[(column + c) * n + first + j] += line[j];
+      Scalar* to = result + (column + c) * n + first;
+      if (whole) {
+        for (int v = 0; v < kVectors; v++, to += kLanes<Scalar>) store(to, load(to) + sums[c][v]);
+      } else {
+        for (int64_t j = 0; first + j < n; j++) to[j] += sums[c][j / kLanes<Scalar>][j % kLanes<Scalar>];
+      }
     }
   }
 
-  // The columns [begin, end) of `left`, which are the lines of `result` of one thread, over all rows.
+  // The columns [begin, end) of `right`, over all rows.
   void run(int64_t num_rows, int64_t begin, int64_t end) const {
-    const int64_t num_panels = (n + kWidth - 1) / kWidth;
-    std::vector<Scalar> panels(num_panels * kRows * kWidth), columns(kTiles * kRows * kColumns);
+    constexpr int64_t panel = kRows * kWidth + kGap, tile_size = kRows * kColumns + kGap;
+    const int64_t num_panels = (end - begin + kWidth - 1) / kWidth, num_tiles = (m + kColumns - 1) / kColumns;
+    std::vector<Scalar> panels(num_panels * panel), columns(num_tiles * tile_size);
     for (int64_t start = 0; start < num_rows; start += kRows) {
       const int64_t rows = num_rows - start < kRows ? num_rows - start : kRows;
+      pack<kWidth>(right + start * right_stride, right_stride, begin, end, rows, panels.data());
+      pack<kColumns>(left + start * left_stride, left_stride, 0, m, rows, columns.data());
       for (int64_t p = 0; p < num_panels; p++)
-        pack<kWidth>(right + start * right_stride + p * kWidth, right_stride, n - p * kWidth, rows,
-                     &panels[p * kRows * kWidth]);
-      for (int64_t first = begin; first < end; first += kTiles * kColumns) {
-        const int64_t left_over = (end - first + kColumns - 1) / kColumns;
-        const int64_t tiles = left_over < kTiles ? left_over : kTiles;
-        for (int64_t t = 0; t < tiles; t++) {
-          const int64_t column = first + t * kColumns;
-          pack<kColumns>(left + start * left_stride + column, left_stride, end - column, rows,
-                         &columns[t * kRows * kColumns]);
-        }
-        for (int64_t p = 0; p < num_panels; p++)
-          for (int64_t t = 0; t < tiles; t++)
-            tile(&columns[t * kRows * kColumns], &panels[p * kRows * kWidth], rows, first + t * kColumns, p * kWidth);
-      }
+        for (int64_t t = 0; t < num_tiles; t++)
+          tile(&columns[t * tile_size], &panels[p * panel], rows, t * kColumns, begin + p * kWidth);
     }
   }
 };

@@ -6,14 +6,21 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-#else
+#elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
+#else  // SSE and NEON
+constexpr int kVectorBytes = 16;
+#endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
 #endif
 
 template <class Scalar>
@@ -69,10 +76,13 @@ inline Floats exponential(Floats x) {
   return p * power;
 }
 
-// 1 / x to about one unit in the last place; a division costs several times as much.
+// 1 / x to one or two units in the last place; a division costs several times as much.
 inline Floats reciprocal(Floats x) {
 #if defined(__AVX512F__)
   const Floats guess = (Floats)_mm512_rcp14_ps((__m512)x);
+  return guess * (2.0f - x * guess);
+#elif defined(__AVX2__)
+  const Floats guess = (Floats)_mm256_rcp_ps((__m256)x);
   return guess * (2.0f - x * guess);
 #else
   return 1.0f / x;
@@ -81,20 +91,23 @@ inline Floats reciprocal(Floats x) {
 
 inline Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(-x)); }
 
-// tanh |x| = (1 - e) / (1 + e) with e = exp(-2 |x|), and an odd polynomial near zero, where that loses digits.
+// tanh as a quotient of polynomials, to a few units in the last place and 1 beyond 9 (as in Eigen, ptanh).
 inline Floats hyperbolic_tangent(Floats x) {
-  const Floats size = x < 0.0f ? -x : x;
-  const Floats e = exponential(size * -2.0f);
-  const Floats far = (1.0f - e) * reciprocal(1.0f + e);
+  x = x > 9.0f ? all_lanes(9.0f) : x;  // not a number stays so
+  x = x < -9.0f ? all_lanes(-9.0f) : x;
   const Floats square = x * x;
-  Floats p = all_lanes(-5.70498872745e-3f);
-  p = p * square + 2.06390887954e-2f;
-  p = p * square - 5.37397155531e-2f;
-  p = p * square + 1.33314422036e-1f;
-  p = p * square - 3.33332819422e-1f;
-  const Floats near = p * square * size + size;
-  const Floats result = size < 0.625f ? near : far;
-  return x < 0.0f ? -result : result;
+  Floats p = all_lanes(-2.76076847742355e-16f);
+  p = p * square + 2.00018790482477e-13f;
+  p = p * square - 8.60467152213735e-11f;
+  p = p * square + 5.12229709037114e-08f;
+  p = p * square + 1.48572235717979e-05f;
+  p = p * square + 6.37261928875436e-04f;
+  p = p * square + 4.89352455891786e-03f;
+  Floats q = all_lanes(1.19825839466702e-06f);
+  q = q * square + 1.18534705686654e-04f;
+  q = q * square + 2.26843463243900e-03f;
+  q = q * square + 4.89352518554385e-03f;
+  return x * p * reciprocal(q);
 }
 
 // In double precision, which serves the proofs and not the speed, lane by lane.

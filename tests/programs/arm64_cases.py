@@ -1,4 +1,4 @@
-"""Writes what tests/programs/arm64.sh compares: each cell's step as C++, numbers for one layer, and the reference's results.
+"""Writes what tests/programs/arm64.sh compares: steps as C++, the numbers of a layer, and the reference's results.
 
     python -m tests.programs.arm64_cases float FOLDER
 

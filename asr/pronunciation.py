@@ -44,7 +44,9 @@ def _phonemes(library: ctypes.CDLL, word: str, mode: int) -> str:
 
 def _load(language: str) -> ctypes.CDLL:
     library = _start()
-    if library.espeak_SetVoiceByName(language.encode()) != 0:
+    # What has no voice of its region has that of its language: de-AT is said as de.
+    names = dict.fromkeys([language, language.replace("_", "-").lower(), re.split("[-_]", language.lower())[0]])
+    if not any(library.espeak_SetVoiceByName(name.encode()) == 0 for name in names if name):
         raise PronunciationError(
             f"language '{language}': eSpeak NG has no such voice; expected a code that it knows, such as en-us or de"
         )

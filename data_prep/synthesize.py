@@ -292,8 +292,15 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 def _load_engines(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Engines:
     """The synthesizers named, in that order; puts their shares into the options."""
-    from data_prep.voices import ENGINES, SynthesisError, load_engine
+    from asr.commands.templates import load_grammar
+    from data_prep.voices import ENGINES, InLanguage, SynthesisError, load_engine
 
+    language = load_grammar(options.grammar).language
+    if options.other_speech is not None and (other := load_grammar(options.other_speech).language) != language:
+        raise SynthesisError(
+            f"{options.other_speech}: in language '{other}', but {options.grammar} in '{language}'; expected the same "
+            f"voices for both"
+        )
     shares: dict[str, int] = {}
     for part in ",".join(ENGINES).split(",") if options.engines == "auto" else options.engines.split(","):
         name, _, share = part.partition("=")
@@ -305,7 +312,7 @@ def _load_engines(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     engines = {}
     for name in shares:
         try:
-            engines[name] = load_engine(name)
+            engines[name] = InLanguage(name, load_engine(name), language)
         except SynthesisError as error:
             if options.engines != "auto" or name == ENGINES[0]:
                 raise

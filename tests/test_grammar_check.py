@@ -3,18 +3,22 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from asr import pronunciation
+from asr.commands.__main__ import main
 from asr.commands.ambiguity import find_ambiguity
 from asr.commands.check import check_grammar
 from asr.commands.grammar_file import GrammarError
 from asr.commands.parsing import Parser
-from asr.commands.pronunciation import phonetic_distance, sounds
+from asr.commands.pronunciation import CONSONANTS, VOWELS, phonetic_cost, phonetic_costs, phonetic_distance, sounds
 from asr.commands.sampling import Sampler
 from asr.commands.templates import load_grammar
+from asr.commands.understanding import CommandSearch
 from asr.pronunciation import PronunciationError, pronounce
 from asr.tokenizer import CharTokenizerConfig
+from asr.tokenizer.phonemes import PhonemeTokenizerConfig
 from tests.test_templates import SMALL, write_grammar
 
 COMMANDS = Path(__file__).parents[1] / "conf" / "commands"
@@ -190,3 +194,55 @@ def test_the_shipped_grammars_have_no_faults(name: str) -> None:
     pytest.importorskip("espeakng_loader")
     report = check_grammar(COMMANDS / f"{name}.yaml")
     assert (report.faults, report.hints, report.ambiguity.num_sentences) == ([], [], 0)
+
+
+def test_words_made_of_two_are_pointed_out_and_not_compared(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    text = """language: en
+intents:
+  Wake: {data: [{sentences: ["wake at {hour}[ ]{minute}", "goodnight light[s]", "good night"]}]}
+lists:
+  hour: {range: {from: 18, to: 19}}
+  minute: {range: {from: 50, to: 52}}
+"""
+    path = write_grammar(tmp_path, text)
+    report = check_grammar(path)
+    assert report.hints == [
+        f"{path}:3: intents.Wake.data.0.sentences.0: 'eighteenfifty' is 'eighteen' and 'fifty' in one word, and 1 more "
+        f"in this way; expected a space between words; write {{hour}} {{minute}}, not {{hour}}{{minute}}"
+    ]
+    assert not any("eenfifty" in word for near in report.near.pairs for word in near.words)
+
+
+@pytest.mark.parametrize("number", [4, 300])
+def test_many_pairs_at_once_are_those_of_each(number: int) -> None:
+    random = np.random.default_rng(number)
+    known = [*CONSONANTS, *VOWELS, "ˈ"]
+    texts = ["".join(random.choice(known, random.integers(0, 9))) for _ in range(number)]
+    first, second = random.integers(0, number, (2, 500))
+    expected = [phonetic_cost(texts[one], texts[other]) for one, other in zip(first, second)]
+    assert phonetic_costs(texts, first, second) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("limit", ["MAX_COMPARED", "MAX_PHRASES", "MAX_NEAR"])
+def test_what_is_not_compared_is_said(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, AMBIGUOUS.replace("[radio, jazz, {in: the", "[forty, for tea, fort, {in: the"))
+    assert check_grammar(path).near.is_complete
+    monkeypatch.setattr(f"asr.commands.near_pairs.{limit}", 1)
+    assert not check_grammar(path).near.is_complete
+    main(["check", str(path)])
+    assert "at least (the grammar is too large to compare all)" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_grammar_of_another_language_than_the_phonemes(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    english = PhonemeTokenizerConfig().train(["go now"])
+    german = write_grammar(tmp_path, "language: de-AT\nintents: {A: {data: [{sentences: [geh]}]}}")
+    expected = "a grammar in language 'de-AT', but the model's phonemes are those of 'en-us'; expected a grammar in"
+    assert expected in check_grammar(german, tokenizer=english).faults[0]
+    with pytest.raises(GrammarError, match=expected):
+        CommandSearch.load(german, english)
+    assert not check_grammar(german, tokenizer=PhonemeTokenizerConfig(language="de").train(["geh"])).faults

@@ -11,7 +11,18 @@ from asr.manifest import Manifest
 from data_prep import speaking, synthesize
 from data_prep import voices as voices_module
 from data_prep.speaking import Casting, Range, cast_all, plan_split
-from data_prep.voices import SAME_PERSON, Delivery, NaturalVoice, SynthesisError, festival, flite, load_engine, pico
+from data_prep.voices import (
+    SAME_PERSON,
+    Delivery,
+    InLanguage,
+    NaturalVoice,
+    SynthesisError,
+    accents_in,
+    festival,
+    flite,
+    load_engine,
+    pico,
+)
 from tests.test_synthesize import InThisProcess, write_grammar
 
 PROGRAMS = {"flite": "flite", "festival": "festival", "pico": "pico2wave"}
@@ -265,3 +276,80 @@ def test_a_voice_is_stretched_and_moved_from_its_own() -> None:
     assert voice.stretch(delivery("x", words_per_minute=100)) == 1.5
     assert voice.hertz(delivery("x")) == 100
     assert voice.hertz(delivery("x", pitch=100)) == pytest.approx(100 * 2**0.7)
+
+
+@pytest.mark.parametrize(
+    ("accents", "language", "found"),
+    [
+        (("en-us", "en-gb", "de"), "de", ("de",)),
+        (("en-us", "en-gb", "en-gb-x-rp", "de"), "en-GB", ("en-gb", "en-gb-x-rp")),
+        (("en-us", "en-gb"), "en", ("en-us", "en-gb")),
+        (("en-us", "de"), "de_AT", ("de",)),
+        (("nb", "en-us"), "no", ("nb",)),
+        (("en-us",), "e", ()),
+    ],
+)
+def test_accents_of_a_language(accents: tuple[str, ...], language: str, found: tuple[str, ...]) -> None:
+    assert accents_in(accents, language) == found
+
+
+class Polyglots(Voices):
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
+        return (speaker.partition("/")[0],)
+
+    def speak(self, text: str, delivery: Delivery) -> tuple[np.ndarray, int]:
+        return np.zeros(len(text), np.float32), 16_000
+
+
+def test_an_engine_in_a_language_has_the_speakers_of_that_alone() -> None:
+    engine = InLanguage("pico", Polyglots("de-DE", "en-US", "en-GB"), "de")
+    assert (engine.families(), engine.accents_of("de-DE"), engine.accents_of("en-US")) == ([("de-DE",)], ("de-DE",), ())
+    assert (engine.version, engine.unlike_people()) == ("1", frozenset())
+    assert len(engine.speak("hallo", delivery("de-DE"))[0]) == 5
+    assert InLanguage("pico", Polyglots("de-DE", "en-US", "en-GB"), "en").families() == [("en-US",), ("en-GB",)]
+    with pytest.raises(SynthesisError, match="pico: no voice in language 'tr'; expected one of de, en; choose another"):
+        InLanguage("pico", Polyglots("de-DE", "en-US"), "tr")
+
+
+GERMAN = """
+language: de
+intents:
+  Licht: {data: [{sentences: ["schalte das licht {n} [bitte] aus"]}]}
+lists:
+  n: {range: {from: 1, to: 9}}
+"""
+
+
+def in_german(folder: Path, *arguments: str) -> list[str]:
+    path = folder / "german.yaml"
+    path.write_text(GERMAN, encoding="utf-8")
+    few = ("--num-train", "20", "--num-dev", "2", "--num-test", "2", "--min-count", "0", "--num-workers", "1")
+    return [str(path), str(folder / "out"), *few, *arguments]
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "no"])
+def test_a_grammar_is_spoken_by_voices_of_its_language(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(speaking, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(f"{__name__}.GERMAN", GERMAN.replace("language: de", f"language: {language}"))
+    assert synthesize.main(in_german(tmp_path)) == 0
+    accents = {
+        each.extra["accent"].partition("-")[0]
+        for split in ("train", "dev", "test")
+        for each in Manifest.read(tmp_path / "out" / f"{split}.jsonl")
+    }
+    assert accents == {{"no": "nb"}.get(language, language)}
+
+
+def test_an_engine_without_a_grammar_s_language_is_refused(tmp_path: Path, fake_program) -> None:
+    fake_program("flite", 'echo "version: x"; echo "Voices available: slt awb"')
+    with pytest.raises(SynthesisError, match="flite: no voice in language 'de'; expected one of en; choose another en"):
+        synthesize.main(in_german(tmp_path, "--engines", "flite"))
+
+
+def test_other_speech_is_of_the_same_language(tmp_path: Path) -> None:
+    english = write_grammar(tmp_path)
+    with pytest.raises(SynthesisError, match=r"in language 'en', but .* in 'de'; expected the same voices for both"):
+        synthesize.main(in_german(tmp_path, "--other-speech", english))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.commands.ambiguity import Ambiguity, find_ambiguity
-from asr.commands.grammar import Grammar
+from asr.commands.grammar import Grammar, language_fault
 from asr.commands.grammar_file import GrammarError, ParsedFile, read_grammar_file
 from asr.commands.near_pairs import NearPairs, beginnings, common_ending, find_near_pairs
 from asr.commands.network import unfold, word_graph
@@ -54,6 +54,8 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
         f"the sounds) it was trained with; respell the word, or train on transcripts that have these"
         for word, characters in (unspellable(set(words), tokenizer) if tokenizer else {}).items()
     ]
+    if wrong_language := language_fault(grammar, tokenizer):
+        faults.insert(0, wrong_language)
     faults += [
         f"{_where(file, word)}: eSpeak has no sound for '{word}'; expected a word that can be spoken"
         for word, phonemes in pronunciations.items()

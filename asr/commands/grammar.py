@@ -58,3 +58,15 @@ class Grammar:
     def slots(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Fixed slots, by intent and number of the template."""
         return {key: facts.slots for key, facts in self.templates.items()}
+
+
+def language_fault(grammar: Grammar, tokenizer: object) -> str | None:
+    """Why a tokenizer cannot spell the grammar's words: its phonemes are those of another language."""
+    spoken = getattr(tokenizer, "language", None)
+    if spoken is None or spoken.lower().partition("-")[0] == grammar.language.lower().partition("-")[0]:
+        return None
+    return (
+        f"{grammar.path}: a grammar in language '{grammar.language}', but the model's phonemes are those of "
+        f"'{spoken}'; expected a grammar in that language, or a model trained with tokenizer.language="
+        f"{grammar.language}"
+    )

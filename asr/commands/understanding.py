@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from asr.commands.autoencoder import SecondOpinion
+from asr.commands.grammar import language_fault
+from asr.commands.grammar_file import GrammarError
 from asr.commands.network import word_graph
 from asr.commands.parsing import Meaning, Parser
 from asr.commands.rejection import LOWEST_RATIO, Evidence, Rejection, score_ratio
@@ -93,6 +95,8 @@ class CommandSearch:
         num_best: int = 3,
     ) -> None:
         """With `priors`, scores are divided by them. Raises SpellingError for words that the tokenizer cannot spell."""
+        if fault := language_fault(grammar, tokenizer):
+            raise GrammarError(fault)
         self.priors = priors
         self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion

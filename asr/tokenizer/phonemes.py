@@ -58,6 +58,11 @@ class PhonemeTokenizer(PieceTokenizer):
         return cls(symbols, {word: sounds.split() for word, sounds in lexicon.items()}, language=language)
 
     @property
+    def language(self) -> str:
+        """The language of the pronunciations, as eSpeak NG calls it."""
+        return self._language
+
+    @property
     def digest(self) -> str:
         return sha256(json.dumps([self.kind, self._pieces, self._language, list(self._lexicon.items())]).encode())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +85,52 @@ class Engine(Protocol):
     def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
         """Samples and their rate in hertz; SynthesisError where the engine cannot."""
         ...
+
+
+LANGUAGE_NAMES = {"no": "nb", "zh": "cmn", "iw": "he", "in": "id"}  # as grammars call what engines call otherwise
+
+
+def accents_in(accents: Iterable[str], language: str) -> tuple[str, ...]:
+    """Those of a language: of en-GB the British, where there are any, else all of English."""
+    wanted = language.lower().replace("_", "-")
+    family, _, region = wanted.partition("-")
+    family = LANGUAGE_NAMES.get(family, family)
+    of_family = tuple(each for each in accents if each.lower().partition("-")[0] == family)
+    narrow = f"{family}-{region}"
+    of_region = tuple(each for each in of_family if region and f"{each.lower()}-".startswith(f"{narrow}-"))
+    return of_region or of_family
+
+
+class InLanguage:
+    """An engine's speakers of one language alone. Raises SynthesisError where there are none."""
+
+    def __init__(self, name: str, engine: Engine, language: str) -> None:
+        self._engine, self._language = engine, language
+        if not self.families():
+            speakers = [speaker for family in engine.families() for speaker in family]
+            accents = {accent for speaker in speakers for accent in engine.accents_of(speaker)}
+            spoken = ", ".join(sorted({accent.lower().partition("-")[0] for accent in accents}))
+            raise SynthesisError(
+                f"{name}: no voice in language '{language}'; expected one of {spoken}; choose another engine by "
+                f"--engines, such as espeak"
+            )
+
+    @property
+    def version(self) -> str:
+        return self._engine.version
+
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
+        return accents_in(self._engine.accents_of(speaker), self._language)
+
+    def families(self) -> list[tuple[str, ...]]:
+        families = [tuple(each for each in family if self.accents_of(each)) for family in self._engine.families()]
+        return [family for family in families if family]
+
+    def unlike_people(self) -> frozenset[str]:
+        return self._engine.unlike_people()
+
+    def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
+        return self._engine.speak(text, delivery)
 
 
 def load_engine(name: str) -> Engine:

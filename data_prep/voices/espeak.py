@@ -1,4 +1,4 @@
-"""eSpeak NG through its C library, which the package espeakng-loader brings: some hundred speakers, eight accents.
+"""eSpeak NG through its C library, which the package espeakng-loader brings: some hundred speakers of 130 languages.
 
 speaker = a voice variant ("f2"), accent = a language's dialect ("en-gb-scotland"); the C API is in speak_lib.h of
 https://github.com/espeak-ng/espeak-ng
@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from data_prep.voices import Delivery, SynthesisError
 
 ACCENTS = ("en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
+NO_DICTIONARY = ("fo", "kaa", "xex")  # languages that espeakng-loader brings without their dictionaries
 VOICE_NAMES = {"en-gb": "en"}  # where the library calls an accent otherwise
 
 # Variants that differ less from each other (mean difference of normalised log-mels below 0.16) than, nearly, one
@@ -61,7 +62,13 @@ class Espeak:
         return "eSpeak NG " + self._library.espeak_Info(ctypes.byref(path)).decode()
 
     def accents_of(self, speaker: str) -> tuple[str, ...]:
-        return ACCENTS
+        return (*ACCENTS, *self._other_languages)
+
+    @functools.cached_property
+    def _other_languages(self) -> tuple[str, ...]:
+        """The voices of other languages, which the library knows by the names of their files."""
+        names = sorted(path.name.lower() for path in (self._data / "lang").rglob("*") if path.is_file())
+        return tuple(name for name in names if name.partition("-")[0] not in ("en", *NO_DICTIONARY))
 
     def families(self) -> list[tuple[str, ...]]:
         variants = sorted(path.name for path in (self._data / "voices" / "!v").iterdir())
@@ -78,7 +85,9 @@ class Espeak:
         if not (self._data / "voices" / "!v" / delivery.speaker).is_file():
             raise SynthesisError(f"eSpeak NG: no speaker '{delivery.speaker}'; expected a variant such as f1 or Annie")
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise SynthesisError(f"eSpeak NG: no voice '{voice}'; expected an accent of {', '.join(ACCENTS)}")
+            raise SynthesisError(
+                f"eSpeak NG: no voice '{voice}'; expected an accent of {', '.join(ACCENTS)} or a language"
+            )
         self._library.espeak_SetParameter(PARAMETER_RATE, delivery.words_per_minute, 0)
         self._library.espeak_SetParameter(PARAMETER_PITCH, delivery.pitch, 0)
         self._library.espeak_SetParameter(PARAMETER_VOLUME, VOLUME, 0)

@@ -1,4 +1,4 @@
-"""SVOX Pico, once Android's synthesizer: two women, American and British, in models of their recordings.
+"""SVOX Pico, once Android's synthesizer: a woman each for two accents of English, German, Spanish, French and Italian.
 
 A program to install: `apt-get install libttspico-utils`, from Debian's non-free section, for its voices come without
 their sources; Pico and its voices are under the Apache licence. 0.02 s of processor time a second of speech.
@@ -21,6 +21,11 @@ VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
     {
         "en-GB": NaturalVoice("en-gb", words_per_minute=165, pitch=176),
         "en-US": NaturalVoice("en-us", words_per_minute=157, pitch=165),
+        # Not measured: taken to be as fast and as high as the English ones.
+        "de-DE": NaturalVoice("de", words_per_minute=160, pitch=170),
+        "es-ES": NaturalVoice("es", words_per_minute=160, pitch=170),
+        "fr-FR": NaturalVoice("fr", words_per_minute=160, pitch=170),
+        "it-IT": NaturalVoice("it", words_per_minute=160, pitch=170),
     }
 )
 VERSION = "1.0"  # the program does not say

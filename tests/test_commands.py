@@ -239,3 +239,14 @@ def test_commands_are_scored_by_intent_and_every_labelled_slot() -> None:
     assert Share(0, 0).rate is None
     assert same_value(21.0, "21")
     assert not same_value(None, "none")
+
+
+def test_a_guess_has_what_the_file_says_beside_its_template(tmp_path: Path) -> None:
+    text = "language: en\nintents: {A: {data: [{sentences: [stop], response: done, metadata: {level: 2}}]}}"
+    (tmp_path / "a.yaml").write_text(text)
+    (guess,) = (
+        CommandSearch.load(tmp_path / "a.yaml", TOKENIZER)
+        .understand(speech_of("stop"), seconds_per_encoding=0.02)
+        .guesses
+    )
+    assert (guess.response, guess.metadata) == ("done", {"level": 2})

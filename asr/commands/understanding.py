@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class CommandGuess:
     intent: str
     slots: dict[str, Any]
     score: float  # log ratio to the filler, a token; 0 is best
+    response: str | None = None  # as the grammar has it: the key of an assistant's answer, and
+    metadata: dict[str, Any] = field(default_factory=dict)  # what else it says of the template
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class CommandSearch:
 
     def _guess(self, text: str, ratio: float) -> CommandGuess:
         meaning = self._parser.parse(text)[0]
-        return CommandGuess(text, meaning.intent, meaning.slots, ratio)
+        return CommandGuess(text, meaning.intent, meaning.slots, ratio, meaning.response, meaning.metadata)
 
     def _sentence(self, hypothesis: Hypothesis) -> str:
         return " ".join(word.text for word in self._spelled(hypothesis))

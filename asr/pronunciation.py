@@ -10,6 +10,7 @@ from collections.abc import Iterable
 AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT = 2, 0x8000  # of speak_lib.h
 CHARS_UTF8, PHONEMES_IPA = 1, 0x02
 SEPARATOR = "_"  # between phonemes, in the bits from the eighth on
+OTHER_NAMES = {"no": "nb", "zh": "cmn"}  # as eSpeak NG calls languages
 STRESS = re.compile("[ˈˌ]")
 
 
@@ -45,7 +46,8 @@ def _phonemes(library: ctypes.CDLL, word: str, mode: int) -> str:
 def _load(language: str) -> ctypes.CDLL:
     library = _start()
     # What has no voice of its region has that of its language: de-AT is said as de.
-    names = dict.fromkeys([language, language.replace("_", "-").lower(), re.split("[-_]", language.lower())[0]])
+    family = re.split("[-_]", language.lower())[0]
+    names = dict.fromkeys([language, language.replace("_", "-").lower(), OTHER_NAMES.get(family, family)])
     if not any(library.espeak_SetVoiceByName(name.encode()) == 0 for name in names if name):
         raise PronunciationError(
             f"language '{language}': eSpeak NG has no such voice; expected a code that it knows, such as en-us or de"

@@ -246,3 +246,10 @@ def test_a_grammar_of_another_language_than_the_phonemes(tmp_path: Path) -> None
     with pytest.raises(GrammarError, match=expected):
         CommandSearch.load(german, english)
     assert not check_grammar(german, tokenizer=PhonemeTokenizerConfig(language="de").train(["geh"])).faults
+
+
+@pytest.mark.parametrize("language", ["no", "de_AT", "pt-BR", "zh"])
+def test_a_language_by_another_name_or_of_another_region_is_pronounced(language: str, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    path = write_grammar(tmp_path, f"language: {language}\nintents: {{A: {{data: [{{sentences: [skru]}}]}}}}")
+    assert check_grammar(path).pronunciations["skru"]

@@ -72,9 +72,6 @@ print("all of it")
 """
 
 
-@pytest.mark.xfail(
-    "import fcntl" in (ROOT / "asr" / "cells" / "kernel.py").read_text(), reason="the kernel's own lock", strict=True
-)
 def test_everything_imports_without_what_only_unix_has() -> None:
     """Linux stands in for macOS and Windows, as far as it can."""
     names = sorted(name for folder in ("asr", "data_prep") for name in modules(folder) if "__main__" not in name)

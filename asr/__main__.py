@@ -46,7 +46,7 @@ def main() -> None:
         launcher, arguments = f"{launcher} {module}", arguments[1:]
         module = f"data_prep.{_choose(launcher, arguments, CORPORA)}"
     else:
-        module = "asr.commands.__main__" if module == "commands" else f"asr.{module}"
+        module = f"asr.{module}"
     # The name that usage lines show; the rest is what the program reads.
     sys.argv = [f"{launcher} {arguments[0]}", *arguments[1:]]
     run_program(importlib.import_module(module).main)

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
-    from asr.comparison import ComparisonConfig, Member
-    from asr.comparison_report import Comparison
-    from asr.trial import TrialResult
+    from asr.comparison.members import ComparisonConfig, Member
+    from asr.comparison.report import Comparison
+    from asr.comparison.trial import TrialResult
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    from asr.comparison import ComparisonConfig, plan_members
-    from asr.config import load_section
+    from asr.comparison.members import ComparisonConfig, plan_members
+    from asr.config.recognizer import load_section
 
     config = load_section(options.config, ComparisonConfig, options.overrides)
     with _stopping_on_sigterm():
@@ -52,8 +52,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run_comparison(config: "ComparisonConfig", members: "list[Member]") -> int:
     """Train what is not trained yet, then measure and report; a failed training does not stop the others."""
-    from asr.bars import bar
-    from asr.trial import run_trial, trials_of
+    from asr.comparison.trial import run_trial, trials_of
+    from asr.tracking.bars import bar
 
     results: dict[str, dict[int, TrialResult]] = {}
     failures = []
@@ -83,11 +83,11 @@ def report(
     failures: list[str],
 ) -> None:
     """Measure the speed of what was trained, and write both reports."""
-    from asr.bars import bar
-    from asr.comparison_report import compare, draw_plots, write_markdown, write_page
-    from asr.manifest import Manifest
-    from asr.significance import chance_rate
-    from asr.trial import measure_speed
+    from asr.comparison.report import compare, draw_plots, write_markdown, write_page
+    from asr.comparison.significance import chance_rate
+    from asr.comparison.trial import measure_speed
+    from asr.data.manifest import Manifest
+    from asr.tracking.bars import bar
 
     folder = Path(config.run_dir)
     runs = {name: folder / name / f"seed-{next(iter(seeds))}" for name, seeds in results.items()}
@@ -106,7 +106,7 @@ def _track(config: "ComparisonConfig", comparison: "Comparison") -> None:
     """The table's figures as one more run of the group in wandb."""
     import os
 
-    from asr.tracking import TrackingConfig, open_tracker
+    from asr.tracking.trackers import TrackingConfig, open_tracker
 
     if "wandb" not in config.trackers:
         return
@@ -130,9 +130,9 @@ def _track(config: "ComparisonConfig", comparison: "Comparison") -> None:
 
 def probe_long_lag(config: "ComparisonConfig", *, quick: bool) -> int:
     """Train every cell on both tasks at every lag, and draw what came out."""
+    from asr.comparison.long_lag import run_probe
+    from asr.comparison.long_lag_report import write_reports
     from asr.distributed import set_num_threads
-    from asr.long_lag import run_probe
-    from asr.long_lag_report import write_reports
 
     set_num_threads(config.num_threads)
     settings = config.long_lag.quick() if quick else config.long_lag

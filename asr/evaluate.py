@@ -13,19 +13,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.files import distinct_names
-from asr.packaged import locate, own_run, results_parent
+from asr.files.packaged import locate, own_run, results_parent
+from asr.files.replacing import distinct_names
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr.commands.acceptance import Condition
+    from asr.data.manifest import Manifest
     from asr.decoding import DecodingConfig
-    from asr.manifest import Manifest
+    from asr.evaluation.report import Evaluation
     from asr.metrics import GroupScore
     from asr.recognizer import Recognizer
-    from asr.report import Evaluation
+    from asr.understanding.acceptance import Condition
 
 NUM_SHOWN = 10  # rows of each table on the console
 
@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from asr.confidence import WordCalibration
+    from asr.data.manifest import Manifest
     from asr.distributed import set_num_threads
-    from asr.manifest import Manifest
+    from asr.recognition.confidence import WordCalibration
     from asr.recognizer import Recognizer
 
     set_num_threads(options.num_threads)
@@ -76,7 +76,7 @@ def evaluate(
     recognizer: "Recognizer", manifest: "Manifest", *, path: Path, options: argparse.Namespace
 ) -> "tuple[Evaluation, float]":
     """The figures of one manifest, and what recognising it cost: seconds of the processor, or of a GPU by the clock."""
-    from asr.evaluation import ScoringOptions, recognize_manifest, summarize
+    from asr.evaluation.scoring import ScoringOptions, recognize_manifest, summarize
 
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     scoring = ScoringOptions(options.min_repeats, options.seed, options.normalize, options.condition)
@@ -91,8 +91,8 @@ def evaluate(
 
 def _decoding(options: argparse.Namespace) -> "DecodingConfig | None":
     """What takes the place of the run's own. Raises EvaluationError for options that do not go together."""
-    from asr.evaluation import EvaluationError
-    from asr.language_loading import read_decoding
+    from asr.evaluation.scoring import EvaluationError
+    from asr.runs.language_model import read_decoding
 
     if options.decoding is None and (options.language_model is not None or options.tune_fusion):
         raise EvaluationError(
@@ -116,8 +116,8 @@ def _tune(
     options: argparse.Namespace,
 ) -> None:
     """Find the weights of the fusion on the manifest, keep them in the run folder, and go on with them."""
-    from asr.fusion_tuning import Trial, tune_fusion, write_decoding
-    from asr.language_loading import decoding_name, open_decoding
+    from asr.fitting.fusion import Trial, tune_fusion, write_decoding
+    from asr.runs.language_model import decoding_name, open_decoding
 
     def report(trial: Trial) -> None:
         weights = ", ".join(f"{name} {value:g}" for name, value in trial.weights.items())
@@ -136,9 +136,9 @@ def _calibrate(
     console: "Console", recognizer: "Recognizer", evaluation: "Evaluation", options: argparse.Namespace
 ) -> None:
     """Fit the confidence of words on this evaluation, and keep it in the run folder."""
-    from asr.confidence import FILE_NAME
-    from asr.evaluation import calibrate_words
-    from asr.run import RunFolder
+    from asr.evaluation.scoring import calibrate_words
+    from asr.recognition.confidence import FILE_NAME
+    from asr.runs.folder import RunFolder
 
     found = calibrate_words(RunFolder(options.run), recognizer, evaluation.utterances)
     console.print(
@@ -152,8 +152,8 @@ def _calibrate(
 
 def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> dict[Path, Path]:
     """Where the files of each manifest go. Raises EvaluationError where two would go to the same place."""
-    from asr.evaluation import EvaluationError
-    from asr.language_loading import decoding_name
+    from asr.evaluation.scoring import EvaluationError
+    from asr.runs.language_model import decoding_name
 
     if options.output_dir is not None and len(options.manifest) == 1:
         return {options.manifest[0]: options.output_dir}
@@ -171,9 +171,9 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
 
 
 def _write(folder: Path, evaluation: "Evaluation", options: argparse.Namespace) -> None:
-    from asr.command_report import write_command_report
-    from asr.evaluation import write_results, write_utterances
-    from asr.report import write_report
+    from asr.evaluation.command_report import write_command_report
+    from asr.evaluation.report import write_report
+    from asr.evaluation.scoring import write_results, write_utterances
 
     write_utterances(folder / "utterances.jsonl", evaluation)
     write_results(folder / "results.json", evaluation)
@@ -183,7 +183,7 @@ def _write(folder: Path, evaluation: "Evaluation", options: argparse.Namespace) 
 
 def _compare(console: "Console", conditions: "list[Condition]", options: argparse.Namespace) -> None:
     """The commands of all manifests side by side, on the console and in a file that can be pooled with others."""
-    from asr.commands.acceptance import show_conditions, write_conditions
+    from asr.understanding.acceptance import show_conditions, write_conditions
 
     show_conditions(console, conditions)
     folder = options.output_dir or results_parent(options.run) / "evaluations"
@@ -193,7 +193,7 @@ def _compare(console: "Console", conditions: "list[Condition]", options: argpars
 
 
 def _condition(name: str, evaluation: "Evaluation", manifest: "Manifest", seconds: float) -> "Condition":
-    from asr.commands.acceptance import Condition, noise_of
+    from asr.understanding.acceptance import Condition, noise_of
 
     assert evaluation.understanding is not None
     return Condition(
@@ -336,8 +336,8 @@ def _show_understanding(console: "Console", evaluation: "Evaluation") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from asr.commands.acceptance import NUM_SHOWN as NUM_CONDITIONS
-    from asr.commands.breakdown import by_condition, score_by
+    from asr.evaluation.breakdown import by_condition, score_by
+    from asr.understanding.acceptance import NUM_SHOWN as NUM_CONDITIONS
 
     understanding = evaluation.understanding
     assert understanding is not None

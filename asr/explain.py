@@ -7,7 +7,7 @@ the memory of a recurrent layer, what each word hung on, and the words under the
 import argparse
 from pathlib import Path
 
-from asr.packaged import locate, results_parent
+from asr.files.packaged import locate, results_parent
 from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 
@@ -15,10 +15,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
     from asr.distributed import set_num_threads
-    from asr.explanation import explain
-    from asr.explanation_page import write_page
-    from asr.explanation_plot import PictureOptions, draw_explanation
-    from asr.files import replacing
+    from asr.explanation.inside import explain
+    from asr.explanation.page import write_page
+    from asr.explanation.plot import PictureOptions, draw_explanation
+    from asr.files.replacing import replacing
     from asr.recognizer import Recognizer
 
     set_num_threads(options.num_threads)

@@ -8,17 +8,17 @@ behind: measure label priors, confidence of words and the threshold of commands 
 import argparse
 from pathlib import Path
 
-from asr.packaged import locate
+from asr.files.packaged import locate
 from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    from asr.commands.rejection import FILE_NAME as REJECTION
-    from asr.confidence import FILE_NAME as CONFIDENCE
-    from asr.packing import pack_run
-    from asr.run import RunFolder
+    from asr.exports.packed import pack_run
+    from asr.recognition.confidence import FILE_NAME as CONFIDENCE
+    from asr.runs.folder import RunFolder
+    from asr.understanding.rejection import FILE_NAME as REJECTION
 
     packed = pack_run(options.run, options.folder, precision=options.precision)
     size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())

@@ -21,24 +21,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from asr.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
-from asr.audio import AudioError, read_audio, resample
-from asr.commands.autoencoder import load_autoencoder
-from asr.commands.rejection import load_rejection
-from asr.commands.templates import load_grammar
-from asr.commands.understanding import CommandResult, CommandSearch, CommandWord
-from asr.confidence import WordCalibration, load_calibration
+from asr.audio.reading import AudioError, read_audio, resample
+from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.decoding import DecodingConfig, choose_heads
+from asr.decoding.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
+from asr.decoding.endpointing import EndpointingConfig
 from asr.decoding.hypothesis import Hypothesis
-from asr.endpointing import EndpointingConfig
-from asr.features import FeatureConfig, FeatureStatistics, LogMel, normalize
-from asr.language_loading import open_decoding
-from asr.listening import Heard, listen
-from asr.loading import RecognizerError, RunParts, load_priors, load_run
-from asr.model import Model
-from asr.precision import Precision, quantize
-from asr.tokenizer import Tokenizer
+from asr.grammar.templates import load_grammar
+from asr.model.acoustic import Model
+from asr.recognition.confidence import WordCalibration, load_calibration
+from asr.recognition.listening import Heard, listen
+from asr.recognition.precision import Precision, quantize
+from asr.runs.language_model import open_decoding
+from asr.runs.recognizer import RecognizerError, RunParts, load_run
+from asr.text import Tokenizer
 from asr.transcript import Transcript, Word
+from asr.understanding.autoencoder import load_autoencoder
+from asr.understanding.label_priors import load_priors
+from asr.understanding.rejection import load_rejection
+from asr.understanding.result import CommandResult, CommandSearch, CommandWord
 
 MAX_BATCH_SECONDS = 600.0
 """Padded audio in one batch, however many recordings were asked for; bounds memory at some hundred MB."""
@@ -96,7 +97,8 @@ class Recognizer:
         With `commands`, only those are understood: a transcript is that of a command, or empty. A word's confidence is
         its posterior until `calibration` is set to another.
 
-        With `precision` int8 the model is changed (see asr.precision). The model is used on the device where it is, and
+        With `precision` int8 the model is changed (see asr.recognition.precision). The model is used on the device
+        where it is, and
         is put into evaluation mode for the time of each call.
         """
         self.model = quantize(model) if precision == "int8" else model
@@ -122,7 +124,8 @@ class Recognizer:
     ) -> "Recognizer":
         """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
 
-        `decoding` takes the place of the run's own. Raises what `asr.loading.load_run` raises; LanguageModelError for a
+        `decoding` takes the place of the run's own. Raises what `asr.runs.recognizer.load_run` raises;
+        LanguageModelError for a
         language model that does not fit; RejectionError and ConfidenceError where the folder has calibrations of other
         weights.
         """

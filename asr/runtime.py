@@ -18,7 +18,8 @@ STOPPED_BY_SIGNAL = 128  # plus its number
 
 # oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies
 # between blocks of the heap, which can then not grow together any more, and memory grows for as long as new shapes
-# come. The batches' lengths in steps (asr/data.py) and products in pieces (asr/cells/products.py) make them come again
+# come. The batches' lengths in steps (asr/data/batches.py) and products in pieces (asr/model/scan/products.py) make
+# them come again
 # sooner. Both read this when torch first computes.
 NUM_KEPT_PRIMITIVES = 256
 KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")

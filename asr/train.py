@@ -1,6 +1,6 @@
 """Train a recogniser or a language model: python -m asr.train conf/bilstm_ctc.yaml [key=value ...]
 
-The same command goes on where a run was interrupted. The loop itself is asr/loop.py, kept apart so that this
+The same command goes on where a run was interrupted. The loop itself is asr/training/loop.py, kept apart so that this
 program answers --help without loading torch.
 """
 
@@ -16,12 +16,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")
     options = parser.parse_args(arguments)
 
+    from asr.config.language_model import NGramConfig, load_experiment
     from asr.distributed import start_processes
-    from asr.experiment import check_prepared, check_source
-    from asr.language_config import NGramConfig, load_experiment
-    from asr.loop import train
-    from asr.ngram_training import train_ngram
-    from asr.task import dry_run
+    from asr.training.experiment import check_prepared, check_source
+    from asr.training.loop import train
+    from asr.training.ngrams import train_ngram
+    from asr.training.task import dry_run
 
     config = load_experiment(options.config, options.overrides)
     check_prepared(config)

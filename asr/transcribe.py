@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from asr.runtime import EXIT_INTERRUPTED, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
-    from asr.job import JobResult
-    from asr.job_config import JobConfig
+    from asr.transcription.config import JobConfig
+    from asr.transcription.job import JobResult
 
 EXIT_DONE_WITH_BAD_FILES = 4
 EXIT_STOPPED = 3
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     values = _values(options)
 
-    from asr.job_config import JobConfig, check_section, read_job_values
+    from asr.transcription.config import JobConfig, check_section, read_job_values
 
     _add_decoding(values)
     merged = read_job_values(options.config, values, options.set)
@@ -50,9 +50,9 @@ def _run(config: "JobConfig", *, shows_results: bool | None) -> "JobResult | int
 
     from asr.engines.local import EngineError
     from asr.engines.ray_data import RayError
-    from asr.job import run_job
-    from asr.job_progress import JobProgress
-    from asr.journal import JournalFullError
+    from asr.transcription.job import run_job
+    from asr.transcription.journal import JournalFullError
+    from asr.transcription.progress import JobProgress
 
     listed = sys.stdin.buffer.read() if "-" in config.paths else None
     progress = JobProgress(Console(stderr=True), shows_results=shows_results)
@@ -74,7 +74,7 @@ def _print_results(values: dict[str, Any], *, is_plain: bool) -> int:
     """
     import tempfile
 
-    from asr.job_config import JobConfig, check_section
+    from asr.transcription.config import JobConfig, check_section
 
     with tempfile.TemporaryDirectory(prefix="transcribe-") as folder:
         config = check_section({**values, "output_dir": folder}, JobConfig, where="options")
@@ -99,9 +99,9 @@ def _print_results(values: dict[str, Any], *, is_plain: bool) -> int:
 
 def _printed(result: "JobResult", config: "JobConfig", *, is_one: bool, is_plain: bool) -> Iterator[str]:
     """What is printed of all recordings, in their order; of one that failed alone nothing, as the error is said."""
-    from asr.job_console import result_lines
-    from asr.job_output import readable
-    from asr.journal import Journal
+    from asr.transcription.console import result_lines
+    from asr.transcription.journal import Journal
+    from asr.transcription.output import readable
 
     if is_plain or config.format == ("txt",):
         journal = Journal(result.output.state_folder)
@@ -121,7 +121,7 @@ def _printed(result: "JobResult", config: "JobConfig", *, is_one: bool, is_plain
 
 def _add_decoding(values: dict[str, Any]) -> None:
     """The section that --decoding and --language-model stand for, in their place."""
-    from asr.language_loading import LanguageModelError, read_decoding
+    from asr.runs.language_model import LanguageModelError, read_decoding
 
     language_model = values.pop("language_model", None)
     if "decoding" in values:

@@ -3,8 +3,8 @@
 This is what the batch job carries from the recogniser to the writers, and what its journal keeps:
 
     Recognizer.transcripts(samples: Sequence[Float[ndarray, "sample"]]) -> list[Transcript]   one batch, own sample rate
-    asr.segmentation                                        blocks of samples of one long recording -> Transcript
-    asr.formats                                             Transcript -> txt, srt, TextGrid, ...
+    asr.transcription.segmentation    blocks of samples of one long recording -> Transcript
+    asr.transcription.formats    Transcript -> txt, srt, TextGrid, ...
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
-    from asr.manifest import Utterance
+    from asr.data.manifest import Utterance
 
 LABELS_SUFFIX = "_labels.json"
 SAMPLE_RATE = 16_000  # hertz, the benchmark's
@@ -61,8 +61,8 @@ def read_labels(labels: Path, recordings: Path) -> tuple[list[Utterance], list[s
 
     Raises CorpusError where the file is not one of labels, or none of its recordings can be read.
     """
-    from asr.audio import AudioError, read_info
-    from asr.manifest import Utterance
+    from asr.audio.reading import AudioError, read_info
+    from asr.data.manifest import Utterance
 
     utterances, faults = [], []
     for name, label in _parse_labels(labels).items():
@@ -142,7 +142,7 @@ def mix_all(
     import numpy as np
     from rich.progress import track
 
-    from asr.audio import read_audio, write_audio
+    from asr.audio.reading import read_audio, write_audio
 
     noise = read_audio(noise_path, sample_rate=SAMPLE_RATE)
     mixed: dict[float, list[Utterance]] = {snr: [] for snr in snrs}
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.snr and not options.noise:
         raise CorpusError("--snr: ratios without a recording to mix with; expected --noise FILE too")
 
-    from asr.manifest import write_manifest
+    from asr.data.manifest import write_manifest
 
     utterances, faults = read_labels(*find_labels(options.corpus_dir, options.labels, options.recordings))
     wanted = list(parts(utterances, options))  # faults in the options come before the work

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from asr.files import split_lines
+from asr.files.replacing import split_lines
 from asr.runtime import Parser
-from asr.text import normalize_transcript
+from asr.text.normalization import normalize_transcript
 from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
 
 
@@ -204,7 +204,7 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
     Raises:
         CorpusError: a speaker in two splits without leave, or no utterance left at all.
     """
-    from asr.manifest import write_manifest
+    from asr.data.manifest import write_manifest
     from data_prep.summary import print_summary, write_dropped
     from data_prep.transcripts import TranscriptCleaner
     from data_prep.validation import validate

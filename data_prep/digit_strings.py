@@ -22,7 +22,7 @@ from asr.runtime import EXIT_OK, Parser, run_program
 from data_prep.entries import SPLITS, CorpusError
 
 if TYPE_CHECKING:
-    from asr.manifest import Utterance
+    from asr.data.manifest import Utterance
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.03, 0.4  # seconds, before, between and after words
 FAINT = 3e-4  # deviation of a pause's noise, of full scale
@@ -47,8 +47,8 @@ def make_strings(
 
     Raises CorpusError where an utterance is without speaker, or the rates of a speaker's recordings differ.
     """
-    from asr.audio import read_audio, read_info, write_audio
-    from asr.manifest import Utterance
+    from asr.audio.reading import read_audio, read_info, write_audio
+    from asr.data.manifest import Utterance
 
     speakers: dict[str, list[Utterance]] = {}
     for word in words:
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"--shortest {options.shortest} --longest {options.longest}: expected 1 <= shortest <= longest"
         )
 
-    from asr.manifest import Manifest, write_manifest
+    from asr.data.manifest import Manifest, write_manifest
 
     for seed, split in enumerate(SPLITS):
         words = list(Manifest.read(options.input_dir / f"{split}.jsonl"))

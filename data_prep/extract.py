@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
-    from asr.features import FeatureConfig
-    from asr.manifest import Manifest, Utterance
-    from asr.shards import ShardEntry, ShardIndex
+    from asr.data.features import FeatureConfig
+    from asr.data.manifest import Manifest, Utterance
+    from asr.data.shards import ShardEntry, ShardIndex
 
 
 class ExtractError(ValueError):
@@ -68,10 +68,10 @@ def make_shard(job: Job) -> Finished:
     import torch
     from safetensors.torch import save_file
 
-    from asr.audio import AudioError, read_audio
-    from asr.features import LogMel
-    from asr.files import replacing
-    from asr.shards import ShardEntry, checksum, shard_name
+    from asr.audio.reading import AudioError, read_audio
+    from asr.data.features import LogMel
+    from asr.data.shards import ShardEntry, checksum, shard_name
+    from asr.files.replacing import replacing
 
     torch.set_num_threads(1)
     log_mel = LogMel(job.config, job.device)
@@ -133,7 +133,7 @@ def _num_done(index: ShardIndex, num_utterances: int) -> int:
 
 def _start_index(manifest: Manifest, folder: Path, *, config: FeatureConfig, shard_size: int) -> ShardIndex:
     """The index in FOLDER where there is one that fits, else an empty one."""
-    from asr.shards import INDEX_NAME, ShardIndex, settings_difference, stored_settings
+    from asr.data.shards import INDEX_NAME, ShardIndex, settings_difference, stored_settings
 
     wanted = ShardIndex(
         features=stored_settings(config),
@@ -191,7 +191,7 @@ def _some(ids: Sequence[str]) -> str:
 
 def _is_finished(folder: Path, index: ShardIndex, number: int) -> bool:
     """Whether a shard is there, whole, and without broken recordings (which may have been mended since)."""
-    from asr.shards import checksum
+    from asr.data.shards import checksum
 
     entry = index.shards[number]
     if entry is None or entry.left_out or not (folder / entry.file).is_file():
@@ -217,7 +217,7 @@ class _Jobs:
 
     def __call__(self) -> Callable[[str], str]:
         """A worker under Ray: the number of a shard in, what it gives out, both as JSON."""
-        from asr.manifest import Manifest
+        from asr.data.manifest import Manifest
 
         manifest = Manifest.read(self.manifest)
         if manifest.digest != self.digest:
@@ -241,8 +241,8 @@ def _run(jobs: _Jobs, numbers: Sequence[int], manifest: Manifest, workers: Worke
 
 
 def _run_on_ray(jobs: _Jobs, numbers: Sequence[int], workers: Workers) -> Iterator[Finished]:
+    from asr.data.shards import ShardEntry
     from asr.engines.ray_data import RayError, run_on_ray
-    from asr.shards import ShardEntry
 
     answers = run_on_ray(
         replace(jobs, manifest=jobs.manifest.absolute(), folder=jobs.folder.absolute()),
@@ -279,7 +279,7 @@ def _run_in_processes(jobs: Iterator[Job], num_workers: int) -> Iterator[Finishe
 
 def _write_remaining_manifest(manifest: Manifest, folder: Path, index: ShardIndex) -> None:
     """Where recordings were left out, FOLDER/manifest.jsonl lists the utterances that have features."""
-    from asr.manifest import write_manifest
+    from asr.data.manifest import write_manifest
 
     left_out = {id for entry in index.shards if entry is not None for id in entry.left_out}
     path = folder / "manifest.jsonl"
@@ -297,8 +297,8 @@ def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig
     """
     from pydantic import ValidationError
 
-    from asr.config import ConfigError, load_config, read_yaml
-    from asr.features import FeatureConfig
+    from asr.config.recognizer import ConfigError, load_config, read_yaml
+    from asr.data.features import FeatureConfig
 
     if path is not None:
         return load_config(path, [f"features.{override}" for override in overrides]).features
@@ -340,8 +340,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.shard_size < 1 or options.num_workers < 0:
         parser.error("--shard-size is at least 1, --num-workers at least 0")
-    from asr.manifest import Manifest
-    from asr.shards import FeatureShards
+    from asr.data.manifest import Manifest
+    from asr.data.shards import FeatureShards
 
     config = feature_config(options.config, options.settings)
     if options.ray_address is not None and options.engine != "ray":

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from asr.files import absolute_path
+from asr.files.replacing import absolute_path
 from asr.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
@@ -102,7 +102,7 @@ def _no_words(dropped: list[Dropped]) -> tuple[str, ...]:
 
 
 def _recordings(corpus_dir: Path) -> list[Path]:
-    from asr.audio import find_recordings
+    from asr.audio.reading import find_recordings
 
     return find_recordings(corpus_dir)
 

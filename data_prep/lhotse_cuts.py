@@ -18,7 +18,7 @@ from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import split_of
 
 if TYPE_CHECKING:
-    from asr.manifest import Manifest
+    from asr.data.manifest import Manifest
 
 
 def _lhotse() -> Any:
@@ -119,8 +119,8 @@ def export(manifest_dir: Path, output_dir: Path) -> None:
     Raises:
         CorpusError: there are no manifests.
     """
-    from asr.files import replacing
-    from asr.manifest import Manifest
+    from asr.data.manifest import Manifest
+    from asr.files.replacing import replacing
 
     lhotse = _lhotse()
     paths = [path for name in SPLITS if (path := manifest_dir / f"{name}.jsonl").is_file()]
@@ -135,7 +135,7 @@ def export(manifest_dir: Path, output_dir: Path) -> None:
 
 def _cuts(manifest: "Manifest") -> Iterator[Any]:
     """One cut an utterance, each with its supervision."""
-    from asr.audio import read_info
+    from asr.audio.reading import read_info
 
     lhotse = _lhotse()
     for utterance in manifest:

@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from asr.files import replacing
-from asr.manifest import Utterance
+from asr.data.manifest import Utterance
+from asr.files.replacing import replacing
 
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; }

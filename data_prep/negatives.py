@@ -25,7 +25,7 @@ from data_prep.entries import CorpusError
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.manifest import Utterance
+    from asr.data.manifest import Utterance
 
 SAMPLE_RATE = 16_000  # hertz, of the silence
 MADE_SECONDS = 30.0  # of one recording of silence or noise
@@ -38,8 +38,8 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
 
     Raises CorpusError where two folders have the same name, or one has no recordings.
     """
-    from asr.audio import AudioError, find_recordings, read_info
-    from asr.manifest import Utterance
+    from asr.audio.reading import AudioError, find_recordings, read_info
+    from asr.data.manifest import Utterance
 
     if len({"all", "silence", "noise", *(folder.resolve().name for folder in folders)}) < len(folders) + 3:
         raise CorpusError(
@@ -66,8 +66,8 @@ def make_recordings(
     """Write so many minutes of what `make` gives for each number; gives the recordings as utterances."""
     import numpy as np
 
-    from asr.audio import write_audio
-    from asr.manifest import Utterance
+    from asr.audio.reading import write_audio
+    from asr.data.manifest import Utterance
 
     rng = np.random.default_rng(seed)
     for number in range(round(minutes * 60 / MADE_SECONDS)):
@@ -120,7 +120,7 @@ def cut(utterances: Sequence[Utterance], seconds: float) -> Iterator[Utterance]:
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
-    from asr.manifest import write_manifest
+    from asr.data.manifest import write_manifest
 
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))

@@ -2,7 +2,7 @@
 
 CORPUS_DIR holds one manifest for each split (train, dev, test; or train_manifest, ...; .json or .jsonl), or a single
 one, which is then split. Other keys of a line are kept. A line without id gets one of its
-recording's path, as asr/utterance_ids.py says.
+recording's path, as asr/data/utterance_ids.py says.
 """
 
 import argparse
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asr.json_lines import LineError, parse_object
+from asr.data.utterance_ids import make_ids
+from asr.files.json_lines import LineError, parse_object
 from asr.runtime import run_program
-from asr.utterance_ids import make_ids
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Entry
 from data_prep.layout import by_split, left_out, split_of
@@ -41,7 +41,7 @@ def read_nemo_manifest(path: Path) -> list[Entry]:
 
 
 def _checked(path: Path, number: int, record: dict[str, Any]) -> dict[str, Any]:
-    from asr.manifest import LARGEST_OFFSET
+    from asr.data.manifest import LARGEST_OFFSET
 
     for key, type_ in (TYPES | {key: type_ for key, type_ in OPTIONAL.items() if record.get(key) is not None}).items():
         if not isinstance(record.get(key), type_) or isinstance(record.get(key), bool):

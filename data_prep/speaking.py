@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from asr.audio import resample, write_audio
-from asr.commands.sampling import Command
-from asr.files import replacing
+from asr.audio.reading import resample, write_audio
+from asr.files.replacing import replacing
+from asr.grammar.sampling import Command
 from data_prep.voices import SAME_PERSON, Delivery, Engine, SynthesisError, load_engine
 
 CHUNK_SIZE = 200  # sentences spoken in one process

@@ -29,7 +29,7 @@ def read_speech_commands(corpus_dir: Path, arguments: argparse.Namespace) -> Cor
     Raises:
         CorpusError: no folders of words.
     """
-    from asr.audio import find_recordings
+    from asr.audio.reading import find_recordings
 
     entries: list[Entry] = []
     dropped: list[Dropped] = []

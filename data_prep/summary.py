@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from asr.files import replacing
+from asr.files.replacing import replacing
 from data_prep.entries import SPLITS, Dropped
 from data_prep.validation import Kept
 

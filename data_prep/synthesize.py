@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.packaged import locate
+from asr.files.packaged import locate
 from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
-    from asr.commands.templates import Grammar
-    from asr.manifest import Utterance
+    from asr.data.manifest import Utterance
+    from asr.grammar.templates import Grammar
     from data_prep.speaking import Casting, Line
     from data_prep.voices import Engine
 
@@ -46,8 +46,8 @@ def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
     """
     import numpy as np
 
-    from asr.commands.sampling import Sampler
-    from asr.commands.templates import load_grammar
+    from asr.grammar.sampling import Sampler
+    from asr.grammar.templates import load_grammar
     from data_prep.speaking import plan_split
 
     sampler = Sampler(load_grammar(options.grammar))
@@ -68,9 +68,9 @@ def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: C
     """Sentences of the other grammar that are none of this one."""
     import numpy as np
 
-    from asr.commands.parsing import Parser
-    from asr.commands.sampling import Sampler
-    from asr.commands.templates import load_grammar
+    from asr.grammar.parsing import Parser
+    from asr.grammar.sampling import Sampler
+    from asr.grammar.templates import load_grammar
     from data_prep.speaking import plan_split
 
     sampler, parser = Sampler(load_grammar(options.other_speech)), Parser(grammar)
@@ -142,7 +142,7 @@ def check_settings(options: argparse.Namespace, engines: Engines) -> None:
     """Write down what the folder is made from; SynthesisError where it was made from something else."""
     import hashlib
 
-    from asr.files import replacing
+    from asr.files.replacing import replacing
     from data_prep.voices import SynthesisError
 
     settings: dict[str, Any] = {
@@ -197,7 +197,7 @@ def speak(lines: Sequence[Line], options: argparse.Namespace) -> dict[str, float
 
 def write_manifests(lines: Sequence[Line], durations: dict[str, float], options: argparse.Namespace) -> None:
     """The manifest of each split, the page to listen to, and the summary on screen."""
-    from asr.manifest import write_manifest
+    from asr.data.manifest import write_manifest
     from data_prep.listening import write_page
     from data_prep.summary import print_summary
     from data_prep.validation import Kept
@@ -220,7 +220,7 @@ def write_manifests(lines: Sequence[Line], durations: dict[str, float], options:
 
 
 def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
-    from asr.manifest import Utterance
+    from asr.data.manifest import Utterance
 
     meaning = {"intent": line.command.intent, "slots": line.command.slots}
     return Utterance(
@@ -292,7 +292,7 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 def _load_engines(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Engines:
     """The synthesizers named, in that order; puts their shares into the options."""
-    from asr.commands.templates import load_grammar
+    from asr.grammar.templates import load_grammar
     from data_prep.voices import ENGINES, InLanguage, SynthesisError, load_engine
 
     language = load_grammar(options.grammar).language

@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter
 
-from asr.text import APOSTROPHES, normalize_transcript
+from asr.text.normalization import APOSTROPHES, normalize_transcript
 from data_prep.numbers import NumberSpeller
 
 NUM_NAMED = 12  # characters, in one note

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.progress import track
 
-from asr.audio import AudioError, read_audio, read_info
-from asr.files import absolute_path, split_lines
-from asr.manifest import Utterance
+from asr.audio.reading import AudioError, read_audio, read_info
+from asr.data.manifest import Utterance
+from asr.files.replacing import absolute_path, split_lines
 from data_prep.entries import Checks, Dropped, Entry
 from data_prep.transcripts import TranscriptCleaner
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.tones import write_config, write_tone_corpus
+from tests.support.tones import write_config, write_tone_corpus
 
 # A busy machine makes any example slow now and then; how long an example takes is no property of the code.
 settings.register_profile("earshot", deadline=None)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tones import write_config, write_split, write_tone_corpus
 from tests.test_architecture import modules
-from tests.tones import write_config, write_split, write_tone_corpus
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens there
@@ -55,11 +55,11 @@ for name in ("sched_getaffinity", "sysconf_names"):
 import filelock
 for name in sys.argv[1:]:
     importlib.import_module(name)
-from asr.audio_worker import limit_memory, limit_time
-from asr.files import HeldLock
-from asr.interruption import Interruption
-from asr.memory import MemoryPlan, _peak_resident_bytes
-from asr.data_workers import DataWorkers, open_loader
+from asr.audio.worker import limit_memory, limit_time
+from asr.files.replacing import HeldLock
+from asr.training.interruption import Interruption
+from asr.training.memory import MemoryPlan, _peak_resident_bytes
+from asr.data.workers import DataWorkers, open_loader
 from asr.runtime import count_cores
 from asr.signals import ignore_signals_to_stop
 limit_memory(1), limit_time(1.0), ignore_signals_to_stop()

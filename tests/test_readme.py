@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from asr.audio import read_info
-from asr.manifest import Utterance, write_manifest
-from tests.small_run import write_recordings
-from tests.tones import write_split
+from asr.audio.reading import read_info
+from asr.data.manifest import Utterance, write_manifest
+from tests.support.small_run import write_recordings
+from tests.support.tones import write_split
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -86,7 +86,7 @@ COMMANDS: dict[str, Run | LeftOut] = {
         instead={"out/": "beam", "runs/lm": "runs/lm_ngram"}
     ),
     "python -m asr.transcribe RUN inbox/ --output-dir out/ --watch": LeftOut(
-        "goes on until it is interrupted; tests/test_job_endurance.py watches a folder"
+        "goes on until it is interrupted; tests/transcription/test_job_endurance.py watches a folder"
     ),
     "python -m asr.transcribe --config job.yaml": AS_WRITTEN,
 }

@@ -10,17 +10,24 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from asr.audio import AudioError, read_audio
-from asr.confidence import WordCalibration, save_calibration
+from asr.audio.reading import AudioError, read_audio
+from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.hypothesis import Hypothesis
-from asr.features import FeatureConfig, FeatureStatistics
-from asr.listening import Heard
+from asr.recognition.confidence import WordCalibration, save_calibration
+from asr.recognition.listening import Heard
 from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
-from asr.run import RunFolder
-from asr.tokenizer import BLANK_ID, CharTokenizerConfig
+from asr.runs.folder import RunFolder
+from asr.text import BLANK_ID, CharTokenizerConfig
 from asr.transcript import Transcript, Word
-from tests.small_run import SENTENCEPIECE, small_config, small_model, some_speech, write_recordings, write_small_run
+from tests.support.small_run import (
+    SENTENCEPIECE,
+    small_config,
+    small_model,
+    some_speech,
+    write_recordings,
+    write_small_run,
+)
 
 DURATIONS = [0.7, 2.9, 0.01, 1.3, 0.31, 1.9, 1.3]
 
@@ -164,7 +171,7 @@ def test_nothing_to_transcribe_is_nothing(recognizer: Recognizer) -> None:
 
 
 def test_a_stretch_is_the_same_as_its_own_file(recognizer: Recognizer, tmp_path: Path) -> None:
-    from asr.audio import write_audio
+    from asr.audio.reading import write_audio
 
     samples = some_speech(9, 3.0)
     write_audio(tmp_path / "whole.wav", samples, sample_rate=16_000)

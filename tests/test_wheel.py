@@ -61,5 +61,5 @@ def test_installed_it_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> N
     assert shutil.which("bash")
     said = run("bash", ROOT / "tests/programs/smoke.sh", environment / "bin", cwd=tmp_path)
     assert said.endswith("smoke test: passed\n")
-    left = run(python, "-c", "import asr.packaged as p; print(*p.ROOTS[0].rglob('runs'))", cwd=tmp_path).strip()
+    left = run(python, "-c", "import asr.files.packaged as p; print(*p.ROOTS[0].rglob('runs'))", cwd=tmp_path).strip()
     assert not left, "results were written into the installed package"

@@ -11,8 +11,8 @@ from asr.decoding.ctc_beam import CTCBeamConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.ctc_lexicon import CTCLexiconConfig
 from asr.decoding.joint_beam import JointBeam, JointBeamConfig, JointHeads
-from asr.heads.attention import AttentionHead
-from asr.heads.ctc import CTCHead
+from asr.model.heads.attention import AttentionHead
+from asr.model.heads.ctc import CTCHead
 
 DecodingConfig = Annotated[
     CTCGreedyConfig | CTCBeamConfig | CTCLexiconConfig | AttentionBeamConfig | JointBeamConfig,

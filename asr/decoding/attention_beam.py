@@ -10,8 +10,8 @@ from torch import Tensor
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer
 from asr.decoding.token_search import TokenSearch, TokenSearchOptions
-from asr.heads.attention import AttentionHead
-from asr.tokenizer import Tokenizer
+from asr.model.heads.attention import AttentionHead
+from asr.text import Tokenizer
 
 
 class AttentionBeamConfig(TokenSearchOptions):

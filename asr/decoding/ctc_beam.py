@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from asr.alignment import align_tokens
+from asr.decoding.alignment import align_tokens
 from asr.decoding.fusion import FusionConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer
-from asr.heads.ctc import CTCHead
+from asr.model.heads.ctc import CTCHead
 from asr.section import Section
-from asr.tokenizer import BLANK_ID, BOS_ID, EOS_ID, PAD_ID, Tokenizer
+from asr.text import BLANK_ID, BOS_ID, EOS_ID, PAD_ID, Tokenizer
 
 _NOTHING = -math.inf
 _NO_PREFIX, _NO_PARENT = -1, -2  # hashes at an empty place of the beam; they never meet

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer
-from asr.heads.ctc import CTCHead
+from asr.model.heads.ctc import CTCHead
 from asr.section import Section
-from asr.tokenizer import BLANK_ID, Tokenizer
+from asr.text import BLANK_ID, Tokenizer
 
 
 class CTCGreedyConfig(Section):

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from asr.alignment import align_tokens
+from asr.decoding.alignment import align_tokens
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.token_graph import unspellable
-from asr.heads.ctc import CTCHead
+from asr.model.heads.ctc import CTCHead
 from asr.section import Section
-from asr.tokenizer import BLANK_ID, PAD_ID, Tokenizer
+from asr.text import BLANK_ID, PAD_ID, Tokenizer
+from asr.text.special import unspellable
 
 
 class LexiconError(ValueError):

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from asr.encoders.masking import valid_frames
-from asr.tokenizer import BLANK_ID, BOS_ID, EOS_ID, PAD_ID
+from asr.model.layers.masking import valid_frames
+from asr.text import BLANK_ID, BOS_ID, EOS_ID, PAD_ID
 
 _NOTHING = -torch.inf
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from asr.decoding.hotwords import HotwordScorer, WordEdges
 from asr.decoding.scorer import Scorer, ScorerState
 from asr.section import Section
-from asr.tokenizer import EOS_ID, Tokenizer
+from asr.text import EOS_ID, Tokenizer
 
 
 class FusionConfig(Section):

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asr.decoding.scorer import ScorerState
-from asr.decoding.token_graph import unspellable
-from asr.text import normalize_transcript
-from asr.tokenizer import BOS_ID, EOS_ID, NUM_SPECIAL, UNKNOWN_ID, UNKNOWN_TEXT, WORD_START, Tokenizer
+from asr.text import BOS_ID, EOS_ID, NUM_SPECIAL, UNKNOWN_ID, UNKNOWN_TEXT, WORD_START, Tokenizer
+from asr.text.normalization import normalize_transcript
+from asr.text.special import unspellable
 
 _INSIDE, _BETWEEN = 0, 1  # states outside of any hotword: in the middle of a word, and where one may begin
 

@@ -11,10 +11,10 @@ from asr.decoding.ctc_prefix import CTCPrefixScorer
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer
 from asr.decoding.token_search import TokenSearch, TokenSearchOptions
-from asr.encoders.masking import valid_frames
-from asr.heads.attention import AttentionHead
-from asr.heads.ctc import CTCHead
-from asr.tokenizer import BLANK_ID, Tokenizer
+from asr.model.heads.attention import AttentionHead
+from asr.model.heads.ctc import CTCHead
+from asr.model.layers.masking import valid_frames
+from asr.text import BLANK_ID, Tokenizer
 
 
 class JointHeads(NamedTuple):

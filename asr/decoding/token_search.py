@@ -18,10 +18,10 @@ from asr.decoding.ctc_prefix import CTCPrefixScorer, CTCPrefixState
 from asr.decoding.fusion import FusionConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import Scorer, ScorerState
-from asr.heads.attention import AttentionHead, DecoderState
-from asr.heads.attention_mechanisms import AttentionMemory
+from asr.model.heads.attention import AttentionHead, DecoderState
+from asr.model.heads.mechanisms import AttentionMemory
 from asr.section import Section
-from asr.tokenizer import BOS_ID, EOS_ID
+from asr.text import BOS_ID, EOS_ID
 
 _NOTHING = -math.inf
 HOPELESS = 10.0

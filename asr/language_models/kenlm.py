@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asr.language_models.ngram import NEVER, token_symbols
-from asr.tokenizer import BOS_ID, Tokenizer
+from asr.text import BOS_ID, Tokenizer
 
 
 class KenLMError(ValueError):

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asr.language_models.table import END_SYMBOL, START_SYMBOL, UNKNOWN_SYMBOL, NGramTable
-from asr.tokenizer import BOS_ID, EOS_ID, NUM_SPECIAL, UNKNOWN_ID, WORD_START, Tokenizer
+from asr.text import BOS_ID, EOS_ID, NUM_SPECIAL, UNKNOWN_ID, WORD_START, Tokenizer
 
 NEVER = -1000.0  # log-probability of what a model never predicts; finite, so that no weight makes it a NaN
 

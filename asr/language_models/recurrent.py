@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.cells import CellConfig
-from asr.cells.lstm import LSTMConfig
-from asr.compiling import uncompiled
-from asr.dropout import Dropout
+from asr.model.cells import CellConfig
+from asr.model.cells.lstm import LSTMConfig
+from asr.model.layers.dropout import Dropout
+from asr.model.layers.uncompiled import uncompiled
 from asr.section import Section
-from asr.tokenizer import BOS_ID
+from asr.text import BOS_ID
 
 
 class RecurrentLanguageModelConfig(Section):

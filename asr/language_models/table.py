@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from asr.files import replacing
+from asr.files.replacing import replacing
 
 UNKNOWN_SYMBOL, START_SYMBOL, END_SYMBOL = "<unk>", "<s>", "</s>"
 LOG_OF_NEVER = -99.0  # how ARPA files write the probability of <s>, which is never predicted

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32
 
-from asr.audio import AudioError, read_audio, read_info
+from asr.audio.reading import AudioError, read_audio, read_info
 
 ENGINES = ("espeak", "flite", "festival", "pico")
 MAX_SECONDS = 60  # that a synthesizer's program may take for one sentence

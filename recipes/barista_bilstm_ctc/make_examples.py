@@ -6,7 +6,7 @@ Five orders and a sentence that is no order, each by another synthesized voice; 
 import sys
 from pathlib import Path
 
-from asr.audio import resample, write_audio
+from asr.audio.reading import resample, write_audio
 from data_prep.voices import Delivery, load_engine
 
 SAMPLE_RATE = 16_000  # the model's

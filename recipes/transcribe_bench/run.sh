@@ -26,4 +26,4 @@ echo "4/5  log-mels"
 python -m tests.bench.features
 
 echo "5/5  a hundred thousand damaged recordings"
-python -m tests.fuzz_audio --inputs 100000 --keep $out/crashed
+python -m tests.programs.fuzz_audio --inputs 100000 --keep $out/crashed

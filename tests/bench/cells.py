@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from asr.cells import (
+from asr.model.cells import (
     CellConfig,
     ConvLSTMConfig,
     CoupledLSTMConfig,
@@ -31,7 +31,7 @@ from asr.cells import (
     ProjectedLSTMConfig,
     RNNConfig,
 )
-from asr.encoders.layer import RecurrentLayer
+from asr.model.layers.recurrent import RecurrentLayer
 
 SHAPES = ((16, 200, 256), (8, 400, 512))  # batch, time, hidden
 FEATURES = 80

@@ -17,17 +17,17 @@ from asr.decoding import choose_heads
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.joint_beam import JointBeam, JointBeamConfig
-from asr.encoders.recurrent import RecurrentEncoderConfig
-from asr.heads.attention import AttentionHeadConfig
-from asr.heads.attention_mechanisms import (
+from asr.model.acoustic import Model
+from asr.model.encoders.recurrent import RecurrentEncoderConfig
+from asr.model.heads.attention import AttentionHeadConfig
+from asr.model.heads.ctc import CTCHeadConfig
+from asr.model.heads.mechanisms import (
     AttentionConfig,
     ContentAttentionConfig,
     DotProductAttentionConfig,
     LocationAttentionConfig,
 )
-from asr.heads.ctc import CTCHeadConfig
-from asr.model import Model
-from asr.tokenizer import EOS_ID, NUM_SPECIAL
+from asr.text import EOS_ID, NUM_SPECIAL
 
 CHARACTERS_A_SECOND = 14
 FRAMES_A_SECOND, NUM_MELS = 100, 80

@@ -17,7 +17,7 @@ import librosa
 import numpy as np
 import torch
 
-from asr.features import FeatureConfig, LogMel
+from asr.data.features import FeatureConfig, LogMel
 
 DURATIONS = (1.0, 2.0, 3.5, 7.0, 15.0)
 ROUNDS = 9

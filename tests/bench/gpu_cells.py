@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from asr.cells import (
+from asr.model.cells import (
     CellConfig,
     CoupledLSTMConfig,
     GRUConfig,
@@ -27,8 +27,8 @@ from asr.cells import (
     PeepholeLSTMConfig,
     RNNConfig,
 )
-from asr.cells.gpu import TritonError
-from asr.encoders.layer import RecurrentLayer
+from asr.model.layers.recurrent import RecurrentLayer
+from asr.model.scan.gpu.triton import TritonError
 
 FORMS = ((32, 800, 512), (16, 1024, 768), (32, 800, 256), (8, 800, 1024))  # batch, time, hidden
 CELLS = (

@@ -18,11 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from asr.commands.rejection import Rejection
-from asr.commands.sampling import Sampler
-from asr.commands.templates import load_grammar
-from asr.commands.understanding import CommandSearch
-from asr.tokenizer import BLANK_ID, NUM_SPECIAL, CharTokenizerConfig, PhonemeTokenizerConfig
+from asr.grammar.sampling import Sampler
+from asr.grammar.templates import load_grammar
+from asr.text import BLANK_ID, NUM_SPECIAL, CharTokenizerConfig, PhonemeTokenizerConfig
+from asr.understanding.rejection import Rejection
+from asr.understanding.result import CommandSearch
 
 COMMANDS = Path(__file__).parents[2] / "conf" / "commands"
 NUM_UTTERANCES = 20

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from asr.cells import processor
-from asr.precision import Int8Linear
+from asr.model.scan import processor
+from asr.recognition.precision import Int8Linear
 
 ROUNDS = 5
 

@@ -19,12 +19,12 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
-from asr.audio import read_audio
-from asr.job import run_job
-from asr.job_config import load_job
-from asr.job_progress import JobProgress
-from asr.manifest import Manifest
+from asr.audio.reading import read_audio
+from asr.data.manifest import Manifest
 from asr.metrics import count_character_errors, count_word_errors, total
+from asr.transcription.config import load_job
+from asr.transcription.job import run_job
+from asr.transcription.progress import JobProgress
 
 WAYS = {
     "energy": {},

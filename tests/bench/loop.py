@@ -18,18 +18,18 @@ from pathlib import Path
 
 import torch
 
-import asr.loop
-from asr.config import load_config
-from asr.data import StepBatches
+import asr.training.loop
+from asr.config.recognizer import load_config
+from asr.data.batches import StepBatches
 from asr.distributed import start_processes
-from asr.experiment import data_digests
-from asr.loop import compute_step, run_epochs
-from asr.precision import settle_precision
-from asr.run import RunFolder
-from asr.task import TASKS
-from asr.training import Training, start_training
+from asr.recognition.precision import settle_precision
+from asr.runs.folder import RunFolder
+from asr.training.experiment import data_digests
+from asr.training.loop import compute_step, run_epochs
+from asr.training.setup import Training, start_training
+from asr.training.task import TASKS
 
-PREFETCHED = 4  # steps by each worker, see asr.data_workers.open_loader
+PREFETCHED = 4  # steps by each worker, see asr.data.workers.open_loader
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         ]
         training = start(load_config(options.config, overrides))
         turns = Turns(num_steps=options.steps, num_turns=options.turns)
-        asr.loop.compute_step = turns.after_compute_step
+        asr.training.loop.compute_step = turns.after_compute_step
         run_epochs(training)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)  # the loader's processes have ended
         milliseconds = 1000 * (used.ru_utime + used.ru_stime) / training.progress.step

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.audio import write_audio
-from asr.config import load_config
-from asr.data import StepDataset
-from asr.experiment import build_experiment, train_tokenizer
-from asr.manifest import Manifest
+from asr.audio.reading import write_audio
+from asr.config.recognizer import load_config
+from asr.data.batches import StepDataset
+from asr.data.manifest import Manifest
+from asr.training.experiment import build_experiment, train_tokenizer
 
 
 def write_lines(path: Path, num_lines: int) -> None:

@@ -15,14 +15,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from asr.calibration import _cut, _is_right, _understand, _whole
-from asr.commands.rejection import Rejection, find_threshold, fit_confidence
-from asr.commands.templates import load_grammar
-from asr.commands.understanding import CommandResult, CommandSearch
-from asr.loading import load_priors
-from asr.manifest import Manifest
+from asr.data.manifest import Manifest
+from asr.fitting.threshold import _cut, _is_right, _understand, _whole
+from asr.grammar.templates import load_grammar
 from asr.recognizer import Recognizer, Stretch
-from asr.run import RunFolder
+from asr.runs.folder import RunFolder
+from asr.understanding.label_priors import load_priors
+from asr.understanding.rejection import Rejection, find_threshold, fit_confidence
+from asr.understanding.result import CommandResult, CommandSearch
 
 RECALLS = (0.97, 0.96, 0.95, 0.93, 0.90, 0.85)
 WINDOW = 6.0  # seconds, as `calibrate` cuts negatives

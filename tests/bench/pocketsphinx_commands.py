@@ -21,15 +21,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from asr.audio import read_audio
-from asr.commands.acceptance import Condition, noise_of, show_conditions
-from asr.commands.exporters import export_jsgf
-from asr.commands.parsing import Parser
-from asr.commands.sampling import Sampler
-from asr.commands.scoring import Labelled, score_commands
-from asr.commands.templates import load_grammar
-from asr.commands.understanding import CommandGuess, CommandResult
-from asr.manifest import Manifest
+from asr.audio.reading import read_audio
+from asr.data.manifest import Manifest
+from asr.grammar.exporters import export_jsgf
+from asr.grammar.parsing import Parser
+from asr.grammar.sampling import Sampler
+from asr.grammar.templates import load_grammar
+from asr.understanding.acceptance import Condition, noise_of, show_conditions
+from asr.understanding.result import CommandGuess, CommandResult
+from asr.understanding.scoring import Labelled, score_commands
 
 SAMPLE_RATE = 16_000  # hertz, of its model
 CHUNK_BYTES = 4096  # given to it at a time, as from a microphone

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr.data import BatchPlan
-from asr.encoders.recurrent import RecurrentEncoderConfig
-from asr.heads.ctc import CTCHeadConfig
-from asr.manifest import Manifest, Utterance
-from asr.model import Model
+from asr.data.batches import BatchPlan
+from asr.data.manifest import Manifest, Utterance
+from asr.model.acoustic import Model
+from asr.model.encoders.recurrent import RecurrentEncoderConfig
+from asr.model.heads.ctc import CTCHeadConfig
 from asr.optim import OptimConfig
-from asr.precision import autocast
-from asr.tokenizer import NUM_SPECIAL
+from asr.recognition.precision import autocast
+from asr.text import NUM_SPECIAL
 
 VOCABULARY_SIZE = NUM_SPECIAL + 27
 NUM_MELS = 80

@@ -39,14 +39,14 @@ def main() -> None:
 def train(manifest: Path, num_steps: int, batch_seconds: float) -> None:
     import torch
 
-    from asr.cells.lstm import LSTMConfig
-    from asr.data import FRAME_STEP, BatchPlan
-    from asr.encoders.recurrent import RecurrentEncoderConfig
-    from asr.heads.ctc import CTCHeadConfig
-    from asr.manifest import Manifest
-    from asr.model import Model
+    from asr.data.batches import FRAME_STEP, BatchPlan
+    from asr.data.manifest import Manifest
+    from asr.model.acoustic import Model
+    from asr.model.cells.lstm import LSTMConfig
+    from asr.model.encoders.recurrent import RecurrentEncoderConfig
+    from asr.model.heads.ctc import CTCHeadConfig
     from asr.optim import OptimConfig
-    from asr.precision import autocast
+    from asr.recognition.precision import autocast
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -25,10 +25,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asr.audio import read_audio, read_info
-from asr.inputs import find_inputs
+from asr.audio.reading import read_audio, read_info
 from asr.metrics import count_word_errors, total
 from asr.recognizer import Recognizer
+from asr.transcription.inputs import find_inputs
 
 MODEL = "the model, alone"
 

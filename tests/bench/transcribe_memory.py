@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.small_run import write_recordings, write_small_run
+from tests.support.small_run import write_recordings, write_small_run
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

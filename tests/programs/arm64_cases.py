@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr.cells import Cell
-from asr.cells.pointwise import trace
-from asr.cells.recurrence import scan_reference
-from asr.cells.step_source import step_header
-from tests.test_cells import FEATURES, MEMBERS
+from asr.model.cells import Cell
+from asr.model.scan.cpu.source import step_header
+from asr.model.scan.recurrence import scan_reference
+from asr.model.scan.step import trace
+from tests.model.cells.test_cells import FEATURES, MEMBERS
 
 BATCH, TIME = 5, 7
 

@@ -41,8 +41,8 @@ hear() { # hear NAME: in all precisions, of which float32 hears the same words a
 on() { # on NAME ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA: every part on such a processor
     export ATEN_CPU_CAPABILITY=$2 ONEDNN_MAX_CPU_ISA=$3
     part "$1: cells and precision" python -m pytest -n 2 --dist worksteal -p no:cacheprovider \
-        tests/test_cells.py tests/test_cell_paths.py tests/test_cell_halves.py tests/test_cell_both.py \
-        tests/test_precision.py
+        tests/model/cells/test_cells.py tests/model/scan/test_paths.py tests/model/scan/test_halves.py tests/model/layers/test_directions.py \
+        tests/recognition/test_precision.py
     part "$1: every configuration" python -m tests.programs.two_steps "$work/$1"
     part "$1: transcription" hear "$1"
     unset ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA

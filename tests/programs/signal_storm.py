@@ -31,8 +31,8 @@ signal.signal(signal.SIGALRM, handler)
 import importlib, asr.runtime
 main = importlib.import_module(program).main
 if not with_stack:
-    import asr.signals, asr.transcriber
-    for module in (asr.signals, asr.runtime, asr.transcriber):
+    import asr.signals, asr.transcription.worker
+    for module in (asr.signals, asr.runtime, asr.transcription.worker):
         module.use_signal_stack = lambda: None
 signal.setitimer(signal.ITIMER_REAL, {EVERY_SECONDS}, {EVERY_SECONDS})
 try:
@@ -61,7 +61,7 @@ def storm(process: subprocess.Popen[str], *, seconds: float) -> bool:
 
 def storm_training(folder: Path, *, seconds: float, with_stack: bool) -> str | None:
     """What went wrong, or None: it goes on for so long, and then stops when asked."""
-    from tests.tones import write_config, write_tone_corpus
+    from tests.support.tones import write_config, write_tone_corpus
 
     config = write_config(folder / "tones.yaml", write_tone_corpus(folder / "corpus"))
     overrides = (f"run_dir={folder / 'run'}", "train.max_epochs=1000000", "data.num_workers=1", "augment=[]")
@@ -76,7 +76,7 @@ def storm_training(folder: Path, *, seconds: float, with_stack: bool) -> str | N
 
 def storm_jobs(folder: Path, *, seconds: float, with_stack: bool) -> str | None:
     """What went wrong, or None: one job after the other does all of its work."""
-    from tests.small_run import write_recordings, write_small_run
+    from tests.support.small_run import write_recordings, write_small_run
 
     run = write_small_run(folder / "small").path
     write_recordings(folder / "audio", [3.0] * 200)

@@ -24,8 +24,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kill_trial import fingerprint
-from tests.tones import write_config, write_tone_corpus
+from tests.programs.kill_trial import fingerprint
+from tests.support.tones import write_config, write_tone_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_STOP = 5.0

@@ -13,7 +13,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.tones import write_tone_corpus
+from tests.support.tones import write_tone_corpus
 
 WITH_DROPOUT = ("encoder.cell.recurrent_dropout=0.2", "train.precision=bf16")  # scored by another path than trained
 

@@ -1,0 +1,33 @@
+"""Where somebody speaks: detectors of voice activity. A new one is a file of its own and a name in the union below.
+
+A config's `build(sample_rate)` gives a detector for one recording, which is fed its samples block by block:
+
+    detector.hop                     samples from one frame to the next; frame f starts at sample f * hop
+    detector.push(samples)           whether each further frame is speech, as far as that can be told by now
+    detector.finish()                the rest
+
+How the samples are cut into blocks changes nothing.
+"""
+
+from typing import Annotated, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pydantic import Field
+
+from asr.audio.voice_activity.energy import EnergyConfig
+from asr.audio.voice_activity.silero import SileroConfig, VoiceActivityError
+
+VoiceActivityConfig = Annotated[EnergyConfig | SileroConfig, Field(discriminator="kind")]
+
+__all__ = ["Detector", "EnergyConfig", "SileroConfig", "VoiceActivityConfig", "VoiceActivityError"]
+
+
+class Detector(Protocol):
+    """One recording's."""
+
+    hop: float  # samples
+
+    def push(self, samples: Float[np.ndarray, " sample"]) -> Bool[np.ndarray, " frame"]: ...
+
+    def finish(self) -> Bool[np.ndarray, " frame"]: ...

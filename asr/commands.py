@@ -1,0 +1,282 @@
+"""Grammars of commands: python -m asr.commands check|import|export|priors|calibrate|acceptance|transcripts
+
+check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
+import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
+export x.yaml --format jsgf                  its sentences for other engines
+priors RUN MANIFEST --weight 1               how often the model says each label, for a better search
+calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
+                                             from which score on a command counts as understood
+acceptance FILE ...                          what asr.evaluate --commands found, pooled over folds
+transcripts RUN MANIFEST --commands x.yaml --output out.jsonl
+                                             for labels of intent and slots, the sentences that the model hears
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr.files.packaged import locate, own_run
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr.grammar.check import GrammarReport
+
+NUM_SHOWN = 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    program: Callable[[argparse.Namespace], int] = options.program
+    return program(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=program_name("asr.commands"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    programs = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = programs.add_parser("check", help="what to know of a grammar before training")
+    check.add_argument("grammar", type=Path, nargs="+", help="YAML of sentence templates")
+    check.add_argument("--run", type=locate, help="a run folder: can its tokenizer spell the words?")
+    check.add_argument("--all-words", action="store_true", help="show every word with its pronunciation")
+    check.set_defaults(program=_check)
+    importer = programs.add_parser("import", help="a grammar of others as templates")
+    importer.add_argument("kind", choices=("rhino", "jsgf", "phrases", "home-assistant"))
+    importer.add_argument(
+        "source",
+        type=Path,
+        help="the file; of home-assistant, YAML of your lists: `area: [kitchen, ...]`, `name: [...]`",
+    )
+    importer.add_argument("--output", type=Path, required=True, help="the YAML file to write")
+    importer.add_argument("--language", default="en", help="of home-assistant (default: %(default)s)")
+    importer.set_defaults(program=_import)
+    exporter = programs.add_parser("export", help="its sentences for other engines")
+    exporter.add_argument("grammar", type=Path, help="YAML of sentence templates")
+    exporter.add_argument("--format", choices=("jsgf",), default="jsgf", help="(default: %(default)s)")
+    exporter.add_argument("--output", type=Path, help="the file to write (default: print it)")
+    exporter.set_defaults(program=_export)
+    _add_calibrate(programs)
+    priors = programs.add_parser("priors", help="how often the model says each label, for a better search")
+    priors.add_argument("run", type=own_run, help="a run folder of asr.train; the priors are kept in it")
+    priors.add_argument("manifest", type=Path, help="recordings of speech, such as those of the training's dev")
+    priors.add_argument("--weight", type=float, default=1.0, help="0: without them (default: %(default)s)")
+    priors.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    priors.set_defaults(program=_priors)
+    pooling = programs.add_parser("acceptance", help="the figures of several evaluations together")
+    pooling.add_argument("files", type=Path, nargs="+", metavar="FILE", help="...-acceptance.json of asr.evaluate")
+    pooling.set_defaults(program=_acceptance)
+    transcripts = programs.add_parser("transcripts", help="sentences for recordings with intent and slots, to train on")
+    transcripts.add_argument("run", type=locate, help="a run folder of asr.train")
+    transcripts.add_argument("manifest", type=Path, help="utterances with intent and slots")
+    transcripts.add_argument("--commands", type=Path, required=True, help="YAML of sentence templates")
+    transcripts.add_argument("--output", type=Path, required=True, help="the manifest to write, with text in each line")
+    transcripts.add_argument(
+        "--cut-to-speech", action="store_true", help="write only the part of each recording that is heard twice"
+    )
+    transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    transcripts.set_defaults(program=_transcripts)
+    return parser
+
+
+def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
+    calibrate = programs.add_parser("calibrate", help="find the threshold of understanding")
+    calibrate.add_argument("run", type=own_run, help="a run folder of asr.train; the threshold is kept in it")
+    calibrate.add_argument("grammar", type=Path, help="YAML of sentence templates")
+    calibrate.add_argument("--negatives", type=Path, nargs="+", required=True, help="manifests without commands")
+    calibrate.add_argument(
+        "--positives",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="manifests of commands with text, or intent and slots; in noise too, where they will be said in noise",
+    )
+    calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
+    calibrate.add_argument(
+        "--second-opinion",
+        action="store_true",
+        help="ask an autoencoder too, whether the sound is like the training's; trained first, in minutes",
+    )
+    calibrate.add_argument(
+        "--wrong-commands",
+        type=float,
+        metavar="SHARE",
+        help="ask for a margin to other meanings, so that at most this share of the understood --positives is wrong",
+    )
+    calibrate.add_argument("--window", type=float, default=6.0, help="negatives are cut to it, seconds (%(default)s)")
+    calibrate.add_argument("--report", type=Path, help="a page to write, with the curves (needs matplotlib)")
+    calibrate.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    calibrate.set_defaults(program=_calibrate)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from asr.grammar.check import check_grammar
+    from asr.grammar.file import GrammarError
+    from asr.runs.folder import RunFolder
+    from asr.text import load_tokenizer
+    from asr.tracking.bars import bar
+
+    tokenizer = load_tokenizer(RunFolder(options.run).tokenizer_path) if options.run else None
+    console, code = Console(), EXIT_OK
+    for path in options.grammar:
+        try:
+            with bar(f"checking {path}"):
+                report = check_grammar(path, tokenizer=tokenizer)
+        except GrammarError as error:
+            _say_faults(console, str(error).splitlines())
+            code = EXIT_BAD_FILES
+            continue
+        _show(console, path, report, all_words=options.all_words)
+        code = EXIT_BAD_FILES if report.faults else code
+    return code
+
+
+def _show(console: Console, path: Path, report: GrammarReport, *, all_words: bool) -> None:
+    def say(line: str, style: str | None = None) -> None:
+        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    say(
+        f"{path}: {report.num_sentences:,} sentences of {len(report.pronunciations):,} words; a graph of "
+        f"{report.num_states:,} states"
+    )
+    shown = list(report.pronunciations.items())
+    for word, phonemes in shown if all_words else shown[:NUM_SHOWN]:
+        say(f"  {word}  {phonemes}")
+    if not all_words and len(shown) > NUM_SHOWN:
+        say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
+    partly = "" if report.near.is_complete else " at least (the grammar is too large to compare all)"
+    say(
+        f"{len(report.near.pairs):,} pairs of words or phrases sound alike and change the meaning (0: the same sounds)"
+        f"{partly}"
+    )
+    for near in report.near.pairs[:NUM_SHOWN]:
+        say(f"  {near.distance:.2f}  {' / '.join(near.words)}:  {near.sentences[0]}  /  {near.sentences[1]}")
+    ambiguity = report.ambiguity
+    partly = "" if ambiguity.is_complete else " at least (the grammar is too large to search in full)"
+    say(f"{ambiguity.num_sentences:,} sentences have more than one meaning{partly}")
+    for meanings in report.meanings:
+        say(f"  {meanings}", "yellow")
+    for hint in report.hints:
+        say(f"hint: {hint}", "yellow")
+    _say_faults(console, report.faults)
+
+
+def _say_faults(console: Console, faults: list[str]) -> None:
+    for fault in faults:
+        console.print(f"fault: {fault}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from asr.grammar import importers
+    from asr.grammar.jsgf import read_jsgf
+
+    left_out: list[str] = []
+    if options.kind == "home-assistant":
+        lists = importers.read_lists(options.source)
+        values, left_out = importers.import_home_assistant(options.language, lists)
+    else:
+        read = {
+            "rhino": importers.import_rhino,
+            "jsgf": importers.import_jsgf,
+            "phrases": importers.import_phrases,
+        }[options.kind]
+        values = read(options.source)
+    if options.kind == "jsgf" and (num_tags := read_jsgf(options.source).num_tags):
+        print(f"{options.source}: {num_tags:,} tags are left out; slots are lists here: {{list}}", file=sys.stderr)
+    importers.write_grammar_file(options.output, values, source=f"{options.kind}: {options.source.name}")
+    for text in left_out:
+        print(f"left out, for want of a list: {text}", file=sys.stderr)
+    print(f"{options.output}: {len(values['intents'])} intents; look at it with python -m asr.commands check")
+    return EXIT_OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    from asr.files.replacing import replacing
+    from asr.grammar.exporters import export_jsgf
+
+    text = export_jsgf(options.grammar)
+    if options.output is None:
+        print(text, end="")
+        return EXIT_OK
+    with replacing(options.output) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return EXIT_OK
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from asr.distributed import set_num_threads
+    from asr.fitting.threshold import calibrate
+
+    set_num_threads(options.num_threads)
+    found = calibrate(
+        options.run,
+        options.grammar,
+        negatives=options.negatives,
+        positives=options.positives,
+        false_accepts_per_hour=options.false_accepts_per_hour,
+        window=options.window,
+        second_opinion=options.second_opinion,
+        wrong_commands=options.wrong_commands,
+    )
+    for line in found.lines():
+        print(line)
+    if options.report:
+        from asr.fitting.threshold_report import write_calibration_report
+
+        write_calibration_report(options.report, found, run=options.run, grammar=options.grammar)
+    for error in found.errors:
+        print(f"not read: {error}", file=sys.stderr)
+    return EXIT_BAD_FILES if found.errors else EXIT_OK
+
+
+def _priors(options: argparse.Namespace) -> int:
+    from asr.distributed import set_num_threads
+    from asr.fitting.priors import keep_priors
+    from asr.text import BLANK_ID
+
+    set_num_threads(options.num_threads)
+    priors, faults = keep_priors(options.run, options.manifest, weight=options.weight)
+    share = math.exp(priors.log_probs[BLANK_ID])
+    print(f"{options.run}: priors of {priors.log_probs.size} labels, blank {share:.1%}, weight {options.weight:g}")
+    for fault in faults:
+        print(f"not read: {fault}", file=sys.stderr)
+    return EXIT_BAD_FILES if faults else EXIT_OK
+
+
+def _acceptance(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from asr.understanding.acceptance import pool_conditions, read_conditions, show_conditions
+
+    show_conditions(Console(), pool_conditions([read_conditions(path) for path in options.files]))
+    return EXIT_OK
+
+
+def _transcripts(options: argparse.Namespace) -> int:
+    from asr.distributed import set_num_threads
+    from asr.fitting.transcripts import write_transcripts
+
+    set_num_threads(options.num_threads)
+    number, faults = write_transcripts(
+        options.run,
+        options.manifest,
+        grammar=options.commands,
+        output=options.output,
+        cut_to_speech=options.cut_to_speech,
+    )
+    print(f"{options.output}: {number:,} transcripts")
+    for fault in faults:
+        print(f"no transcript: {fault}", file=sys.stderr)
+    return EXIT_BAD_FILES if faults else EXIT_OK
+
+
+if __name__ == "__main__":
+    run_program(main)

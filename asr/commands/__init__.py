@@ -1,1 +1,0 @@
-"""What a voice assistant adds: sentence templates, and what is made of them."""

@@ -1,0 +1,241 @@
+"""One training of a comparison: run as a program of its own, scored on the test split, and kept as figures."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.comparison.members import ComparisonConfig, Member
+from asr.data.manifest import Manifest
+from asr.distributed import set_num_threads
+from asr.files.replacing import split_lines
+from asr.metrics import ErrorCounts, count_word_errors
+from asr.recognizer import Recognizer, Stretch
+from asr.runs.checkpoint import write_text
+from asr.runs.folder import RunFolder
+from asr.runtime import EXIT_OK
+from asr.tracking.trackers import METRICS_FILE, SPEED_FILE
+from asr.training.memory import multiply_adds
+
+RESULT_FILE = "comparison.json"
+COMMAND_SECONDS = 2.0  # the length of a spoken command whose latency is measured
+NUM_ROUNDS = 5
+TIMED_SECONDS = 60.0  # of test speech, for the real-time factor
+
+
+class TrialError(ValueError):
+    """A training or a scoring that failed."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One member with one seed."""
+
+    member: Member
+    seed: int
+    path: Path  # the run folder
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial gave."""
+
+    test_digest: str
+    words: tuple[ErrorCounts, ...]  # of each test utterance
+    peak_bytes: int  # resident, the most that one process of the training had
+    seconds: float  # of the training's process, where it was never interrupted all of the training
+    epoch_seconds: float | None  # of training alone, from its own speed
+    dev_curve: tuple[tuple[int, float], ...]  # epoch, dev WER
+
+    @property
+    def rate(self) -> float:
+        return sum(self.words, start=ErrorCounts()).rate
+
+
+def trials_of(comparison: ComparisonConfig, members: Sequence[Member]) -> list[Trial]:
+    """Seed by seed, so that after the first round there is something of every member."""
+    folder = Path(comparison.run_dir)
+    return [
+        Trial(member, seed, folder / member.name / f"seed-{seed}") for seed in comparison.seeds for member in members
+    ]
+
+
+def run_trial(trial: Trial, comparison: ComparisonConfig) -> TrialResult:
+    """Train and score, or read what an earlier call kept. Raises TrialError, with the training's last words."""
+    command = train_command(trial, comparison)
+    kept = _read_result(trial, command, Manifest.read(comparison.test).digest)
+    if kept is not None:
+        return kept
+    started = time.perf_counter()
+    peak_bytes = run_training(command, trial.path.with_suffix(".log"), group=Path(comparison.run_dir).name)
+    seconds = time.perf_counter() - started
+    result = TrialResult(
+        test_digest=Manifest.read(comparison.test).digest,
+        words=score_words(trial, comparison.test),
+        peak_bytes=peak_bytes,
+        seconds=seconds,
+        epoch_seconds=_epoch_seconds(trial),
+        dev_curve=_dev_curve(trial),
+    )
+    write_text(trial.path / RESULT_FILE, json.dumps({"command": command[1:], **asdict(result)}) + "\n")
+    return result
+
+
+def train_command(trial: Trial, comparison: ComparisonConfig) -> list[str]:
+    trackers = ",".join(comparison.trackers)
+    return [
+        sys.executable, "-m", "asr.train", str(trial.member.config_path), *trial.member.overrides,
+        f"seed={trial.seed}", f"run_dir={json.dumps(str(trial.path))}", f"tracking.trackers=[{trackers}]",
+        f"tracking.name={json.dumps(f'{trial.member.name}-{trial.seed}')}",
+    ]  # fmt: skip
+
+
+def run_training(command: Sequence[str], log: Path, *, group: str) -> int:
+    """Run to the end and give the peak of its memory in bytes; its output goes into `log`.
+
+    Raises TrialError when it fails. When this process is interrupted, the training is asked to save and stop.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "WANDB_RUN_GROUP": group}
+        )
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != EXIT_OK:
+        lines = split_lines(log.read_text(encoding="utf-8", errors="replace").strip())
+        last = [line for line in lines if line.startswith("error: ")][-1:] or lines[-1:] or ["it said nothing"]
+        raise TrialError(f"the training ended with exit code {process.returncode}: {last[0]} (all of it: {log})")
+    return usage.ru_maxrss * 1024  # Linux counts in KiB
+
+
+def score_words(trial: Trial, test: str) -> tuple[ErrorCounts, ...]:
+    """The word errors of each test utterance. Raises TrialError for one that cannot be read: all must be the same."""
+    utterances = list(Manifest.read(test))
+    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in utterances]
+    texts: dict[int, str] = {}
+    recognizer = Recognizer.load(trial.path)
+    for outcome in recognizer.transcribe_stretches(stretches, [item.duration for item in utterances]):
+        if outcome.transcription is None:
+            raise TrialError(f"{test}: {utterances[outcome.index].id}: {outcome.error}")
+        texts[outcome.index] = outcome.transcription.text
+    return tuple(count_word_errors([item.text for item in utterances], [texts[i] for i in range(len(utterances))]))
+
+
+def _read_result(trial: Trial, command: list[str], test_digest: str) -> TrialResult | None:
+    """The kept result, where it is of the same command and test split and its weights are still there."""
+    path = trial.path / RESULT_FILE
+    if not path.exists() or not RunFolder(trial.path).model_path.exists():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values.pop("command") != command[1:] or values["test_digest"] != test_digest:
+        return None
+    values["words"] = tuple(ErrorCounts(**counts) for counts in values["words"])
+    values["dev_curve"] = tuple((epoch, rate) for epoch, rate in values["dev_curve"])
+    return TrialResult(**values)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in split_lines(path.read_text(encoding="utf-8"))]
+
+
+def _epoch_seconds(trial: Trial) -> float | None:
+    """Seconds for the audio of one epoch at the median speed of the training, without its validation."""
+    key = "speed/audio_seconds_per_second"
+    speeds = [line[key] for line in _lines(trial.path / SPEED_FILE) if line.get(key)]
+    audio = sum(
+        float(Manifest.read(source.manifest).durations.sum()) * source.weight
+        for source in trial.member.config.data.train
+    )
+    return audio / statistics.median(speeds) if speeds else None
+
+
+def _dev_curve(trial: Trial) -> tuple[tuple[int, float], ...]:
+    scored = [line for line in _lines(trial.path / METRICS_FILE) if line.get("dev/wer") is not None]
+    return tuple((int(line["train/epoch"]), float(line["dev/wer"])) for line in scored)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What recognising costs."""
+
+    multiply_adds: float  # for a second of audio
+    real_time_factor: float  # seconds of computing for a second of audio, one utterance at a time, features included
+    latency: float  # seconds from the end of a 2 s command to its transcript
+
+
+@torch.inference_mode()
+def measure_speed(runs: Mapping[str, Path], test: str, *, num_threads: int) -> dict[str, Speed]:
+    """The speed of each run, measured in turns, so that what else goes on in the machine meets all of them alike."""
+    set_num_threads(num_threads)
+    recognizers = {name: Recognizer.load(path) for name, path in runs.items()}
+    chosen, duration = _some_utterances(test)
+    factors: dict[str, list[float]] = {name: [] for name in runs}
+    latencies: dict[str, list[float]] = {name: [] for name in runs}
+    for round_number in range(1 + NUM_ROUNDS):
+        for name, recognizer in recognizers.items():
+            command = _command(recognizer, chosen)
+            started = time.perf_counter()
+            recognizer.transcribe(command, sample_rate=recognizer.feature_config.sample_rate)
+            transcribed = time.perf_counter()
+            for stretch in chosen:
+                next(recognizer.transcribe_stretches([stretch], [stretch.duration or 0.0], batch_size=1))
+            if round_number:  # the first one warms up
+                latencies[name].append(transcribed - started)
+                factors[name].append((time.perf_counter() - transcribed) / duration)
+    return {
+        name: Speed(_multiply_adds(recognizer), statistics.median(factors[name]), statistics.median(latencies[name]))
+        for name, recognizer in recognizers.items()
+    }
+
+
+def _some_utterances(test: str) -> tuple[list[Stretch], float]:
+    """Every n-th utterance of the test split, about TIMED_SECONDS of them, and their seconds."""
+    utterances = list(Manifest.read(test))
+    step = max(1, int(sum(item.duration for item in utterances) / TIMED_SECONDS))
+    chosen = utterances[::step]
+    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in chosen]
+    return stretches, sum(item.duration for item in chosen)
+
+
+def _command(recognizer: Recognizer, stretches: Sequence[Stretch]) -> Any:
+    """COMMAND_SECONDS of real speech, [sample]: test utterances one after the other, repeated where they are few."""
+    import numpy as np
+
+    from asr.audio.reading import read_audio
+
+    sample_rate = recognizer.feature_config.sample_rate
+    number = round(COMMAND_SECONDS * sample_rate)
+    parts, total = [], 0
+    while total < number:
+        for stretch in stretches:
+            parts.append(
+                read_audio(stretch.path, sample_rate=sample_rate, offset=stretch.offset, duration=stretch.duration)
+            )
+            total += len(parts[-1])
+            if total >= number:
+                break
+    return np.concatenate(parts)[:number]
+
+
+def _multiply_adds(recognizer: Recognizer) -> float:
+    """For a second of audio, of ten, so that edges do not count."""
+    config = recognizer.feature_config
+    num_frames = round(10_000 / config.hop_ms)
+    features = torch.zeros(1, num_frames, config.num_mels)
+    return multiply_adds(recognizer.model, features, torch.tensor([num_frames])) / 10

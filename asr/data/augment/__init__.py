@@ -1,0 +1,62 @@
+"""Augmentations of training utterances: other voices, rooms, microphones, lines, noises, and masks over the features.
+
+Each is a config that builds a callable. Those of the domain "samples" change a waveform, those of "features" change
+normalised log-mels; both draw everything from the generator they are given, so the same generator state gives the
+same result. Samples are floats and may leave [-1, 1]; only `clipping` clips. A new kind is a config in a file here and
+a name in the union.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from asr.data.augment.base import FeatureAugmentation, SampleAugmentation
+from asr.data.augment.codecs import CodecConfig, TelephoneConfig
+from asr.data.augment.level import ClippingConfig, GainConfig, SilenceConfig
+from asr.data.augment.masks import SpecAugmentConfig
+from asr.data.augment.recorded import NoiseConfig, ReverbConfig
+from asr.data.augment.room import RoomConfig
+from asr.data.augment.spectrum import ColoredNoiseConfig, EqualizerConfig, LowPassConfig
+from asr.data.augment.voice import PitchConfig, SpeedConfig, VocalTractConfig
+
+AugmentationConfig = Annotated[
+    SpeedConfig
+    | PitchConfig
+    | SilenceConfig
+    | GainConfig
+    | NoiseConfig
+    | ColoredNoiseConfig
+    | ReverbConfig
+    | RoomConfig
+    | EqualizerConfig
+    | LowPassConfig
+    | TelephoneConfig
+    | CodecConfig
+    | ClippingConfig
+    | VocalTractConfig
+    | SpecAugmentConfig,
+    Field(discriminator="kind"),
+]
+
+__all__ = [
+    "AugmentationConfig",
+    "ClippingConfig",
+    "CodecConfig",
+    "ColoredNoiseConfig",
+    "EqualizerConfig",
+    "FeatureAugmentation",
+    "GainConfig",
+    "LowPassConfig",
+    "NoiseConfig",
+    "PitchConfig",
+    "ReverbConfig",
+    "RoomConfig",
+    "SampleAugmentation",
+    "SilenceConfig",
+    "SpecAugmentConfig",
+    "SpeedConfig",
+    "TelephoneConfig",
+    "VocalTractConfig",
+]

@@ -1,0 +1,372 @@
+"""Utterances to batches: which, in which order, and what they hold.
+
+A batch is a pure function of the seed, the epoch and its position, so that a killed run goes on where it was,
+and the same whatever the number of workers and processes.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from asr.audio.reading import read_audio
+from asr.data.augment import AugmentationConfig
+from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.data.manifest import Manifest, Utterance
+from asr.data.shards import FeatureShards
+from asr.section import Section
+from asr.text import PAD_ID, Tokenizer
+
+FRAME_STEP = 8  # of a batch's length: for 0.8 % more frames its compiled shapes come again (DECISIONS.md)
+
+
+class SourceConfig(Section):
+    """One corpus of the training mix."""
+
+    manifest: str = Field(description="JSON lines of utterances")
+    shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
+    weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
+    without_speech: bool = Field(False, description="noises, of which nothing is to be written; each has an empty text")
+
+    def files(self) -> dict[str, Path]:
+        """What must be there, by its key."""
+        return {"manifest": Path(self.manifest)} | ({"shards": Path(self.shards)} if self.shards else {})
+
+    def digest(self) -> str:
+        """SHA-256 of the manifest, in hex."""
+        return open_manifest(self.manifest).digest
+
+    def texts(self) -> Iterator[str]:
+        return open_manifest(self.manifest).texts()
+
+
+class DataConfig(Section):
+    train: tuple[SourceConfig, ...] = Field(min_length=1, description="what an epoch is made of")
+    dev: SourceConfig = Field(description="scored after each epoch; chooses the weights")
+    prepare: str | None = Field(None, description="the command that makes the manifests, said when they are missing")
+    batch_seconds: float = Field(120.0, gt=0.0, description="padded audio in one optimizer step, over all processes")
+    num_workers: int = Field(1, ge=0, description="processes that read audio ahead of the model; 0: none")
+    max_duration: float = Field(30.0, gt=0.0, description="longer utterances are left out and counted, in seconds")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances padded to the longest of them."""
+
+    ids: list[str]
+    indices: list[int]  # into the dataset
+    features: Float[Tensor, "batch time mel"]  # normalised log-mels, zeros past each length
+    feature_lengths: Int[Tensor, " batch"]  # frames
+    tokens: Int[Tensor, "batch token"]  # PAD_ID past each length
+    token_lengths: Int[Tensor, " batch"]
+    audio_seconds: float  # without padding
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("features", "feature_lengths", "tokens", "token_lengths")
+        }
+        return Batch(self.ids, self.indices, audio_seconds=self.audio_seconds, **moved)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance, ready to be put into a batch."""
+
+    id: str
+    index: int
+    features: Float[Tensor, "time mel"]
+    tokens: list[int]
+    audio_seconds: float
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad to the longest, and on to a multiple of FRAME_STEP; the lengths say what is real."""
+    lengths = torch.tensor([len(example.features) for example in examples])
+    token_lengths = torch.tensor([len(example.tokens) for example in examples])
+    num_frames = -(-int(lengths.max()) // FRAME_STEP) * FRAME_STEP
+    features = torch.zeros(len(examples), num_frames, examples[0].features.shape[1])
+    tokens = torch.full((len(examples), max(1, int(token_lengths.max()))), PAD_ID)
+    for row, example in enumerate(examples):
+        features[row, : len(example.features)] = example.features
+        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens, dtype=torch.int64)
+    return Batch(
+        ids=[example.id for example in examples],
+        indices=[example.index for example in examples],
+        features=features,
+        feature_lengths=lengths,
+        tokens=tokens,
+        token_lengths=token_lengths,
+        audio_seconds=sum(example.audio_seconds for example in examples),
+    )
+
+
+def open_manifest(path: str) -> Manifest:
+    """A manifest, checked once in a process for as long as its file stays the same."""
+    status = Path(path).stat()
+    return _read_manifest(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_manifest(path: str, mtime_ns: int, size: int) -> Manifest:
+    return Manifest.read(path)
+
+
+class Source:
+    """A manifest and, where its log-mels are stored, their shards."""
+
+    def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
+        self.manifest = open_manifest(config.manifest)
+        self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
+        self.weight, self.without_speech = config.weight, config.without_speech
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """What batches are made of: the utterances of a corpus, or the sentences of a text."""
+
+    durations: np.ndarray  # by which they are sorted into batches and cut: seconds of each, or tokens
+
+    def __len__(self) -> int: ...
+
+    def tokens(self, index: int) -> list[int]: ...
+
+    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example: ...
+
+
+class Dataset:
+    """The utterances of several sources under one index, as features and tokens; `augment` only in training."""
+
+    def __init__(
+        self,
+        sources: Sequence[SourceConfig],
+        *,
+        features: FeatureConfig,
+        tokenizer: Tokenizer,
+        statistics: FeatureStatistics | None = None,
+        augment: Sequence[AugmentationConfig] = (),
+        seed: int = 0,
+    ) -> None:
+        self.sources = [Source(source, features) for source in sources]
+        self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
+        self.log_mel = LogMel(features)
+        self.on_samples = [step.build(features) for step in augment if step.domain == "samples"]
+        self.on_features = [step.build(features) for step in augment if step.domain == "features"]
+        self.ends = np.cumsum([len(source.manifest) for source in self.sources])
+        self.durations = np.concatenate([source.manifest.durations for source in self.sources])
+        self.weights = np.concatenate(
+            [np.full(len(source.manifest), source.weight, np.float32) for source in self.sources]
+        )
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _locate(self, index: int) -> tuple[Source, int]:
+        """The source of an index, and the position in its manifest."""
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
+
+    def texts(self) -> Iterator[str]:
+        """All transcripts, in the order of the index."""
+        return itertools.chain.from_iterable(source.manifest.texts() for source in self.sources)
+
+    def utterance(self, index: int) -> Utterance:
+        source, position = self._locate(index)
+        return source.manifest[position]
+
+    def tokens(self, index: int) -> list[int]:
+        return self.tokenizer.encode(self.utterance(index).text)
+
+    def is_without_speech(self, index: int) -> bool:
+        """Whether it is there to learn that nothing is said in it."""
+        return self._locate(index)[0].without_speech
+
+    def num_frames(self, index: int) -> int:
+        """Frames of log-mel of an utterance, from its duration."""
+        return self.log_mel.num_frames(round(float(self.durations[index]) * self.features.sample_rate))
+
+    def samples(self, index: int) -> Float[Tensor, " sample"]:
+        return self._read(self.utterance(index))
+
+    def _read(self, utterance: Utterance) -> Float[Tensor, " sample"]:
+        return torch.from_numpy(
+            read_audio(
+                Path(utterance.audio_filepath),
+                sample_rate=self.features.sample_rate,
+                offset=utterance.offset,
+                duration=utterance.duration,
+            )
+        )
+
+    def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
+        """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""
+        source, position = self._locate(index)
+        return self._log_mels(source, source.manifest[position], generator)
+
+    def _log_mels(
+        self, source: Source, utterance: Utterance, generator: torch.Generator | None
+    ) -> Float[Tensor, "time mel"]:
+        if source.shards is not None:
+            return source.shards.features(utterance.id)
+        samples = self._read(utterance)
+        if generator is not None:
+            for augment in self.on_samples:
+                samples = augment(samples, generator)
+        return self.log_mel(samples)
+
+    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
+        """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index.
+
+        A fast copy that has fewer than `min_frames` frames could not hold its tokens; the plain one is used.
+        """
+        source, position = self._locate(index)
+        utterance = source.manifest[position]
+        generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        log_mels = self._log_mels(source, utterance, generator)
+        if len(log_mels) < min_frames:
+            log_mels = self._log_mels(source, utterance, None)
+        values = normalize(log_mels, config=self.features, statistics=self.statistics)
+        if generator is not None:
+            for augment in self.on_features:
+                values = augment(values, generator)
+        return Example(utterance.id, index, values, self.tokenizer.encode(utterance.text), utterance.duration)
+
+
+def mix_seed(*numbers: int) -> int:
+    """Independent seeds from small neighbouring numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class BatchPlan:
+    """Which utterances make each batch of an epoch: buckets of like duration, drawn anew each epoch.
+
+    Durations are jittered by up to 10 %, sorted and cut where the padded audio would pass `batch_seconds`, so
+    that padding stays small while batches differ from epoch to epoch; then the batches are shuffled.
+    """
+
+    def __init__(
+        self,
+        durations: np.ndarray,
+        *,
+        batch_seconds: float,
+        seed: int,
+        weights: np.ndarray | None = None,
+        usable: np.ndarray | None = None,
+    ) -> None:
+        self.durations, self.batch_seconds, self.seed = durations, batch_seconds, seed
+        self.weights = np.ones(len(durations), np.float32) if weights is None else weights
+        self.usable = np.arange(len(durations)) if usable is None else usable
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch, as arrays of utterance indices."""
+        return self._epoch(epoch)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - one plan lives as long as its run
+    def _epoch(self, epoch: int) -> list[np.ndarray]:
+        generator = np.random.default_rng([self.seed, epoch])
+        weights = self.weights[self.usable]
+        whole = np.floor(weights)
+        copies = whole.astype(np.int64) + (generator.random(len(weights)) < weights - whole)
+        chosen = np.repeat(self.usable, copies)
+        jitter = generator.uniform(0.9, 1.1, len(chosen))
+        chosen = chosen[np.argsort(self.durations[chosen] * jitter, kind="stable")]
+        batches = cut_batches(chosen, self.durations, self.batch_seconds)
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+    def worst(self) -> np.ndarray:
+        """The batch of the first epoch with the most padded audio."""
+        return max(self.epoch(0), key=lambda batch: (len(batch) * self.durations[batch].max(), len(batch)))
+
+
+def cut_batches(order: np.ndarray, durations: np.ndarray, batch_seconds: float) -> list[np.ndarray]:
+    """Cut an order of utterances where the longest so far times their number would pass `batch_seconds`."""
+    batches, start, longest = [], 0, 0.0
+    for end, duration in enumerate(durations[order].tolist()):
+        longest = max(longest, duration)
+        if end > start and longest * (end - start + 1) > batch_seconds:
+            batches.append(order[start:end])
+            start, longest = end, duration
+    return [*batches, order[start:]] if len(order) else []
+
+
+@dataclass(frozen=True)
+class StepBatches:
+    """What one process computes for one optimizer step."""
+
+    epoch: int
+    position: int  # of the batch in its epoch
+    batches: list[Batch]  # one for each round of gradient accumulation; some processes may have fewer
+    num_tokens: int  # labels of the whole step, over all processes: what its loss is divided by
+    is_idle: bool  # this process has no utterance in the step; its batch is there to keep step with the others
+
+
+class StepDataset(torch.utils.data.Dataset[StepBatches]):
+    """Whole steps for a torch DataLoader without its own batching: item (epoch, position) -> StepBatches."""
+
+    def __init__(
+        self,
+        dataset: Examples,
+        plan: BatchPlan,
+        *,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        min_frames: np.ndarray | None = None,
+    ) -> None:
+        self.dataset, self.plan = dataset, plan
+        self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
+        self.min_frames = min_frames
+
+    def __getitem__(self, key: tuple[int, int]) -> StepBatches:
+        epoch, position = key
+        indices = self.plan.epoch(epoch)[position]
+        mine = indices[self.rank :: self.world_size]
+        computed = mine if len(mine) else indices[:1]
+        rounds = [part for start in range(self.accumulation) if len(part := computed[start :: self.accumulation])]
+        batches = [collate([self._example(int(index), epoch) for index in part]) for part in rounds]
+        is_idle = not len(mine)
+        others = np.delete(indices, slice(self.rank, None, self.world_size))
+        num_tokens = sum(len(self.dataset.tokens(int(i))) for i in others)
+        num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
+        # A batch of nothing but noises has no tokens to share its loss among; each noise counts for one.
+        return StepBatches(epoch, position, batches, num_tokens=num_tokens or len(indices), is_idle=is_idle)
+
+    def _example(self, index: int, epoch: int) -> Example:
+        return self.dataset.example(index, epoch, 0 if self.min_frames is None else int(self.min_frames[index]))
+
+
+class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):
+    """(epoch, position) from a starting point to the end of the last epoch."""
+
+    def __init__(self, plan: BatchPlan, *, epoch: int, position: int, num_epochs: int) -> None:
+        self.plan, self.start, self.num_epochs = plan, (epoch, position), num_epochs
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        first_epoch, first_position = self.start
+        for epoch in range(first_epoch, self.num_epochs):
+            num_batches = len(self.plan.epoch(epoch))
+            for position in range(first_position if epoch == first_epoch else 0, num_batches):
+                yield epoch, position
+
+
+class DevDataset(torch.utils.data.Dataset[Batch]):
+    """This process's share of a split, in batches of like duration, without augmentation."""
+
+    def __init__(self, dataset: Examples, *, batch_seconds: float, rank: int = 0, world_size: int = 1) -> None:
+        self.dataset = dataset
+        order = np.argsort(dataset.durations, kind="stable")
+        self.batches = cut_batches(order, dataset.durations, batch_seconds)[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return collate([self.dataset.example(int(index)) for index in self.batches[number]])

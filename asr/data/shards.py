@@ -1,0 +1,173 @@
+"""Stored log-mels: safetensors files of some hundred utterances each, read by memory map, and their index.
+
+    FOLDER/index.json                 feature settings, the manifest's digest, SHA-256 of every shard
+    FOLDER/shard-00000.safetensors    one tensor [frame, mel] an utterance, un-normalised, under the utterance's id
+
+`data_prep/extract.py` writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from asr.data.features import FeatureConfig
+from asr.files.replacing import replacing
+
+INDEX_NAME = "index.json"
+VERSION = 1
+
+
+class ShardError(ValueError):
+    """Stored features that cannot be used; the message starts with their place."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One finished shard, as the index has it."""
+
+    file: str
+    sha256: str
+    num_bytes: int
+    num_utterances: int
+    left_out: tuple[str, ...] = ()  # ids of the manifest that have no features, for their recordings are broken
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What index.json holds."""
+
+    features: dict[str, Any]  # the settings that stored numbers depend on
+    manifest: str  # path, to say where the features came from
+    manifest_digest: str  # SHA-256 in hex
+    num_utterances: int  # of the manifest
+    shard_size: int  # utterances of the manifest to a shard
+    shards: tuple[ShardEntry | None, ...]  # in the manifest's order; None: not finished
+    version: int = VERSION
+
+    def write(self, folder: Path) -> None:
+        with replacing(folder / INDEX_NAME) as beside:
+            beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """Read FOLDER/index.json; ShardError where it is missing or something else."""
+        path = folder / INDEX_NAME
+        if not path.is_file():
+            raise ShardError(f"{path}: no such file; expected a folder that python -m data_prep.extract wrote")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["version"] != VERSION:
+                raise ShardError(f"{path}: version {values['version']}; expected {VERSION}; extract the features again")
+            shards = [entry and {**entry, "left_out": tuple(entry["left_out"])} for entry in values["shards"]]
+            return cls(**{**values, "shards": tuple(entry and ShardEntry(**entry) for entry in shards)})
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+            raise ShardError(f"{path}: not an index of features ({error}); extract them again") from error
+
+    def with_shard(self, number: int, entry: ShardEntry | None) -> ShardIndex:
+        return replace(self, shards=(*self.shards[:number], entry, *self.shards[number + 1 :]))
+
+
+def stored_settings(config: FeatureConfig) -> dict[str, Any]:
+    """The settings that stored features depend on: all but range and normalisation, which come after."""
+    return config.model_dump(mode="json", exclude={"dynamic_range_db", "normalization"})
+
+
+def settings_difference(stored: dict[str, Any], expected: dict[str, Any]) -> str:
+    """`num_mels is 40, expected 80; ...`, or nothing where they are the same."""
+    keys = [*expected, *(stored.keys() - expected.keys())]
+    return "; ".join(
+        f"{key} is {stored.get(key)}, expected {expected.get(key)}"
+        for key in keys
+        if stored.get(key) != expected.get(key)
+    )
+
+
+def shard_name(number: int) -> str:
+    return f"shard-{number:05d}.safetensors"
+
+
+class FeatureShards:
+    """The stored log-mels of a corpus, by utterance id.
+
+    Nothing is read before it is asked for but the headers, and the shards' sizes are compared with the index, so that
+    one cut short is found at once. `verify` compares the checksums, which reads everything.
+
+    Raises ShardError where the folder is not finished, a shard is missing or of another size, an id occurs twice, or
+    the features were made with other settings than `config` (its normalisation may differ).
+    """
+
+    def __init__(self, folder: Path | str, config: FeatureConfig) -> None:
+        self.folder, self.config = Path(folder), config
+        self.index = ShardIndex.read(self.folder)
+        difference = settings_difference(self.index.features, stored_settings(config))
+        if difference:
+            raise ShardError(f"{self.folder}: stored features have other settings: {difference}; extract them again")
+        num_missing = sum(entry is None for entry in self.index.shards)
+        if num_missing:
+            raise ShardError(
+                f"{self.folder}: not finished: {num_missing} of {len(self.index.shards)} shards to do; run the same "
+                f"python -m data_prep.extract again, it goes on where it was"
+            )
+        self._entries = [entry for entry in self.index.shards if entry is not None]
+        self._shards = [self._open(entry) for entry in self._entries]
+        self._shard_of = {key: number for number, shard in enumerate(self._shards) for key in list(shard.keys())}
+        num_stored = sum(entry.num_utterances for entry in self._entries)
+        if len(self._shard_of) != num_stored:
+            raise ShardError(f"{self.folder}: {len(self._shard_of)} ids; expected {num_stored}; extract them again")
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all utterances that have features."""
+        return list(self._shard_of)
+
+    def features(self, id: str) -> Float[Tensor, "frame mel"]:
+        """Un-normalised log-mels of an utterance, mapped from the file; ShardError where there are none."""
+        number = self._shard_of.get(id)
+        if number is None:
+            left_out = any(id in entry.left_out for entry in self._entries)
+            reason = "its recording was broken and left out" if left_out else "another manifest was extracted"
+            raise ShardError(
+                f"{self.folder}: no features of utterance '{id}': {reason}; expected those of {self.index.manifest}; "
+                f"extract them again, or train on {self.folder / 'manifest.jsonl'} where that is there"
+            )
+        return self._shards[number].get_tensor(id)
+
+    def verify(self) -> None:
+        """Compare every shard with its checksum; ShardError naming all that changed."""
+        changed = [entry.file for entry in self._entries if checksum(self.folder / entry.file) != entry.sha256]
+        if changed:
+            raise ShardError(
+                f"{self.folder}: not what was written: {', '.join(changed)}; run the same "
+                f"python -m data_prep.extract again, it does those anew"
+            )
+
+    def __reduce__(self) -> tuple:
+        """Sent to another process, the shards are opened again there: a memory map cannot travel."""
+        return FeatureShards, (self.folder, self.config)
+
+    def _open(self, entry: ShardEntry) -> safe_open:
+        path = self.folder / entry.file
+        num_bytes = path.stat().st_size if path.is_file() else 0
+        if num_bytes != entry.num_bytes:
+            raise ShardError(
+                f"{path}: {num_bytes:,} bytes; expected {entry.num_bytes:,}; run the same "
+                f"python -m data_prep.extract again, it does this shard anew"
+            )
+        try:
+            return safe_open(path, framework="pt")
+        except SafetensorError as error:
+            raise ShardError(f"{path}: not a safetensors file ({error}); extract it again") from error
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,132 @@
+"""Checkpoints that survive a kill at any moment: written beside, synced, renamed; read back only when whole.
+
+RUN/checkpoints/step-00000500/state.safetensors   weights and optimizer moments, flat: "model/...", "optimizer/..."
+RUN/checkpoints/step-00000500/state.json          step, epoch, position, everything that is not a tensor, SHA-256
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asr.files.replacing import replacing
+
+NUM_KEPT = 2  # the newest may be damaged; the one before it is the way back
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or read."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    step: int
+    tensors: dict[str, Tensor]  # flat, by name
+    state: dict[str, Any]  # JSON values
+
+
+def save_checkpoint(folder: Path, *, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+    """Write one checkpoint whole or not at all; then drop all but the newest two. Raises CheckpointError if full."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{step:08d}"
+    beside = folder / f".writing-{step:08d}"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir()
+        write_tensors(beside / "state.safetensors", tensors)
+        record = {"step": step, "sha256": file_digest(beside / "state.safetensors"), "state": dict(state)}
+        write_text(beside / "state.json", json.dumps(record, indent=1))
+        sync_folder(beside)
+        shutil.rmtree(final, ignore_errors=True)
+        beside.rename(final)
+        sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        free = shutil.disk_usage(folder).free
+        raise CheckpointError(
+            f"{final}: cannot write the checkpoint ({error}); {free / 2**20:.1f} MiB are free there. The checkpoint "
+            "before it is whole: make room and rerun the same command to go on from it"
+        ) from error
+    for old in sorted(folder.glob("step-*"))[:-NUM_KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, or None; and a sentence for each damaged one, which is set aside."""
+    notes = []
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            return _read(path), notes
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            aside = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            notes.append(f"{path}: damaged checkpoint ({error}); set aside as {aside.name}, using the one before it")
+    return None, notes
+
+
+def _read(path: Path) -> Checkpoint:
+    record = json.loads((path / "state.json").read_text())
+    digest = file_digest(path / "state.safetensors")
+    if digest != record["sha256"]:
+        raise CheckpointError(f"SHA-256 is {digest[:12]}..., state.json says {record['sha256'][:12]}...")
+    return Checkpoint(record["step"], load_file(path / "state.safetensors"), record["state"])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state, flat: `{parameter}/{name}` -> tensor."""
+    moments = optimizer.state_dict()["state"]
+    return {f"{index}/{name}": value for index, values in moments.items() for name, value in values.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; learning rates and the like stay as they are."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split("/")
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Weights to a safetensors file, whole or not at all."""
+    with replacing(path) as beside:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, beside)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A small file, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

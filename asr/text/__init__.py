@@ -1,0 +1,87 @@
+"""Transcripts to token ids and back: characters, sentencepiece pieces (unigram or BPE), or phonemes.
+
+`special` is the one place that knows the ids of the special tokens. All tokenizers give them the same five ids,
+so a head, a loss or a decoding imports the constants and never asks which tokenizer it serves.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from asr.section import Section
+from asr.text.characters import CharTokenizer, CharTokenizerConfig
+from asr.text.phonemes import PhonemeTokenizer, PhonemeTokenizerConfig
+from asr.text.sentencepieces import MODEL_FILE, WORD_START, SentencePieceTokenizer, SentencePieceTokenizerConfig
+from asr.text.special import (
+    BLANK_ID,
+    BOS_ID,
+    EOS_ID,
+    JSON_FILE,
+    NUM_SPECIAL,
+    PAD_ID,
+    SPECIAL_PIECES,
+    UNKNOWN_ID,
+    UNKNOWN_TEXT,
+    Tokenizer,
+    TokenizerError,
+    read_description,
+)
+
+__all__ = [
+    "BLANK_ID",
+    "BOS_ID",
+    "EOS_ID",
+    "JSON_FILE",
+    "MODEL_FILE",
+    "NUM_SPECIAL",
+    "PAD_ID",
+    "SPECIAL_PIECES",
+    "UNKNOWN_ID",
+    "UNKNOWN_TEXT",
+    "WORD_START",
+    "CharTokenizer",
+    "CharTokenizerConfig",
+    "PhonemeTokenizer",
+    "PhonemeTokenizerConfig",
+    "RunTokenizerConfig",
+    "SentencePieceTokenizer",
+    "SentencePieceTokenizerConfig",
+    "Tokenizer",
+    "TokenizerConfig",
+    "TokenizerError",
+    "load_tokenizer",
+]
+
+TOKENIZERS = {tokenizer.kind: tokenizer for tokenizer in (CharTokenizer, SentencePieceTokenizer, PhonemeTokenizer)}
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that `save` wrote into `folder`.
+
+    Raises TokenizerError where the files are missing, damaged or of another layout of special tokens.
+    """
+    description = read_description(folder)
+    kind = description.get("kind")
+    if kind not in TOKENIZERS:
+        expected = ", ".join(repr(known) for known in TOKENIZERS)
+        raise TokenizerError(f"{folder / JSON_FILE}: unknown tokenizer kind {kind!r}; expected one of {expected}")
+    return TOKENIZERS[kind].load(folder, description)
+
+
+class RunTokenizerConfig(Section):
+    """That of another run, as it is: what a language model needs to go with a recogniser."""
+
+    kind: Literal["run"] = "run"
+    run: str = Field(description="the run folder, such as runs/bilstm_ctc")
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """The texts do not matter."""
+        return load_tokenizer(Path(self.run) / "tokenizer")
+
+
+TokenizerConfig = Annotated[
+    CharTokenizerConfig | SentencePieceTokenizerConfig | PhonemeTokenizerConfig | RunTokenizerConfig,
+    Field(discriminator="kind"),
+]

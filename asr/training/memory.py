@@ -1,0 +1,138 @@
+"""What a training will need, before its first step: parameters, multiply-adds, and the memory of the worst batch."""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asr.data.batches import Batch
+from asr.model.cells import Cell
+from asr.model.heads.attention import AttentionHead
+from asr.model.heads.mechanisms import Attention
+from asr.recognition.precision import autocast
+from asr.text import PAD_ID, UNKNOWN_ID
+from asr.training.experiment import Experiment
+
+try:
+    import resource
+except ImportError:  # Windows counts elsewhere
+    resource = None
+
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The batch with the most padded audio, and what computing it took."""
+
+    num_utterances: int
+    num_frames: int  # of log-mel, of the longest
+    peak_bytes: int | None  # of the device: allocated on CUDA, resident in the process on a CPU; None: not known
+
+    def __str__(self) -> str:
+        return f"worst batch: {self.num_utterances} utterances x {self.num_frames} frames, peak memory {self.peak}"
+
+    @property
+    def peak(self) -> str:
+        """The peak, for a user."""
+        return "unknown" if self.peak_bytes is None else f"{self.peak_bytes / GIBIBYTE:.2f} GiB"
+
+
+def worst_batch(experiment: Experiment, *, accumulation: int, world_size: int) -> Batch:
+    """The largest part of a step that one process computes, with silence for features."""
+    indices = experiment.plan.worst()[:: accumulation * world_size]
+    tokens = [experiment.tokenizer.encode(experiment.train.utterance(int(index)).text) for index in indices]
+    lengths = torch.tensor([experiment.train.num_frames(int(index)) for index in indices])
+    padded = torch.full((len(indices), max(map(len, tokens))), PAD_ID)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = torch.tensor(ids)
+    return Batch(
+        ids=[experiment.train.utterance(int(index)).id for index in indices],
+        indices=indices.tolist(),
+        features=torch.zeros(len(indices), int(lengths.max()), experiment.config.features.num_mels),
+        feature_lengths=lengths,
+        tokens=padded,
+        token_lengths=torch.tensor([len(ids) for ids in tokens]),
+        audio_seconds=float(np.sum(experiment.train.durations[indices])),
+    )
+
+
+def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, precision: str) -> MemoryPlan:
+    """One forward and backward pass over the worst batch; its gradients are dropped.
+
+    Raises ValueError with the keys to change where the memory does not suffice.
+    """
+    on_cuda = device.type == "cuda"
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    moved = batch.to(device)
+    try:
+        with autocast(precision, device):
+            losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+        losses.sum().backward()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) "
+            f"does not fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
+        ) from None
+    finally:
+        model.zero_grad(set_to_none=True)
+    peak = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
+    return MemoryPlan(num_utterances=len(batch.ids), num_frames=batch.features.shape[1], peak_bytes=peak)
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """On a CPU torch says it by a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _peak_resident_bytes() -> int | None:
+    """Returns None on a system that does not say."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
+
+
+def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_tokens: int = 0) -> int:
+    """Multiply-adds of one encoding with all heads' scores: each weight, as often as it is used.
+
+    A matrix of a linear or a recurrent layer is used once a frame of that layer's output (and once a band, where it
+    convolves over bands), a convolution's kernel once an output position. An attention decoder writes `num_tokens`
+    for each utterance, and <eos>.
+    """
+    counted = 0
+
+    def count(module: nn.Module, inputs: tuple, output) -> None:
+        nonlocal counted
+        first = output[0] if isinstance(output, tuple) else output
+        kernel = (3, 4) if isinstance(module, nn.Conv1d | nn.Conv2d) else (2,)
+        weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() in kernel)
+        if isinstance(module, nn.Embedding | AttentionHead | Attention):
+            return  # a row looked up, and what only puts its parts together
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            positions = first.numel() // module.out_channels
+        elif isinstance(module, Cell):
+            positions = first.numel() // module.output_size * module.num_bands
+        else:
+            positions = first.numel() // first.shape[-1]
+        counted += weights * positions
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            encodings, encoded = model.encode(features, lengths)  # type: ignore[operator]
+            tokens = torch.full((len(features), num_tokens), UNKNOWN_ID, device=features.device)
+            token_lengths = torch.full_like(lengths, num_tokens)
+            for head in model.heads:  # type: ignore[union-attr]
+                head(
+                    *((encodings, encoded, tokens, token_lengths) if isinstance(head, AttentionHead) else (encodings,))
+                )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted

@@ -1,0 +1,137 @@
+"""How far a training is: what a checkpoint holds beside the weights, and writing and reading one."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from asr.data.batches import StepBatches
+from asr.model.heads import HeadConfig
+from asr.optim import ExponentialAverage
+from asr.runs.checkpoint import (
+    Checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from asr.runs.folder import RunFolder
+
+
+@dataclass
+class Progress:
+    """Numbers that JSON gives back exactly."""
+
+    step: int = 0  # optimizer steps done, skipped ones included
+    epoch: int = 0  # of the next batch
+    position: int = 0  # of the next batch in its epoch
+    bad_steps: int = 0  # skipped in a row
+    loss_sum: float = 0.0  # since the last line of the log
+    head_loss_sums: list[float] = field(default_factory=list)  # of each head, weighted
+    num_tokens: int = 0
+    norm_sum: float = 0.0
+    num_steps: int = 0
+    scores: list[dict[str, Any]] = field(default_factory=list)  # each epoch and its figures, as they rank
+
+    def best_scores(self, number: int) -> list[dict[str, Any]]:
+        """The scores of the best epochs, best first."""
+        return sorted(self.scores, key=rank)[:number]
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Epochs since the first of the dev figures, such as the WER, was last lower than ever before."""
+        if not self.scores:
+            return 0
+        return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: rank(score)[0])["epoch"]
+
+    def count_step(self, *, losses: Sequence[float], num_tokens: int, norm: float) -> None:
+        """A step that was taken: each head's weighted loss, summed over so many tokens, and its gradient's norm."""
+        self.bad_steps = 0
+        self.loss_sum += sum(losses)
+        before = self.head_loss_sums or [0.0] * len(losses)
+        self.head_loss_sums = [total + loss for total, loss in zip(before, losses)]
+        self.num_tokens += num_tokens
+        self.norm_sum += norm
+        self.num_steps += 1
+
+    def take_interval(self, heads: Sequence[HeadConfig]) -> dict[str, float]:
+        """Means since the last call, for the log; of several heads each one's own loss too, without its weight."""
+        num_tokens = max(1, self.num_tokens)
+        means = {"train/loss": self.loss_sum / num_tokens}
+        if len(heads) > 1:
+            each = zip(heads, self.head_loss_sums)
+            means |= {f"train/loss_{head.kind}": total / head.weight / num_tokens for head, total in each}
+        means["train/gradient_norm"] = self.norm_sum / max(1, self.num_steps)
+        self.loss_sum, self.head_loss_sums, self.num_tokens, self.norm_sum, self.num_steps = 0.0, [], 0, 0.0, 0
+        return means
+
+
+def rank(score: Mapping[str, float]) -> tuple[float, ...]:
+    """By which epochs are ordered, best first: their figures, the first above all; smaller is better."""
+    return tuple(value for name, value in score.items() if name != "epoch")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All that learns: what is saved and restored together."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: ExponentialAverage | None
+
+    def save(self, run: RunFolder, progress: Progress) -> None:
+        tensors = with_prefix("model", self.model.state_dict())
+        tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
+        if self.average is not None:
+            tensors |= with_prefix("average", self.average.weights)
+        state = {"progress": asdict(progress), "scaler": self.scaler.state_dict()}
+        save_checkpoint(run.checkpoints_path, step=progress.step, tensors=tensors, state=state)
+
+    def restore(self, checkpoint: Checkpoint) -> Progress:
+        self.model.load_state_dict(without_prefix("model", checkpoint.tensors))
+        restore_optimizer(self.optimizer, without_prefix("optimizer", checkpoint.tensors))
+        if self.average is not None:
+            restored = without_prefix("average", checkpoint.tensors)
+            for name, value in self.average.weights.items():
+                value.copy_(restored[name])
+        self.scaler.load_state_dict(checkpoint.state["scaler"])
+        return Progress(**checkpoint.state["progress"])
+
+
+def drop_weights_of_other_epochs(run: RunFolder, epochs: Iterable[int]) -> None:
+    """Keep of RUN/best/ only the weights of these epochs."""
+    kept = {run.best_path(epoch) for epoch in epochs}
+    for path in (run.path / "best").glob("epoch-*.safetensors"):
+        if path not in kept:
+            path.unlink()
+
+
+class Stopwatch:
+    """Where the time goes: how much audio a second, and how much of the time the model waited for data."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.started, self.waited, self.audio_seconds = time.perf_counter(), 0.0, 0.0
+
+    def waiting(self, steps: Iterable[StepBatches]) -> Iterator[StepBatches]:
+        """The same steps; the time that each took to come counts as waited."""
+        iterator = iter(steps)
+        while True:
+            before = time.perf_counter()
+            step = next(iterator, None)
+            self.waited += time.perf_counter() - before
+            if step is None:
+                return
+            yield step
+
+    def speed(self) -> dict[str, float]:
+        elapsed = max(1e-9, time.perf_counter() - self.started)
+        audio = {"speed/audio_seconds_per_second": self.audio_seconds / elapsed} if self.audio_seconds else {}
+        return {**audio, "speed/data_wait_share": self.waited / elapsed}

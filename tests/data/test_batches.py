@@ -1,0 +1,201 @@
+"""Batches: every utterance once an epoch, a pure function of seed, epoch and position, whoever computes them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.config.recognizer import load_config
+from asr.data.batches import FRAME_STEP, BatchPlan, DevDataset, StepDataset, StepOrder, collate, cut_batches, mix_seed
+from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.workers import open_loader
+from asr.text import BLANK_ID, PAD_ID
+from asr.training.experiment import Experiment, build_experiment, train_tokenizer
+
+
+@pytest.fixture
+def experiment(tone_config: Path) -> Experiment:
+    config = load_config(tone_config)
+    return build_experiment(config, train_tokenizer(config), None)
+
+
+DURATIONS = st.lists(st.floats(0.1, 30.0), min_size=1, max_size=60).map(np.float32)
+
+
+@given(DURATIONS, st.floats(1.0, 100.0))
+def test_cutting_keeps_the_order_and_the_limit(durations: np.ndarray, batch_seconds: float) -> None:
+    order = np.argsort(durations)
+    batches = cut_batches(order, durations, batch_seconds)
+    assert np.concatenate(batches).tolist() == order.tolist()
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * durations[batch].max() <= batch_seconds * (1 + 1e-6)
+
+
+@given(DURATIONS, st.integers(0, 3), st.integers(0, 3))
+def test_an_epoch_has_every_utterance_once_and_is_a_pure_function(durations: np.ndarray, seed: int, epoch: int) -> None:
+    plan = BatchPlan(durations, batch_seconds=40.0, seed=seed)
+    batches = plan.epoch(epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(durations)))
+    again = BatchPlan(durations, batch_seconds=40.0, seed=seed).epoch(epoch)
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+
+
+def test_epochs_differ_and_their_batches_hold_like_durations() -> None:
+    durations = np.random.default_rng(0).uniform(0.5, 10.0, 2000).astype(np.float32)
+    plan = BatchPlan(durations, batch_seconds=60.0, seed=1)
+    first, second = plan.epoch(0), plan.epoch(1)
+    assert {tuple(sorted(batch)) for batch in first} != {tuple(sorted(batch)) for batch in second}
+    padded = sum(len(batch) * durations[batch].max() for batch in first)
+    assert durations.sum() / padded > 0.85
+
+
+def test_weights_repeat_and_thin_out_sources() -> None:
+    durations = np.ones(3000, np.float32)
+    weights = np.repeat(np.float32([2.0, 0.5, 1.25]), 1000)
+    chosen = np.concatenate(BatchPlan(durations, batch_seconds=10.0, seed=0, weights=weights).epoch(0))
+    counts = [int(((chosen >= start) & (chosen < start + 1000)).sum()) for start in (0, 1000, 2000)]
+    assert counts[0] == 2000
+    assert abs(counts[1] - 500) < 60
+    assert abs(counts[2] - 1250) < 60
+
+
+def test_a_mix_of_corpora_is_as_the_configuration_weighs_it(tone_config: Path, tone_corpus: Path) -> None:
+    """Synthetic commands twice, some real speech half as often: by the utterances that an epoch visits."""
+    sources = (
+        f"[{{manifest: {tone_corpus}/train.jsonl, weight: 2}}, {{manifest: {tone_corpus}/dev.jsonl, weight: 0.5}}]"
+    )
+    config = load_config(tone_config, [f"data.train={sources}"])
+    experiment = build_experiment(config, train_tokenizer(config), None)
+    texts = [list(Manifest.read(tone_corpus / f"{split}.jsonl").texts()) for split in ("train", "dev")]
+    assert list(experiment.train.texts()) == texts[0] + texts[1]
+    num_first, num_second = map(len, texts)
+    visits = np.concatenate([np.concatenate(experiment.plan.epoch(epoch)) for epoch in range(20)])
+    counts = np.bincount(visits, minlength=num_first + num_second) / 20
+    assert (counts[:num_first] == 2).all()
+    assert counts[num_first:].mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_worst_batch_has_the_most_padded_audio() -> None:
+    durations = np.float32([1, 1, 1, 30, 9, 9])
+    plan = BatchPlan(durations, batch_seconds=20.0, seed=0)
+    assert plan.worst().tolist() == [3]
+
+
+def test_a_batch_pads_and_says_what_is_real(experiment: Experiment) -> None:
+    examples = [experiment.train.example(index) for index in (0, 1, 2)]
+    batch = collate(examples)
+    assert batch.ids == [example.id for example in examples]
+    longest = max(len(example.features) for example in examples)
+    assert longest <= batch.features.shape[1] < longest + FRAME_STEP
+    assert batch.features.shape[1] % FRAME_STEP == 0
+    for row, example in enumerate(examples):
+        length, num_tokens = len(example.features), len(example.tokens)
+        assert batch.feature_lengths[row] == length
+        assert batch.token_lengths[row] == num_tokens
+        assert torch.equal(batch.features[row, :length], example.features)
+        assert not batch.features[row, length:].any()
+        assert batch.tokens[row, :num_tokens].tolist() == example.tokens
+        assert (batch.tokens[row, num_tokens:] == PAD_ID).all()
+    assert batch.audio_seconds == pytest.approx(sum(example.audio_seconds for example in examples))
+
+
+def test_augmentation_depends_on_the_epoch_and_on_nothing_else(experiment: Experiment) -> None:
+    train = experiment.train
+    assert torch.equal(train.example(3, epoch=1).features, train.example(3, epoch=1).features)
+    assert not torch.equal(train.example(3, epoch=1).features, train.example(3, epoch=2).features)
+    assert not torch.equal(train.example(3, epoch=1).features, train.example(3).features)
+    train.example(5, epoch=4)
+    torch.rand(3)
+    assert torch.equal(
+        train.example(3, epoch=1).features, StepDataset(train, experiment.plan).dataset.example(3, 1).features
+    )
+
+
+def test_a_copy_too_fast_for_its_tokens_is_read_at_its_own_speed(tone_config: Path) -> None:
+    config = load_config(tone_config, ["augment=[{kind: speed, factors: [2.0]}]"])
+    train = build_experiment(config, train_tokenizer(config), None).train
+    plain, fast = train.example(0), train.example(0, epoch=0)
+    assert len(fast.features) < 0.6 * len(plain.features)
+    assert len(train.example(0, epoch=0, min_frames=len(plain.features)).features) == len(plain.features)
+
+
+def step_ids(experiment: Experiment, world_size: int, accumulation: int, position: int) -> list[list[str]]:
+    shares = []
+    for rank in range(world_size):
+        steps = StepDataset(
+            experiment.train, experiment.plan, accumulation=accumulation, rank=rank, world_size=world_size
+        )
+        step = steps[0, position]
+        shares.append([] if step.is_idle else [identity for batch in step.batches for identity in batch.ids])
+    return shares
+
+
+def test_processes_and_accumulation_share_a_step_out_without_loss(experiment: Experiment) -> None:
+    (alone,) = step_ids(experiment, 1, 1, 0)
+    for world_size, accumulation in ((2, 1), (3, 2), (1, 4), (len(alone) + 2, 1)):
+        shares = step_ids(experiment, world_size, accumulation, 0)
+        assert sorted(identity for share in shares for identity in share) == sorted(alone)
+    assert [] in step_ids(experiment, len(alone) + 2, 1, 0)
+
+
+def test_all_processes_divide_by_the_tokens_of_the_whole_step(experiment: Experiment) -> None:
+    tokens = {
+        StepDataset(experiment.train, experiment.plan, rank=rank, world_size=2)[0, 1].num_tokens for rank in (0, 1)
+    }
+    whole = StepDataset(experiment.train, experiment.plan)[0, 1]
+    assert tokens == {whole.num_tokens} == {int(whole.batches[0].token_lengths.sum())}
+
+
+def test_noises_are_learnt_as_empty_transcripts(tone_config: Path, tone_corpus: Path, tmp_path: Path) -> None:
+    speech = list(Manifest.read(tone_corpus / "dev.jsonl"))
+    noises = [Utterance(f"noise-{item.id}", item.audio_filepath, item.duration) for item in speech[:3]]
+    write_manifest(tmp_path / "noises.jsonl", [*noises, speech[3]])
+    noise = f"{{manifest: {tmp_path / 'noises.jsonl'}, without_speech: true}}"
+    mixed = load_config(tone_config, [f"data.train=[{{manifest: {tone_corpus / 'train.jsonl'}}}, {noise}]"])
+    experiment = build_experiment(mixed, train_tokenizer(mixed), None)
+    said = f"its source is without_speech, but its transcript is {speech[3].text!r}"
+    assert [(item.id, item.reason) for item in experiment.dropped] == [(speech[3].id, said)]
+    alone = load_config(tone_config, [f"data.train=[{noise}]", f"data.dev.manifest={tone_corpus / 'train.jsonl'}"])
+    experiment = build_experiment(alone, train_tokenizer(mixed), None)
+    step = StepDataset(experiment.train, experiment.plan)[0, 0]
+    assert (step.num_tokens, step.batches[0].token_lengths.tolist()) == (3, [0, 0, 0])
+    batch = step.batches[0]
+    encodings, lengths = experiment.model.encode(batch.features, batch.feature_lengths)
+    loss = experiment.model.heads[0].loss(encodings, lengths, batch.tokens, batch.token_lengths)
+    blank = experiment.model.heads[0](encodings)[:, :, BLANK_ID]
+    expected = [-blank[row, :length].sum() for row, length in enumerate(lengths.tolist())]
+    torch.testing.assert_close(loss, torch.stack(expected))
+
+
+def test_the_order_goes_on_where_it_was_across_epochs(experiment: Experiment) -> None:
+    whole = list(StepOrder(experiment.plan, epoch=0, position=0, num_epochs=3))
+    assert len(whole) == sum(len(experiment.plan.epoch(epoch)) for epoch in range(3))
+    for start in (1, len(whole) // 2, len(whole) - 1):
+        epoch, position = whole[start]
+        assert list(StepOrder(experiment.plan, epoch=epoch, position=position, num_epochs=3)) == whole[start:]
+
+
+def test_workers_change_nothing(experiment: Experiment) -> None:
+    steps = StepDataset(experiment.train, experiment.plan)
+    order = StepOrder(experiment.plan, epoch=0, position=0, num_epochs=1)
+    alone = list(open_loader(steps, order, num_workers=0))
+    helped = list(open_loader(steps, order, num_workers=2))
+    assert len(alone) == len(helped)
+    for left, right in zip(alone, helped, strict=True):
+        assert left.batches[0].ids == right.batches[0].ids
+        assert torch.equal(left.batches[0].features, right.batches[0].features)
+
+
+def test_dev_is_shared_out_without_loss(experiment: Experiment) -> None:
+    shares = [DevDataset(experiment.dev, batch_seconds=5.0, rank=rank, world_size=2) for rank in (0, 1)]
+    indices = [index for share in shares for number in range(len(share)) for index in share[number].indices]
+    assert sorted(indices) == list(range(len(experiment.dev)))
+
+
+def test_seeds_of_neighbours_are_unrelated() -> None:
+    seeds = {mix_seed(seed, epoch, index) for seed in range(4) for epoch in range(4) for index in range(50)}
+    assert len(seeds) == 800
+    assert all(0 <= seed < 2**63 for seed in seeds)

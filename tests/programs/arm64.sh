@@ -14,7 +14,7 @@ for type in float double; do
   ${PYTHON:-python} -m tests.programs.arm64_cases "$type" "$work/$type"
   for folder in "$work/$type"/*/; do
     "$compiler" -std=c++17 -O2 -pthread -ffp-contract=fast -fno-math-errno -static -DSCALAR=$type -DSTORED=$type \
-      -I"$folder" -Iasr/cells tests/programs/arm64_kernel.cpp -o "$folder/program"
+      -I"$folder" -Iasr/model/scan/cpu tests/programs/arm64_kernel.cpp -o "$folder/program"
     printf '%-8s %-18s ' $type "$(basename "$folder")"
     $emulator "$folder/program" "$folder/case"
   done

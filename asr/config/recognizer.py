@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from asr.data.augment import AugmentationConfig
-from asr.data.batches import DataConfig
+from asr.data.dataset import DataConfig
 from asr.data.features import FeatureConfig
 from asr.decoding import SEARCHED_HEADS, DecodingConfig
 from asr.decoding.ctc_greedy import CTCGreedyConfig

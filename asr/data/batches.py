@@ -1,60 +1,22 @@
-"""Utterances to batches: which, in which order, and what they hold.
+"""Utterances to batches: which utterances make each batch, and in which order.
 
 A batch is a pure function of the seed, the epoch and its position, so that a killed run goes on where it was,
 and the same whatever the number of workers and processes.
 """
 
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor
 
-from asr.audio.reading import read_audio
-from asr.data.augment import AugmentationConfig
-from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
-from asr.data.manifest import Manifest, Utterance
-from asr.data.shards import FeatureShards
-from asr.section import Section
-from asr.text import PAD_ID, Tokenizer
+from asr.data.dataset import Example, Examples
+from asr.text import PAD_ID
 
 FRAME_STEP = 8  # of a batch's length: for 0.8 % more frames its compiled shapes come again (DECISIONS.md)
-
-
-class SourceConfig(Section):
-    """One corpus of the training mix."""
-
-    manifest: str = Field(description="JSON lines of utterances")
-    shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
-    weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
-    without_speech: bool = Field(False, description="noises, of which nothing is to be written; each has an empty text")
-
-    def files(self) -> dict[str, Path]:
-        """What must be there, by its key."""
-        return {"manifest": Path(self.manifest)} | ({"shards": Path(self.shards)} if self.shards else {})
-
-    def digest(self) -> str:
-        """SHA-256 of the manifest, in hex."""
-        return open_manifest(self.manifest).digest
-
-    def texts(self) -> Iterator[str]:
-        return open_manifest(self.manifest).texts()
-
-
-class DataConfig(Section):
-    train: tuple[SourceConfig, ...] = Field(min_length=1, description="what an epoch is made of")
-    dev: SourceConfig = Field(description="scored after each epoch; chooses the weights")
-    prepare: str | None = Field(None, description="the command that makes the manifests, said when they are missing")
-    batch_seconds: float = Field(120.0, gt=0.0, description="padded audio in one optimizer step, over all processes")
-    num_workers: int = Field(1, ge=0, description="processes that read audio ahead of the model; 0: none")
-    max_duration: float = Field(30.0, gt=0.0, description="longer utterances are left out and counted, in seconds")
 
 
 @dataclass(frozen=True)
@@ -77,17 +39,6 @@ class Batch:
         return Batch(self.ids, self.indices, audio_seconds=self.audio_seconds, **moved)
 
 
-@dataclass(frozen=True)
-class Example:
-    """One utterance, ready to be put into a batch."""
-
-    id: str
-    index: int
-    features: Float[Tensor, "time mel"]
-    tokens: list[int]
-    audio_seconds: float
-
-
 def collate(examples: Sequence[Example]) -> Batch:
     """Pad to the longest, and on to a multiple of FRAME_STEP; the lengths say what is real."""
     lengths = torch.tensor([len(example.features) for example in examples])
@@ -107,142 +58,6 @@ def collate(examples: Sequence[Example]) -> Batch:
         token_lengths=token_lengths,
         audio_seconds=sum(example.audio_seconds for example in examples),
     )
-
-
-def open_manifest(path: str) -> Manifest:
-    """A manifest, checked once in a process for as long as its file stays the same."""
-    status = Path(path).stat()
-    return _read_manifest(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=16)
-def _read_manifest(path: str, mtime_ns: int, size: int) -> Manifest:
-    return Manifest.read(path)
-
-
-class Source:
-    """A manifest and, where its log-mels are stored, their shards."""
-
-    def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
-        self.manifest = open_manifest(config.manifest)
-        self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
-        self.weight, self.without_speech = config.weight, config.without_speech
-
-
-@runtime_checkable
-class Examples(Protocol):
-    """What batches are made of: the utterances of a corpus, or the sentences of a text."""
-
-    durations: np.ndarray  # by which they are sorted into batches and cut: seconds of each, or tokens
-
-    def __len__(self) -> int: ...
-
-    def tokens(self, index: int) -> list[int]: ...
-
-    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example: ...
-
-
-class Dataset:
-    """The utterances of several sources under one index, as features and tokens; `augment` only in training."""
-
-    def __init__(
-        self,
-        sources: Sequence[SourceConfig],
-        *,
-        features: FeatureConfig,
-        tokenizer: Tokenizer,
-        statistics: FeatureStatistics | None = None,
-        augment: Sequence[AugmentationConfig] = (),
-        seed: int = 0,
-    ) -> None:
-        self.sources = [Source(source, features) for source in sources]
-        self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
-        self.log_mel = LogMel(features)
-        self.on_samples = [step.build(features) for step in augment if step.domain == "samples"]
-        self.on_features = [step.build(features) for step in augment if step.domain == "features"]
-        self.ends = np.cumsum([len(source.manifest) for source in self.sources])
-        self.durations = np.concatenate([source.manifest.durations for source in self.sources])
-        self.weights = np.concatenate(
-            [np.full(len(source.manifest), source.weight, np.float32) for source in self.sources]
-        )
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
-    def _locate(self, index: int) -> tuple[Source, int]:
-        """The source of an index, and the position in its manifest."""
-        number = int(np.searchsorted(self.ends, index, side="right"))
-        return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
-
-    def texts(self) -> Iterator[str]:
-        """All transcripts, in the order of the index."""
-        return itertools.chain.from_iterable(source.manifest.texts() for source in self.sources)
-
-    def utterance(self, index: int) -> Utterance:
-        source, position = self._locate(index)
-        return source.manifest[position]
-
-    def tokens(self, index: int) -> list[int]:
-        return self.tokenizer.encode(self.utterance(index).text)
-
-    def is_without_speech(self, index: int) -> bool:
-        """Whether it is there to learn that nothing is said in it."""
-        return self._locate(index)[0].without_speech
-
-    def num_frames(self, index: int) -> int:
-        """Frames of log-mel of an utterance, from its duration."""
-        return self.log_mel.num_frames(round(float(self.durations[index]) * self.features.sample_rate))
-
-    def samples(self, index: int) -> Float[Tensor, " sample"]:
-        return self._read(self.utterance(index))
-
-    def _read(self, utterance: Utterance) -> Float[Tensor, " sample"]:
-        return torch.from_numpy(
-            read_audio(
-                Path(utterance.audio_filepath),
-                sample_rate=self.features.sample_rate,
-                offset=utterance.offset,
-                duration=utterance.duration,
-            )
-        )
-
-    def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
-        """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""
-        source, position = self._locate(index)
-        return self._log_mels(source, source.manifest[position], generator)
-
-    def _log_mels(
-        self, source: Source, utterance: Utterance, generator: torch.Generator | None
-    ) -> Float[Tensor, "time mel"]:
-        if source.shards is not None:
-            return source.shards.features(utterance.id)
-        samples = self._read(utterance)
-        if generator is not None:
-            for augment in self.on_samples:
-                samples = augment(samples, generator)
-        return self.log_mel(samples)
-
-    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
-        """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index.
-
-        A fast copy that has fewer than `min_frames` frames could not hold its tokens; the plain one is used.
-        """
-        source, position = self._locate(index)
-        utterance = source.manifest[position]
-        generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        log_mels = self._log_mels(source, utterance, generator)
-        if len(log_mels) < min_frames:
-            log_mels = self._log_mels(source, utterance, None)
-        values = normalize(log_mels, config=self.features, statistics=self.statistics)
-        if generator is not None:
-            for augment in self.on_features:
-                values = augment(values, generator)
-        return Example(utterance.id, index, values, self.tokenizer.encode(utterance.text), utterance.duration)
-
-
-def mix_seed(*numbers: int) -> int:
-    """Independent seeds from small neighbouring numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 class BatchPlan:

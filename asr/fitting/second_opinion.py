@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from asr.data.batches import BatchPlan, Dataset, collate
+from asr.data.batches import BatchPlan, collate
+from asr.data.dataset import Dataset
 from asr.runs.checkpoint import file_digest
 from asr.runs.recognizer import RunParts, load_run
 from asr.training.experiment import check_prepared, seeded

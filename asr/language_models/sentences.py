@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from asr.data.batches import Example, open_manifest
+from asr.data.dataset import Example, open_manifest
 from asr.section import Section
 from asr.text import EOS_ID, Tokenizer
 from asr.text.normalization import normalize_transcript

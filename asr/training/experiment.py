@@ -13,7 +13,8 @@ import torch
 
 from asr.config.language_model import AnyConfig
 from asr.config.recognizer import Config, TrainingConfig
-from asr.data.batches import BatchPlan, Dataset, SourceConfig
+from asr.data.batches import BatchPlan
+from asr.data.dataset import Dataset, SourceConfig
 from asr.data.features import FeatureStatistics, limit_range
 from asr.distributed import Processes
 from asr.model.acoustic import Model

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from asr.config.language_model import LanguageModelConfig
 from asr.config.recognizer import Config
-from asr.data.batches import Batch, DevDataset, StepBatches, StepDataset, StepOrder, mix_seed
+from asr.data.batches import Batch, DevDataset, StepBatches, StepDataset, StepOrder
+from asr.data.dataset import mix_seed
 from asr.data.workers import WorkerDied, open_loader
 from asr.distributed import Processes, set_num_threads
 from asr.optim import average_weights, set_learning_rate

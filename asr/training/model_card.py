@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asr.data.batches import Dataset
+from asr.data.dataset import Dataset
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.training.experiment import Experiment

@@ -7,7 +7,7 @@ import torch
 
 from asr.audio.reading import write_audio
 from asr.config.recognizer import Config
-from asr.data.batches import DataConfig, SourceConfig
+from asr.data.dataset import DataConfig, SourceConfig
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.model.acoustic import Model
 from asr.model.cells.lstm import LSTMConfig

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
     from asr.comparison.members import ComparisonConfig, plan_members
-    from asr.config.recognizer import load_section
+    from asr.config.reading import load_section
 
     config = load_section(options.config, ComparisonConfig, options.overrides)
     with _stopping_on_sigterm():
@@ -106,7 +106,8 @@ def _track(config: "ComparisonConfig", comparison: "Comparison") -> None:
     """The table's figures as one more run of the group in wandb."""
     import os
 
-    from asr.tracking.trackers import TrackingConfig, open_tracker
+    from asr.tracking.config import TrackingConfig
+    from asr.tracking.trackers import open_tracker
 
     if "wandb" not in config.trackers:
         return

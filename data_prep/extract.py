@@ -297,7 +297,8 @@ def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig
     """
     from pydantic import ValidationError
 
-    from asr.config.recognizer import ConfigError, load_config, read_yaml
+    from asr.config.reading import ConfigError, read_yaml
+    from asr.config.recognizer import load_config
     from asr.data.features import FeatureConfig
 
     if path is not None:

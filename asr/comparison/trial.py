@@ -22,7 +22,7 @@ from asr.recognizer import Recognizer, Stretch
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.runtime import EXIT_OK
-from asr.tracking.trackers import METRICS_FILE, SPEED_FILE
+from asr.tracking.lines import METRICS_FILE, SPEED_FILE
 from asr.training.memory import multiply_adds
 
 RESULT_FILE = "comparison.json"

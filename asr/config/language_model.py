@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from asr.config.recognizer import Config, ConfigError, TrainingConfig, load_section, read_values
+from asr.config.reading import ConfigError, load_section, read_values
+from asr.config.recognizer import Config, TrainingConfig
 from asr.files.yaml import write_yaml
 from asr.language_models.recurrent import RecurrentLanguageModelConfig
 from asr.language_models.sentences import TextDataConfig

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from asr.runs.checkpoint import file_digest
-from asr.config.recognizer import Config, check_section, read_values, read_yaml
+from asr.config.reading import check_section, read_values, read_yaml
+from asr.config.recognizer import Config
 from asr.decoding import DecodingConfig
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, WordModel
 from asr.decoding.scorer import Scorer

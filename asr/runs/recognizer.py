@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from asr.runs.checkpoint import file_digest
-from asr.config.recognizer import Config, check_section, load_config
+from asr.config.reading import check_section
+from asr.config.recognizer import Config, load_config
 from asr.decoding import DecodingConfig
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.model.acoustic import Model

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from asr.audio.pool import AudioLimits
-from asr.config.recognizer import apply_override, check_section, read_values
+from asr.config.reading import apply_override, check_section, read_values
 from asr.decoding import DecodingConfig
 from asr.files.packaged import locate
 from asr.section import Section

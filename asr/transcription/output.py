@@ -61,7 +61,7 @@ class Settings:
 
 def _own_decoding(run: Path) -> Any:
     """The section of a run's configuration, as it is written there."""
-    from asr.config.recognizer import read_values
+    from asr.config.reading import read_values
 
     path = run / "config.yaml"
     return read_values(path).get("decoding") if path.is_file() else None

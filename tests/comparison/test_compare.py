@@ -22,7 +22,8 @@ from asr.comparison.members import ComparisonConfig, ComparisonError, Member, Me
 from asr.comparison.report import compare, conclusions, draw_plots, notes, table_rows, write_markdown, write_page
 from asr.comparison.significance import adjust_for_many, chance_rate, interval_over_seeds, paired_difference
 from asr.comparison.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
-from asr.config.recognizer import ConfigError, load_config, load_section
+from asr.config.reading import ConfigError, load_section
+from asr.config.recognizer import load_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.metrics import ErrorCounts, MetricsError
 from asr.model.acoustic import Model

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from asr.config.language_model import load_experiment
-from asr.config.recognizer import ConfigError, load_config, read_yaml
+from asr.config.reading import ConfigError, read_yaml
+from asr.config.recognizer import load_config
 
 
 def faulty(tone_config: Path, before: str, after: str) -> Path:

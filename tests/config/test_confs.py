@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.config.recognizer import load_config, read_yaml
+from asr.config.reading import read_yaml
+from asr.config.recognizer import load_config
 from asr.recognizer import Recognizer
 from asr.runs.language_model import load_language_model
 from asr.text import BOS_ID, load_tokenizer

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asr.audio.reading import read_audio, write_audio
-from asr.config.recognizer import ConfigError
+from asr.config.reading import ConfigError
 from asr.data.features import FeatureConfig, LogMel
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.data.shards import FeatureShards, ShardIndex, shard_name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.config.recognizer import read_values
+from asr.config.reading import read_values
 from asr.data.manifest import Manifest, ManifestError, Utterance, write_manifest
 from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import absolute_path, split_lines

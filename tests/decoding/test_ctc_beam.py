@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from asr.config.recognizer import ConfigError, check_section
+from asr.config.reading import ConfigError, check_section
 from asr.decoding.ctc_beam import CTCBeam, CTCBeamConfig
 from asr.decoding.ctc_greedy import CTCGreedy
 from asr.decoding.fusion import FusionConfig

@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from asr.config.recognizer import ConfigError, load_config
+from asr.config.reading import ConfigError
+from asr.config.recognizer import load_config
 from asr.decoding.endpointing import EndpointingConfig
 from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.config.recognizer import ConfigError, load_config
+from asr.config.reading import ConfigError
+from asr.config.recognizer import load_config
 from asr.files import yaml as yaml_file
 from asr.files.yaml import YAMLError, parse_yaml, read_yaml_file, write_yaml
 

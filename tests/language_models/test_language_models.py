@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asr.config.language_model import load_experiment
-from asr.config.recognizer import ConfigError
+from asr.config.reading import ConfigError
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, LexiconError, WordModel
 from asr.decoding.scorer import Scorer

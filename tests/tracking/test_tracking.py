@@ -18,18 +18,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from asr.tracking.config import TrackingConfig, TrackingError
 from asr.tracking.console_lines import duration
+from asr.tracking.lines import JSONLinesTracker
 from asr.tracking.media import DevUtterance, mark_errors
-from asr.tracking.trackers import (
-    JSONLinesTracker,
-    Tracker,
-    TrackerGroup,
-    TrackingConfig,
-    TrackingError,
-    WandbTracker,
-    finishing_after_failure,
-    open_tracker,
-)
+from asr.tracking.trackers import Tracker, TrackerGroup, finishing_after_failure, open_tracker
+from asr.tracking.wandb import WandbTracker
 from tests.support.wandb_reader import OfflineRun, read_run
 
 CONFIG = {"seed": 7, "train": {"learning_rate": 1e-3}}
@@ -282,7 +276,8 @@ def test_online_without_a_key_records_offline_and_asks_nothing(tmp_path: Path, m
 @pytest.mark.slow
 def test_online_without_a_server_records_offline(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from asr.tracking.trackers import TrackingConfig, open_tracker\n"
+        "import sys; from pathlib import Path; from asr.tracking.config import TrackingConfig\n"
+        "from asr.tracking.trackers import open_tracker\n"
         "tracker = open_tracker(TrackingConfig(trackers=('wandb',), mode='online'), Path(sys.argv[1]), {}, 0)\n"
         "tracker.log({'train/loss': 0.5}, step=1)\n"
         "tracker.finish(0)\n"
@@ -318,7 +313,8 @@ def test_a_failing_start_is_one_warning(tmp_path: Path) -> None:
 KILLED_SERVICE = """
 import os, signal, sys, time
 from pathlib import Path
-from asr.tracking.trackers import TrackingConfig, open_tracker
+from asr.tracking.config import TrackingConfig
+from asr.tracking.trackers import open_tracker
 
 run_dir, number = Path(sys.argv[1]), int(sys.argv[2])
 tracker = open_tracker(TrackingConfig(trackers=("jsonl", "wandb")), run_dir, {}, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.config.recognizer import ConfigError
+from asr.config.reading import ConfigError
 from asr.data.manifest import Manifest
 from asr.recognizer import Recognizer
 from asr.transcribe import main

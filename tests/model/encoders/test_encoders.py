@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.config.recognizer import ConfigError, load_config
+from asr.config.reading import ConfigError
+from asr.config.recognizer import load_config
 from asr.model.cells import (
     CellConfig,
     ConvLSTMConfig,

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from asr.config.recognizer import ConfigError, load_config
+from asr.config.reading import ConfigError
+from asr.config.recognizer import load_config
 from asr.data.features import FeatureConfig
 from asr.decoding import SEARCHED_HEADS, choose_heads
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig

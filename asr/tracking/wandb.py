@@ -1,6 +1,6 @@
 """Weights & Biases as a tracker: it never stops a run, and what goes wrong with it is said in one line.
 
-RUN/wandb/          offline runs; `wandb sync RUN/wandb/offline-run-*` uploads them to one run
+RUN/wandb/          offline runs; `wandb sync RUN/wandb/offline-run-*` uploads them, in order, to one run
 """
 
 import os
@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from asr.files.replacing import replacing
 from asr.tracking.config import TrackingConfig, TrackingError
 from asr.tracking.media import DevUtterance, wandb_media
 
 WANDB_FINISH_SECONDS = 60.0  # the end of a run waits so long for wandb to write (online: upload) what it holds
 FIRST_SIGNAL = 128  # exit codes from here on are of signals
+NEXT_STEP_FILE = "next_step"  # below RUN/wandb
 _TEARDOWN_SECONDS = 1.0
 _MAX_WAITING = 1000  # calls waiting for wandb; more means that it hangs
 
@@ -24,8 +26,11 @@ class WandbTracker:
     """Weights & Biases, on a thread of its own: the training loop hands figures over and never waits for it.
 
     Offline it needs no account and no network. Any failure of wandb, be it a missing API key, a full disk or its
-    service dying, becomes one warning line. A resumed run goes on under the id kept in RUN/wandb/run_id; its steps
-    are logged as the metric `step`, so that steps logged twice around a kill do not make wandb drop the second.
+    service dying, becomes one warning line.
+
+    A resumed run goes on under the id kept in RUN/wandb/run_id, in a folder of its own, with `resume="allow"`: without
+    it `wandb sync` refuses the second folder of an id (before 0.31 it took the first one's place). wandb's own `_step`
+    goes on from RUN/wandb/next_step; the training's steps are the metric `step`, which may come again after a kill.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class WandbTracker:
         self._config, self._run_dir, self._resolved_config = config, run_dir, resolved_config
         self._warn, self._finish_seconds = warn, finish_seconds
         self._run: Any = None
+        self._next_row = 0  # the `_step` of the next row that wandb is given
         self._failed = False
         self._giving_up = threading.Lock()  # either thread may find out first
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
@@ -49,13 +55,12 @@ class WandbTracker:
         self._thread.start()
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        values = {"step": step, **metrics}
-        self._hand_over(lambda: self._run.log(values))
+        self._hand_over(lambda: self._log({"step": step, **metrics}))
 
     def log_utterances(self, rows: Sequence[DevUtterance], *, step: int) -> None:
         rows = tuple(rows)
         if rows:
-            self._hand_over(lambda: self._run.log({"step": step, **wandb_media(rows)}))
+            self._hand_over(lambda: self._log({"step": step, **wandb_media(rows)}))
 
     def finish(self, exit_code: int) -> None:
         if 0 < exit_code < FIRST_SIGNAL:  # the error is what a user should see last
@@ -84,6 +89,14 @@ class WandbTracker:
         if failure is not None:
             self._give_up(_one_line(failure))
 
+    def _log(self, values: Mapping[str, Any]) -> None:
+        """Log one row; its number is counted on disk before it is used, so that no kill makes it come again."""
+        row = self._next_row
+        self._next_row = row + 1
+        with replacing(self._run_dir / "wandb" / NEXT_STEP_FILE) as path:
+            path.write_text(f"{self._next_row}\n", encoding="ascii")
+        self._run.log(values, step=row, commit=True)
+
     def _start(self) -> None:
         folder = self._run_dir / "wandb"
         folder.mkdir(exist_ok=True)
@@ -106,7 +119,7 @@ class WandbTracker:
             name=self._config.name or self._run_dir.resolve().name,
             dir=self._run_dir,
             id=_run_id(self._run_dir),
-            resume="allow" if mode == "online" else None,
+            resume="allow",
             config=dict(self._resolved_config),
             mode=mode,
             reinit="create_new",
@@ -117,6 +130,8 @@ class WandbTracker:
                 finish_timeout=self._finish_seconds,
             ),
         )
+        # Online, the server may know of more rows than a copied folder does.
+        self._next_row = max(_next_row(self._run_dir), self._run.starting_step)
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
 
@@ -161,3 +176,18 @@ def _run_id(run_dir: Path) -> str:
     if not path.exists():
         path.write_text(secrets.token_hex(4), encoding="ascii")
     return path.read_text(encoding="ascii").strip()
+
+
+def _next_row(run_dir: Path) -> int:
+    """Returns the `_step` with which wandb's rows go on: 0 in a new run.
+
+    A folder of an older release has no count; its files are longer in bytes than they have rows.
+    """
+    folder = run_dir / "wandb"
+    path = folder / NEXT_STEP_FILE
+    if not path.exists():
+        return sum(file.stat().st_size for file in folder.glob("*run-*/*.wandb"))
+    text = path.read_text(encoding="ascii").strip()
+    if not text.isdecimal():
+        raise TrackingError(f"{path}: {text!r}; expected the number of the next row; delete it to begin above all rows")
+    return int(text)

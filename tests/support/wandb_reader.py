@@ -22,6 +22,7 @@ class OfflineRun:
     id: str = ""
     project: str = ""
     name: str = ""
+    may_resume: bool = False  # what `wandb sync` asks before it appends to a run that the server has
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)  # one dict a `log` call
     files: list[str] = field(default_factory=list)  # below the folder `files`
@@ -40,6 +41,7 @@ def read_run(path: Path) -> OfflineRun:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.id, run.project, run.name = record.run.run_id, record.run.project, record.run.display_name
+            run.may_resume = run.may_resume or record.run.resume
             run.config |= _values(record.run.config.update)
         elif kind == "config":
             run.config |= _values(record.config.update)

@@ -250,15 +250,47 @@ def test_the_audio_and_marks_of_a_table_wait_in_the_run_folder(tmp_path: Path, m
     assert not (tmp_path / "home" / ".local").exists()
 
 
-def test_a_resumed_run_keeps_its_id(tmp_path: Path) -> None:
-    for first, last in ((1, 3), (2, 5)):
+def test_the_segments_of_a_resumed_run_lose_nothing(tmp_path: Path) -> None:
+    """One id, both allowed to resume, every step once, and a `_step` that grows from segment to segment."""
+    for first, last in ((1, 3), (4, 6)):
         tracker = wandb_tracker(tmp_path, [])
         log_steps(tracker, first, last)
+        tracker.log_utterances([utterance()], step=last)
         tracker.finish(0)
         time.sleep(1)  # wandb names folders to the second
     before, after = offline_runs(tmp_path)
     assert before.id == after.id == (tmp_path / "wandb" / "run_id").read_text()
+    assert before.may_resume
+    assert after.may_resume
+    rows = before.history + after.history
+    assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
+    numbers = [row["_step"] for row in rows]
+    assert numbers == sorted(set(numbers))
+    assert len(after.history) > 3
+    assert int((tmp_path / "wandb" / "next_step").read_text()) == numbers[-1] + 1
+
+
+def test_steps_repeated_after_a_kill_are_rows_of_their_own(tmp_path: Path) -> None:
+    tracker = wandb_tracker(tmp_path, [])
+    log_steps(tracker, 1, 3)
+    tracker.finish(0)
+    (tmp_path / "wandb" / "next_step").unlink()  # as an older release left it
+    time.sleep(1)
+    tracker = wandb_tracker(tmp_path, [])
+    log_steps(tracker, 2, 5)
+    tracker.finish(0)
+    before, after = offline_runs(tmp_path)
     assert [row["step"] for row in after.history if "train/loss" in row] == [2, 3, 4, 5]
+    assert min(row["_step"] for row in after.history) > max(row["_step"] for row in before.history)
+
+
+def test_a_count_of_rows_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "next_step").write_text("-3\n")
+    warnings: list[str] = []
+    tracker = wandb_tracker(tmp_path, warnings)
+    tracker.finish(0)
+    assert "'-3'; expected the number of the next row" in warnings[0]
 
 
 def test_online_without_a_key_records_offline_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

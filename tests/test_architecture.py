@@ -128,3 +128,20 @@ FORBIDDEN = {"torch.load(": "unpickles", "pickle.load": "unpickles", "yaml.load(
 def test_nothing_unpickles_or_runs_what_it_reads(name: str) -> None:
     source = KNOWN[name].read_text()
     assert not [text for text in FORBIDDEN if text in source]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(KNOWN) if not name.startswith(("asr.model.heads", "asr.decoding"))]
+)
+def test_nobody_asks_which_head_it_is(name: str) -> None:
+    """Heads answer for themselves, so that a new one is one file and one name."""
+    for node in ast.walk(ast.parse(KNOWN[name].read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("isinstance", "issubclass")
+        ):
+            asked = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+            asked |= {part.attr for part in ast.walk(node.args[1]) if isinstance(part, ast.Attribute)}
+            heads = {each for each in asked if each.removesuffix("Config").endswith("Head")}
+            assert not heads, f"{name}:{node.lineno} asks for a {heads.pop()}; let asr.model.heads.head.Head answer it"

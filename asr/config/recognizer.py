@@ -11,7 +11,7 @@ from asr.config.reading import ConfigError, load_section, read_values
 from asr.data.augment import AugmentationConfig
 from asr.data.dataset import DataConfig
 from asr.data.features import FeatureConfig
-from asr.decoding import SEARCHED_HEADS, DecodingConfig
+from asr.decoding import DecodingConfig, decodings_for
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.endpointing import EndpointingConfig
 from asr.files.yaml import write_yaml
@@ -19,6 +19,7 @@ from asr.model.encoders import EncoderConfig
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
 from asr.model.heads import HeadConfig
 from asr.model.heads.ctc import CTCHeadConfig
+from asr.model.heads.head import Head
 from asr.optim import OptimConfig
 from asr.section import Section
 from asr.text import NUM_SPECIAL, CharTokenizerConfig, TokenizerConfig
@@ -102,32 +103,35 @@ class Config(TrainingConfig):
                 "features.normalization: 'utterance' needs the end of an utterance before its first frame, but "
                 "encoder.streaming is true; use 'global'"
             )
-        try:
-            # Without memory or numbers: only to see whether the widths of all layers fit together.
-            with torch.device("meta"):
-                encoder = self.encoder.build(self.features.num_mels)
-        except ValueError as error:
-            raise ValueError(f"encoder: {error}") from None
-        for number, head in enumerate(self.heads):
-            try:
-                with torch.device("meta"):
-                    head.build(encoder.output_size, vocabulary_size=NUM_SPECIAL)
-            except ValueError as error:
-                raise ValueError(f"heads.{number}.{error}") from None
+        self._sketched_heads()
         return self
+
+    def _sketched_heads(self) -> list[Head]:
+        """The heads without memory or numbers: only to see whether the widths of all layers fit together."""
+        with torch.device("meta"):
+            try:
+                encoder = self.encoder.build(self.features.num_mels)
+            except ValueError as error:
+                raise ValueError(f"encoder: {error}") from None
+            heads = []
+            for number, head in enumerate(self.heads):
+                try:
+                    heads.append(head.build(encoder.output_size, vocabulary_size=NUM_SPECIAL))
+                except ValueError as error:
+                    raise ValueError(f"heads.{number}.{error}") from None
+            return heads
 
     @model_validator(mode="after")
     def check_heads(self) -> "Config":
         kinds = [head.kind for head in self.heads]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"heads: found {', '.join(kinds)}; expected each kind once at most")
-        if self.endpointing is not None and "ctc" not in kinds:
+        if self.endpointing is not None and not any(head.scores_frames for head in self._sketched_heads()):
             raise ValueError(
                 f"endpointing: a CTC head finds the speech; heads has {', '.join(kinds)}: add one, or set it to null"
             )
-        searched = SEARCHED_HEADS[self.decoding.kind]
-        if not set(searched) <= set(kinds):
-            fitting = [name for name, needed in SEARCHED_HEADS.items() if set(needed) <= set(kinds)]
+        searched, fitting = self.decoding.searched_heads, decodings_for(kinds)
+        if self.decoding.kind not in fitting:
             raise ValueError(
                 f"decoding.kind: {self.decoding.kind!r} searches the scores of {' and '.join(searched)} heads; "
                 f"heads has {', '.join(kinds)}: choose {' or '.join(map(repr, fitting))}"

@@ -1,6 +1,6 @@
 """Beam search of an attention head."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from asr.text import Tokenizer
 
 class AttentionBeamConfig(TokenSearchOptions):
     kind: Literal["attention_beam"] = "attention_beam"
+    searched_heads: ClassVar[tuple[str, ...]] = ("attention",)
     length_normalization: float = Field(
         0.6, ge=0.0, description="scores are divided by ((5 + tokens) / 6) to this power (Wu et al. 2016, equation 14)"
     )
@@ -30,6 +31,8 @@ class AttentionBeam:
     A beam of 1 is greedy decoding; one that leaves nothing out finds the best of all transcripts. The decoder is never
     followed beyond as many tokens as the recording's length allows, so it cannot write for ever.
     """
+
+    searched_heads = AttentionBeamConfig.searched_heads
 
     def __init__(self, config: AttentionBeamConfig, scorer: Scorer | None = None) -> None:
         self.config, self.scorer = config, scorer

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ _STAYED = -1  # in the place of a token: the prefix is that of the frame before
 
 class CTCBeamConfig(Section):
     kind: Literal["ctc_beam"] = "ctc_beam"
+    searched_heads: ClassVar[tuple[str, ...]] = ("ctc",)
     beam: int = Field(16, ge=1, description="hypotheses kept after each frame; 1 is greedy decoding")
     num_candidates: int = Field(40, ge=1, description="the likeliest tokens of a frame, by which hypotheses grow")
     fusion: FusionConfig = FusionConfig()
@@ -45,6 +46,8 @@ class CTCBeam:
     a beam that leaves nothing out gives exact posteriors. Each utterance is searched by itself; the arithmetic is done
     for all of them at once.
     """
+
+    searched_heads = CTCBeamConfig.searched_heads
 
     def __init__(self, config: CTCBeamConfig, scorer: Scorer | None = None) -> None:
         self.config, self.scorer = config, scorer

@@ -1,6 +1,6 @@
 """Best-path decoding of a CTC head."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from asr.text import BLANK_ID, Tokenizer
 
 class CTCGreedyConfig(Section):
     kind: Literal["ctc_greedy"] = "ctc_greedy"
+    searched_heads: ClassVar[tuple[str, ...]] = ("ctc",)
 
     def build(self, tokenizer: Tokenizer | None = None, language_model: Scorer | None = None) -> "CTCGreedy":
         """It asks neither."""
@@ -24,6 +25,8 @@ class CTCGreedyConfig(Section):
 
 class CTCGreedy:
     """The most likely label of each frame, repeats merged, blanks dropped (Graves et al. 2006, section 3.2)."""
+
+    searched_heads = CTCGreedyConfig.searched_heads
 
     @torch.inference_mode()
     def __call__(

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -42,6 +42,7 @@ class LexiconFusionConfig(Section):
 
 class CTCLexiconConfig(Section):
     kind: Literal["ctc_lexicon"] = "ctc_lexicon"
+    searched_heads: ClassVar[tuple[str, ...]] = ("ctc",)
     beam: int = Field(50, ge=1, description="hypotheses kept after each frame")
     beam_threshold: float = Field(30.0, gt=0.0, description="hypotheses further than this below the best are dropped")
     num_candidates: int = Field(40, ge=1, description="the likeliest tokens of a frame, by which hypotheses grow")
@@ -57,6 +58,8 @@ class CTCLexicon:
     The words are a trie of tokens (Ortmanns, Ney and Aubert 1997), each path scored by its best alignment (Collobert,
     Puhrsch and Synnaeve 2016, arXiv:1609.03193, section 2.3). A word that is not in the list is never written.
     """
+
+    searched_heads = CTCLexiconConfig.searched_heads
 
     def __init__(self, config: CTCLexiconConfig, tokenizer: Tokenizer, language_model: WordModel | None) -> None:
         """Raises LexiconError without a language model, or where none of its words can be spelled."""

@@ -1,6 +1,6 @@
 """Beam search of an attention head and a CTC head together, in one pass."""
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,15 +17,9 @@ from asr.model.layers.masking import valid_frames
 from asr.text import BLANK_ID, Tokenizer
 
 
-class JointHeads(NamedTuple):
-    """The two heads of one encoder that are searched together."""
-
-    attention: AttentionHead
-    ctc: CTCHead
-
-
 class JointBeamConfig(TokenSearchOptions):
     kind: Literal["joint_beam"] = "joint_beam"
+    searched_heads: ClassVar[tuple[str, ...]] = ("attention", "ctc")
     ctc_weight: float = Field(0.3, gt=0.0, lt=1.0, description="of CTC's log-probability; the decoder has the rest")
     trust_silence: bool = Field(True, description="where CTC hears nothing but blanks, the transcript is empty")
 
@@ -42,26 +36,32 @@ class JointBeam:
     every frame, keeps the decoder from skipping, repeating and inventing.
     """
 
+    searched_heads = JointBeamConfig.searched_heads
+
     def __init__(self, config: JointBeamConfig, scorer: Scorer | None = None) -> None:
         self.config, self.scorer = config, scorer
 
     def __call__(
-        self, heads: JointHeads, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
+        self,
+        heads: tuple[AttentionHead, CTCHead],
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
     ) -> list[Hypothesis]:
         return [best[0] for best in self.search(heads, encodings, lengths)]
 
     @torch.inference_mode()
     def search(
         self,
-        heads: JointHeads,
+        heads: tuple[AttentionHead, CTCHead],
         encodings: Float[Tensor, "batch time encoding"],
         lengths: Int[Tensor, " batch"],
         *,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each utterance, best first: up to `num_best`, as many as have ended."""
-        log_probs = heads.ctc(encodings)
-        return TokenSearch(self.config, heads.attention, self.scorer).run(
+        attention, ctc = heads
+        log_probs = ctc(encodings)
+        return TokenSearch(self.config, attention, self.scorer).run(
             encodings,
             lengths,
             prefixes=CTCPrefixScorer.of(log_probs, lengths),

@@ -22,9 +22,7 @@ from asr.decoding.alignment import (
 from asr.explanation.watching import watch
 from asr.model.acoustic import Model
 from asr.model.cells import Cell
-from asr.model.heads.attention import AttentionHead
 from asr.model.heads.attention_shape import diagonality, entropy
-from asr.model.heads.ctc import CTCHead
 from asr.model.layers.masking import reverse_within_length
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.text import Tokenizer
@@ -87,9 +85,9 @@ def explain(
     given = torch.tensor([list(tokens)], dtype=torch.int64, device=device)
     with torch.inference_mode(False), torch.enable_grad(), _evaluating(model), _layer_inputs(model) as seen:
         encodings, encoded = model.encode(inputs, lengths)
-        log_probs = next((head(encodings)[0] for head in model.heads if isinstance(head, CTCHead)), None)
-        decoder = next((head for head in model.heads if isinstance(head, AttentionHead)), None)
-        forced = decoder(encodings, encoded, given, torch.tensor([len(tokens)], device=device)) if decoder else None
+        frame_scores = model.frame_scores(encodings)
+        log_probs = None if frame_scores is None else frame_scores[0]
+        forced = model.forced_steps(encodings, encoded, given, torch.tensor([len(tokens)], device=device))
         spans = _token_spans(log_probs, None if forced is None else forced.weights[0].mean(dim=0), tokens)
         scores = [
             _word_score(places, tokens, spans, log_probs, None if forced is None else forced.log_probs[0])

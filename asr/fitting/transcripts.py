@@ -20,7 +20,6 @@ from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.grammar.network import word_graph
 from asr.grammar.templates import Grammar, load_grammar
 from asr.grammar.word_graph import Graph
-from asr.model.heads.ctc import CTCHead
 from asr.recognition.listening import Heard
 from asr.recognizer import Recognizer, RecognizerError
 from asr.text import BLANK_ID, Tokenizer
@@ -124,7 +123,7 @@ def _cut(item: Utterance, heard: Heard, *, seconds_per_frame: float) -> Utteranc
 @torch.inference_mode()
 def hear(recognizer: Recognizer, item: Utterance) -> Heard:
     """What a model with a CTC head hears of one utterance; raises RecognizerError for another."""
-    if not any(isinstance(head, CTCHead) for head in recognizer.model.heads):
+    if not recognizer.model.scores_frames:
         raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
     rate = recognizer.feature_config.sample_rate
     samples = read_audio(item.audio_filepath, sample_rate=rate, offset=item.offset, duration=item.duration)

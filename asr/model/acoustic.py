@@ -1,11 +1,14 @@
 """The acoustic model: one encoder, and one or more heads on its encodings."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from asr.model.encoders import EncoderConfig
 from asr.model.heads import HeadConfig
+from asr.model.heads.head import ForcedSteps, Head
 
 
 class Model(nn.Module):
@@ -15,12 +18,14 @@ class Model(nn.Module):
     trained on is the sum of their losses, each times the weight in its config.
     """
 
+    heads: Sequence[Head]
+
     def __init__(
         self, *, num_mels: int, encoder: EncoderConfig, heads: tuple[HeadConfig, ...], vocabulary_size: int
     ) -> None:
         super().__init__()
         self.encoder = encoder.build(num_mels)
-        self.heads = nn.ModuleList(
+        self.heads = nn.ModuleList(  # type: ignore[assignment]
             head.build(self.encoder.output_size, vocabulary_size=vocabulary_size) for head in heads
         )
         self.head_weights = [head.weight for head in heads]
@@ -41,10 +46,32 @@ class Model(nn.Module):
         """Each head's loss of each utterance, times its weight."""
         encodings, lengths = self.encode(features, feature_lengths)
         losses = [
-            weight * head.loss(encodings, lengths, tokens, token_lengths)  # type: ignore[operator]
+            weight * head.loss(encodings, lengths, tokens, token_lengths)
             for weight, head in zip(self.head_weights, self.heads, strict=True)
         ]
         return torch.stack(losses)
+
+    @property
+    def scores_frames(self) -> bool:
+        """Whether one of its heads has scores of each frame by itself, which commands and labels are searched with."""
+        return any(head.scores_frames for head in self.heads)
+
+    def frame_scores(
+        self, encodings: Float[Tensor, "batch time encoding"]
+    ) -> Float[Tensor, "batch time vocabulary"] | None:
+        """Log-probabilities of the tokens and blank in each frame by the first head that has some."""
+        return next((head.frame_scores(encodings) for head in self.heads if head.scores_frames), None)
+
+    def forced_steps(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> ForcedSteps | None:
+        """The steps of the first head that is a decoder, led through given transcripts."""
+        steps = (head.forced_steps(encodings, lengths, tokens, token_lengths) for head in self.heads)
+        return next((found for found in steps if found is not None), None)
 
     @property
     def num_parameters(self) -> int:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from asr.decoding.endpointing import EndpointingConfig
 from asr.model.acoustic import Model
-from asr.model.heads.ctc import CTCHead
 from asr.recognition.precision import Precision, autocast
 
 
@@ -75,6 +74,6 @@ def _encode(
 def _scores(
     model: Model, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
 ) -> list[Float[Tensor, "_ vocabulary"]]:
-    head = next((head for head in model.heads if isinstance(head, CTCHead)), None)
-    log_probs = head(encodings).cpu() if head is not None else encodings.new_zeros(*encodings.shape[:2], 0).cpu()
+    found = model.frame_scores(encodings)
+    log_probs = encodings.new_zeros(*encodings.shape[:2], 0).cpu() if found is None else found.cpu()
     return [log_probs[row, :length] for row, length in enumerate(lengths.tolist())]

@@ -18,28 +18,14 @@ from asr.explanation.inside import explain
 from asr.explanation.plot import PictureOptions, draw_explanation
 from asr.metrics import ErrorCounts, align, count_character_errors, count_word_errors, total
 from asr.model.acoustic import Model
-from asr.model.heads.attention import AttentionHead
-from asr.model.heads.attention_shape import diagonality, entropy
-from asr.model.heads.ctc import CTCHead
-from asr.model.layers.masking import valid_frames
+from asr.model.heads.head import DevFigures
 from asr.runs.language_model import open_decoding
-from asr.text import BLANK_ID
 from asr.tracking.media import DevUtterance
 from asr.training.experiment import Experiment
 
-NUM_WATCHED = 16  # utterances, the same in each epoch, whose attention is measured
-SHORTEST_WATCHED = 4  # tokens
-COLLAPSED_BELOW = 0.5  # diagonality; where attention follows speech it is above 0.9
+NUM_WATCHED = 16  # utterances, the same in each epoch, that are looked at more closely
 DOTS_PER_INCH = 80  # of an explanation
-COLLAPSED_AFTER = 3  # epochs; before them it has seldom begun to follow
-
-
-@dataclass(frozen=True)
-class AttentionShape:
-    """What the attention of a few utterances looks like (asr/model/heads/attention_shape.py)."""
-
-    diagonality: float
-    entropy: float
+WARNED_AFTER = 3  # epochs; before them attention, say, has seldom begun to follow
 
 
 @dataclass(frozen=True)
@@ -48,8 +34,7 @@ class DevScore:
     characters: ErrorCounts
     losses: dict[str, float]  # natural-log loss of a token, by kind of head
     loss: float  # their sum, by the heads' weights
-    blank_share: float | None  # of the frames whose most likely label is blank, by the CTC head
-    attention: AttentionShape | None  # of the fixed utterances, by the attention head
+    of_heads: tuple[DevFigures, ...]  # what each head says of itself
     transcripts: dict[int, str]  # by index in the dev dataset
 
     @property
@@ -61,77 +46,48 @@ class DevScore:
         figures = {"dev/wer": self.words.rate, "dev/cer": self.characters.rate, "dev/loss": self.loss}
         if len(self.losses) > 1:
             figures |= {f"dev/loss_{kind}": loss for kind, loss in self.losses.items()}
-        if self.blank_share is not None:
-            figures["dev/blank_share"] = self.blank_share
-        if self.attention is not None:
-            figures["dev/attention_diagonality"] = self.attention.diagonality
-            figures["dev/attention_entropy"] = self.attention.entropy
-        return figures
+        return figures | {f"dev/{name}": value for head in self.of_heads for name, value in head.values.items()}
 
     def remarks(self, epoch: int) -> list[str]:
         """What a user should be told of the weights after so many epochs."""
-        if self.attention is None or epoch < COLLAPSED_AFTER or self.attention.diagonality >= COLLAPSED_BELOW:
-            return []
-        return [
-            f"warning: epoch {epoch}: the attention does not follow the speech: diagonality "
-            f"{self.attention.diagonality:.2f} of 1, entropy {self.attention.entropy:.2f} of 1. If it stays so, add a "
-            "ctc head beside it, or guided_attention: {weight: 1.0} to the head, or begin with shorter utterances"
-        ]
+        warnings = [head.warning for head in self.of_heads if head.warning is not None]
+        return [f"warning: epoch {epoch}: {warning}" for warning in warnings if epoch >= WARNED_AFTER]
 
 
 class _Sums:
-    """What is added up over the batches of a split."""
+    """What is added up over the batches of a split: of each head its loss, and what it wants to say of itself."""
 
     def __init__(self, model: Model) -> None:
-        self.heads: list[Any] = list(model.heads)
-        self.kinds = [head.kind for head in self.heads]
-        self.weights = model.head_weights
-        self.values: Counter[str] = Counter()
+        self.heads, self.weights = model.heads, model.head_weights
+        self.losses: Counter[str] = Counter()  # by kind of head
+        self.num_tokens = 0
+        self.of_heads: dict[str, Counter[str]] = {head.kind: Counter() for head in model.heads}
 
-    @property
-    def names(self) -> list[str]:
-        others = ["tokens", "blank", "frames", "diagonality", "entropy", "shown"]
-        return [*(f"loss {kind}" for kind in self.kinds), *others]
-
-    def add(self, batch: Batch, encodings: Tensor, lengths: Tensor, *, shown: Collection[int]) -> None:
-        """`shown`: the indices of the utterances whose attention is looked at."""
+    def add(self, batch: Batch, encodings: Tensor, lengths: Tensor, *, watched: Collection[int]) -> None:
+        """`watched`: the indices of the utterances that are looked at more closely."""
         given = encodings, lengths, batch.tokens, batch.token_lengths
         losses = torch.stack([head.loss(*given) for head in self.heads])
         finite = losses.isfinite().all(dim=0)  # an utterance whose tokens do not fit its frames has no loss
-        for kind, each in zip(self.kinds, losses[:, finite].double().sum(dim=1).tolist(), strict=True):
-            self.values[f"loss {kind}"] += each
-        self.values["tokens"] += int(batch.token_lengths[finite].sum())
+        for head, each in zip(self.heads, losses[:, finite].double().sum(dim=1).tolist(), strict=True):
+            self.losses[head.kind] += each
+        self.num_tokens += int(batch.token_lengths[finite].sum())
+        rows = [row for row, index in enumerate(batch.indices) if index in watched]
         for head in self.heads:
-            if isinstance(head, CTCHead):
-                blank = (head(encodings).argmax(dim=-1) == BLANK_ID) & valid_frames(lengths, encodings.shape[1])
-                self.values.update(blank=int(blank.sum()), frames=int(lengths.sum()))
-            elif isinstance(head, AttentionHead):
-                rows = [row for row, index in enumerate(batch.indices) if index in shown]
-                self._add_shape(head, *(values[rows] for values in given))
-
-    def _add_shape(self, head: AttentionHead, *given: Tensor) -> None:
-        """Of utterances that are long enough to have a diagonal."""
-        given = tuple(values[given[3] >= SHORTEST_WATCHED] for values in given)
-        if len(given[0]):
-            weights, steps = head(*given).weights.mean(dim=1), given[3] + 1
-            self.values["diagonality"] += float(diagonality(weights, steps).sum())  # type: ignore
-            self.values["entropy"] += float(entropy(weights, steps, given[1]).sum())  # type: ignore
-            self.values["shown"] += len(weights)
+            self.of_heads[head.kind].update(head.dev_sums(*given, watched=rows))
 
     def figures(self, processes: Processes) -> dict[str, Any]:
         """The parts of a DevScore, over all processes."""
-        sums = dict(zip(self.names, processes.sum([float(self.values[name]) for name in self.names]), strict=True))
-        losses = {kind: sums[f"loss {kind}"] / max(1.0, sums["tokens"]) for kind in self.kinds}
-        shape = (
-            AttentionShape(*(sums[name] / sums["shown"] for name in ("diagonality", "entropy")))
-            if sums["shown"]
-            else None
-        )
+        kinds = [head.kind for head in self.heads]
+        *totals, num_tokens = processes.sum([*(float(self.losses[kind]) for kind in kinds), float(self.num_tokens)])
+        losses = {kind: total / max(1.0, num_tokens) for kind, total in zip(kinds, totals, strict=True)}
+        of_heads: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+        for part in processes.gather(self.of_heads):
+            for kind in kinds:
+                of_heads[kind].update(part[kind])
         return {
             "losses": losses,
-            "loss": sum(weight * losses[kind] for weight, kind in zip(self.weights, self.kinds, strict=True)),
-            "blank_share": sums["blank"] / max(1.0, sums["frames"]) if "ctc" in self.kinds else None,
-            "attention": shape,
+            "loss": sum(weight * losses[kind] for weight, kind in zip(self.weights, kinds, strict=True)),
+            "of_heads": tuple(head.dev_figures(of_heads[head.kind]) for head in self.heads),
         }
 
 
@@ -143,13 +99,13 @@ def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, 
     was_training = model.training
     model.eval()
     transcripts: dict[int, str] = {}
-    sums, shown = _Sums(model), set(_spread_out(len(experiment.dev), NUM_WATCHED))
+    sums, watched = _Sums(model), set(_spread_out(len(experiment.dev), NUM_WATCHED))
     for batch in batches:
         moved = batch.to(processes.device)
         encodings, lengths = model.encode(moved.features, moved.feature_lengths)
         hypotheses: list[Hypothesis] = decode(choose_heads(decode, model.heads), encodings, lengths)
         transcripts |= {i: tokenizer.decode(found.tokens) for i, found in zip(batch.indices, hypotheses, strict=True)}
-        sums.add(moved, encodings, lengths, shown=shown)
+        sums.add(moved, encodings, lengths, watched=watched)
     model.train(was_training)
     everything = {index: text for part in processes.gather(transcripts) for index, text in part.items()}
     order = sorted(everything)

@@ -18,7 +18,6 @@ from asr.data.dataset import Dataset, SourceConfig
 from asr.data.features import FeatureStatistics, limit_range
 from asr.distributed import Processes
 from asr.model.acoustic import Model
-from asr.model.heads.ctc import CTCHead, frames_needed
 from asr.runs.checkpoint import file_digest, write_text
 from asr.runs.folder import STATISTICS_KEY, RunFolder
 from asr.text import Tokenizer, load_tokenizer
@@ -192,14 +191,13 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
     CTC gives an utterance whose tokens do not fit its encodings a probability of zero: an infinite loss. Such
     utterances are found here and named, not silently zeroed in the loss. An attention decoder needs one encoding.
     """
-    has_ctc = any(isinstance(head, CTCHead) for head in model.heads)
     needed = np.zeros(len(dataset), np.int64)
     dropped = []
     enough = _frames_for_encodings(model)
     for index, (text, duration) in enumerate(zip(dataset.texts(), dataset.durations.tolist(), strict=True)):
         tokens = dataset.tokenizer.encode(text)
         frames = dataset.num_frames(index)
-        needed[index] = enough(max(1, frames_needed(tokens) if has_ctc else 1))
+        needed[index] = enough(max(1, *(head.frames_needed(tokens) for head in model.heads)))
         reason = None
         if not tokens and not dataset.is_without_speech(index):
             reason = "the transcript is empty"

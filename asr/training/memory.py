@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from asr.data.batches import Batch
+from asr.model.acoustic import Model
 from asr.model.cells import Cell
-from asr.model.heads.attention import AttentionHead
-from asr.model.heads.mechanisms import Attention
 from asr.recognition.precision import autocast
 from asr.text import PAD_ID, UNKNOWN_ID
 from asr.training.experiment import Experiment
@@ -98,8 +97,8 @@ def _peak_resident_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
 
 
-def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_tokens: int = 0) -> int:
-    """Multiply-adds of one encoding with all heads' scores: each weight, as often as it is used.
+def multiply_adds(model: Model, features: Tensor, lengths: Tensor, *, num_tokens: int = 0) -> int:
+    """Multiply-adds of one encoding with all heads' losses: each weight, as often as it is used.
 
     A matrix of a linear or a recurrent layer is used once a frame of that layer's output (and once a band, where it
     convolves over bands), a convolution's kernel once an output position. An attention decoder writes `num_tokens`
@@ -109,11 +108,11 @@ def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_to
 
     def count(module: nn.Module, inputs: tuple, output) -> None:
         nonlocal counted
-        first = output[0] if isinstance(output, tuple) else output
         kernel = (3, 4) if isinstance(module, nn.Conv1d | nn.Conv2d) else (2,)
         weights = sum(value.numel() for value in module.parameters(recurse=False) if value.dim() in kernel)
-        if isinstance(module, nn.Embedding | AttentionHead | Attention):
-            return  # a row looked up, and what only puts its parts together
+        if not weights or isinstance(module, nn.Embedding):
+            return  # what only puts its parts together, and a row looked up
+        first = output[0] if isinstance(output, tuple) else output
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             positions = first.numel() // module.out_channels
         elif isinstance(module, Cell):
@@ -125,13 +124,11 @@ def multiply_adds(model: nn.Module, features: Tensor, lengths: Tensor, *, num_to
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     try:
         with torch.inference_mode():
-            encodings, encoded = model.encode(features, lengths)  # type: ignore[operator]
+            encodings, encoded = model.encode(features, lengths)
             tokens = torch.full((len(features), num_tokens), UNKNOWN_ID, device=features.device)
             token_lengths = torch.full_like(lengths, num_tokens)
-            for head in model.heads:  # type: ignore[union-attr]
-                head(
-                    *((encodings, encoded, tokens, token_lengths) if isinstance(head, AttentionHead) else (encodings,))
-                )
+            for head in model.heads:
+                head.loss(encodings, encoded, tokens, token_lengths)
     finally:
         for hook in hooks:
             hook.remove()

@@ -135,7 +135,7 @@ def test_a_training_draws_a_few_dev_utterances_for_wandb(tone_config: Path) -> N
         config = load_config(tone_config, [heads, f"tracking.trackers={trackers}", "tracking.num_utterances=5"])
         experiment = build_experiment(config, train_tokenizer(config), None)
         nothing = ErrorCounts(hits=1)
-        score = DevScore(nothing, nothing, {}, 0.0, None, None, dict.fromkeys(range(len(experiment.dev)), "ab"))
+        score = DevScore(nothing, nothing, {}, 0.0, (), dict.fromkeys(range(len(experiment.dev)), "ab"))
         rows = shown_utterances(experiment, experiment.model, score)
         drawn = [number for number, row in enumerate(rows) if row.explanation is not None]
         assert drawn == [0, 4][:expected]

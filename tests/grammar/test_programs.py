@@ -94,7 +94,7 @@ def test_what_a_recognizer_of_commands_needs_is_named(run: Path, grammar: Path, 
     with pytest.raises(RecognizerError, match=r"was given no commands; expected Recognizer\.load\(run, commands="):
         Recognizer.load(run).command(recordings[0])
     recognizer = Recognizer.load(run, commands=grammar)
-    recognizer.model.heads = nn.ModuleList([nn.Linear(1, 1)])
+    recognizer.model.heads = nn.ModuleList()
     with pytest.raises(RecognizerError, match="the model has no CTC head, which they are searched with"):
         recognizer.command(recordings[0])
 

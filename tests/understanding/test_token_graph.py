@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig
 from asr.decoding.ctc_prefix import CTCPrefixScorer
-from asr.decoding.joint_beam import JointBeam, JointBeamConfig, JointHeads
+from asr.decoding.joint_beam import JointBeam, JointBeamConfig
 from asr.decoding.scorer import Scorer, ScorerState
 from asr.model.heads.attention import AttentionHead
 from asr.model.heads.ctc import CTCHead
@@ -19,11 +20,16 @@ POSSIBLE = (UNKNOWN_ID, A, B, C)
 LENGTHS = torch.tensor([4, 2, 3])
 
 
-def heads(seed: int = 0) -> JointHeads:
+class Heads(NamedTuple):
+    attention: AttentionHead
+    ctc: CTCHead
+
+
+def heads(seed: int = 0) -> Heads:
     attention = build(seed=seed)
     torch.manual_seed(seed)
     ctc = CTCHead(ENCODING_SIZE, vocabulary_size=VOCABULARY_SIZE).double()
-    return JointHeads(attention, ctc)
+    return Heads(attention, ctc)
 
 
 @pytest.fixture

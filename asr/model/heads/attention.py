@@ -1,6 +1,6 @@
 """The attention head: a recurrent decoder that writes the transcript token by token, looking at the encodings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from asr.model.cells import CellConfig, ConvLSTMConfig
 from asr.model.cells.lstm import LSTMConfig
-from asr.model.heads.attention_shape import off_diagonal
+from asr.model.heads.attention_shape import diagonality, entropy, off_diagonal
+from asr.model.heads.head import DevFigures, ForcedSteps, Head
 from asr.model.heads.labels import check_labels
 from asr.model.heads.mechanisms import AttentionConfig, AttentionMemory, LocationAttentionConfig
 from asr.model.layers.dropout import Dropout
@@ -20,6 +21,9 @@ from asr.model.layers.masking import valid_frames
 from asr.model.layers.uncompiled import uncompiled
 from asr.section import Section
 from asr.text import BLANK_ID, BOS_ID, EOS_ID, PAD_ID
+
+SHORTEST_WATCHED = 4  # tokens that a transcript needs to have a diagonal
+COLLAPSED_BELOW = 0.5  # diagonality; where attention follows speech it is above 0.9
 
 
 class GuidedAttentionConfig(Section):
@@ -71,15 +75,7 @@ class DecoderState:
         return DecoderState(self.context[index], self.weights[index], cells)
 
 
-@dataclass(frozen=True)
-class ForcedSteps:
-    """What the decoder makes of a given transcript, <eos> included: one step more than tokens."""
-
-    log_probs: Float[Tensor, "batch step vocabulary"]
-    weights: Float[Tensor, "batch head step time"]
-
-
-class AttentionHead(nn.Module):
+class AttentionHead(Head):
     """A recurrent decoder with attention (Chan et al. 2016, "Listen, Attend and Spell", equations 6-11).
 
         s[u] = RNN([y[u-1], c[u-1]], s[u-1])          without input feeding: RNN(y[u-1], s[u-1])
@@ -165,6 +161,51 @@ class AttentionHead(nn.Module):
             else:
                 decoded, weights = self._all_at_once(read, state, memory)
         return ForcedSteps(self._log_probs(decoded), weights)
+
+    def forced_steps(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> ForcedSteps:
+        return self(encodings, lengths, tokens, token_lengths)
+
+    def dev_sums(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+        *,
+        watched: Sequence[int],
+    ) -> dict[str, float]:
+        """The shape of the attention of the watched utterances that are long enough to have a diagonal."""
+        rows = [row for row in watched if token_lengths[row] >= SHORTEST_WATCHED]
+        if not rows:
+            return {}
+        weights = self(encodings[rows], lengths[rows], tokens[rows], token_lengths[rows]).weights.mean(dim=1)
+        steps = token_lengths[rows] + 1
+        return {
+            "diagonality": float(diagonality(weights, steps).sum()),
+            "entropy": float(entropy(weights, steps, lengths[rows]).sum()),
+            "shown": float(len(rows)),
+        }
+
+    def dev_figures(self, sums: Mapping[str, float]) -> DevFigures:
+        """Whether the attention follows the speech (asr/model/heads/attention_shape.py)."""
+        if not sums.get("shown"):
+            return DevFigures()
+        followed, spread = sums["diagonality"] / sums["shown"], sums["entropy"] / sums["shown"]
+        values = {"attention_diagonality": followed, "attention_entropy": spread}
+        if followed >= COLLAPSED_BELOW:
+            return DevFigures(values)
+        return DevFigures(
+            values,
+            f"the attention does not follow the speech: diagonality {followed:.2f} of 1, entropy {spread:.2f} of 1. "
+            "If it stays so, add a ctc head beside it, or guided_attention: {weight: 1.0} to the head, or begin with "
+            "shorter utterances",
+        )
 
     def start(self, memory: AttentionMemory, *, num_each: int = 1) -> DecoderState:
         """The state before <bos>, with `num_each` rows an utterance."""

@@ -1,19 +1,20 @@
 """The CTC head: encodings to log-probabilities of tokens and blank, and the loss over all alignments."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from asr.model.heads.labels import LabelError, check_labels
+from asr.model.heads.head import DevFigures, Head
+from asr.model.heads.labels import check_labels
+from asr.model.layers.masking import valid_frames
 from asr.model.scan.products import Projection
 from asr.section import Section
 from asr.text import BLANK_ID
-
-__all__ = ["CTCHead", "CTCHeadConfig", "LabelError", "frames_needed"]
 
 
 class CTCHeadConfig(Section):
@@ -24,12 +25,7 @@ class CTCHeadConfig(Section):
         return CTCHead(encoding_size, vocabulary_size=vocabulary_size)
 
 
-def frames_needed(tokens: list[int]) -> int:
-    """The fewest encodings CTC can spell these tokens in: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(left == right for left, right in itertools.pairwise(tokens))
-
-
-class CTCHead(nn.Module):
+class CTCHead(Head):
     """Connectionist temporal classification (Graves et al. 2006), equations 2-8.
 
     The loss is minus the natural log of the probability of the tokens, summed over all alignments; it is infinite
@@ -37,6 +33,7 @@ class CTCHead(nn.Module):
     """
 
     kind = "ctc"
+    scores_frames = True
 
     def __init__(self, encoding_size: int, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -59,3 +56,26 @@ class CTCHead(nn.Module):
         check_labels("CTC head", tokens, token_lengths, vocabulary_size=self.vocabulary_size)
         log_probs = self(encodings).transpose(0, 1)  # torch wants [time, batch, vocabulary]
         return functional.ctc_loss(log_probs, tokens, lengths, token_lengths, blank=BLANK_ID, reduction="none")
+
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """One encoding for each token, and one for a blank between equal neighbours."""
+        return len(tokens) + sum(left == right for left, right in itertools.pairwise(tokens))
+
+    def frame_scores(self, encodings: Float[Tensor, "batch time encoding"]) -> Float[Tensor, "batch time vocabulary"]:
+        return self(encodings)
+
+    def dev_sums(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+        *,
+        watched: Sequence[int],
+    ) -> dict[str, float]:
+        blank = (self(encodings).argmax(dim=-1) == BLANK_ID) & valid_frames(lengths, encodings.shape[1])
+        return {"blank": float(blank.sum()), "frames": float(lengths.sum())}
+
+    def dev_figures(self, sums: Mapping[str, float]) -> DevFigures:
+        """The share of the frames whose most likely label is blank."""
+        return DevFigures({"blank_share": sums.get("blank", 0.0) / max(1.0, sums.get("frames", 0.0))})

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from asr.model.heads.ctc import CTCHead, CTCHeadConfig, LabelError, frames_needed
+from asr.model.heads.ctc import CTCHead, CTCHeadConfig
+from asr.model.heads.labels import LabelError
 from asr.text import BLANK_ID, BOS_ID, NUM_SPECIAL, PAD_ID, UNKNOWN_ID
 
 VOCABULARY_SIZE = NUM_SPECIAL + 3
@@ -71,7 +72,7 @@ def test_unknown_is_a_label_like_any_other(head: CTCHead) -> None:
 
 @pytest.mark.parametrize(("tokens", "frames"), [([], 0), ([A], 1), ([A, B], 2), ([A, A], 3), ([A, A, A, B], 6)])
 def test_frames_needed_is_where_the_loss_becomes_finite(head: CTCHead, tokens: list[int], frames: int) -> None:
-    assert frames_needed(tokens) == frames
+    assert head.frames_needed(tokens) == frames
     if not tokens:
         return
 

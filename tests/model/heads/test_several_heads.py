@@ -5,20 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from asr.config.reading import ConfigError
 from asr.config.recognizer import load_config
 from asr.data.features import FeatureConfig
-from asr.decoding import SEARCHED_HEADS, choose_heads
+from asr.decoding import choose_heads, decodings_for
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig
 from asr.decoding.ctc_greedy import CTCGreedy
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.joint_beam import JointBeam, JointBeamConfig, JointHeads
+from asr.decoding.joint_beam import JointBeam, JointBeamConfig
 from asr.metrics import ErrorCounts
 from asr.recognizer import Recognizer
 from asr.train import main
-from asr.training.dev_score import AttentionShape, DevScore
+from asr.training.dev_score import DevScore
 from asr.training.memory import multiply_adds
 from asr.training.transfer import renumber_heads
 from tests.explanation.test_explain import model_of
@@ -87,13 +86,9 @@ def test_heads_and_decodings_that_do_not_fit_are_refused(tone_config: Path, over
 
 
 def test_every_decoding_says_which_heads_it_searches() -> None:
-    from typing import get_args
-
-    from asr.decoding import DecodingConfig
-
-    assert {member.model_fields["kind"].default for member in get_args(get_args(DecodingConfig)[0])} == set(
-        SEARCHED_HEADS
-    )
+    assert decodings_for(["ctc"]) == ["ctc_greedy", "ctc_beam", "ctc_lexicon"]
+    assert decodings_for(["attention"]) == ["attention_beam"]
+    assert set(decodings_for(["ctc", "attention"])) - set(decodings_for(["ctc"])) == {"attention_beam", "joint_beam"}
 
 
 def test_a_decoding_gets_its_heads_in_whatever_order_they_are() -> None:
@@ -101,19 +96,22 @@ def test_a_decoding_gets_its_heads_in_whatever_order_they_are() -> None:
     attention, ctc = model.heads
     assert choose_heads(CTCGreedy(), model.heads) is ctc
     assert choose_heads(AttentionBeam(AttentionBeamConfig()), model.heads) is attention
-    assert choose_heads(JointBeam(JointBeamConfig()), model.heads) == JointHeads(attention, ctc)
-    with pytest.raises(ValueError, match="it searches the scores of a CTCHead; the model has Linear"):
-        choose_heads(CTCGreedy(), [nn.Linear(1, 1)])
+    assert choose_heads(JointBeam(JointBeamConfig()), model.heads) == (attention, ctc)
+    with pytest.raises(ValueError, match="it searches the scores of a ctc head; the model has attention"):
+        choose_heads(CTCGreedy(), [attention])
 
 
 @pytest.mark.parametrize(
     ("epoch", "diagonality", "warns"), [(2, 0.0, False), (3, 0.49, True), (3, 0.5, False), (9, float("nan"), True)]
 )
 def test_attention_that_collapsed_is_said(epoch: int, diagonality: float, warns: bool) -> None:
-    shape = AttentionShape(diagonality=diagonality, entropy=0.9)
-    score = DevScore(ErrorCounts(), ErrorCounts(), {"attention": 1.0}, 1.0, None, shape, {})
+    model, _ = model_of("attention")
+    figures = model.heads[0].dev_figures({"diagonality": 2 * diagonality, "entropy": 1.8, "shown": 2.0})
+    score = DevScore(ErrorCounts(), ErrorCounts(), {"attention": 1.0}, 1.0, (figures,), {})
     assert bool(score.remarks(epoch)) == warns
+    assert score.logged()["dev/attention_entropy"] == 0.9
     assert "dev/blank_share" not in score.logged()
+    assert model.heads[0].dev_figures({}).values == {}
 
 
 def test_multiply_adds_count_a_decoder_once_a_token() -> None:

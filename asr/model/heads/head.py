@@ -1,0 +1,85 @@
+"""What every head answers: its loss, and for itself what a training, a decoding or an explanation asks of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ForcedSteps:
+    """What a decoder makes of a given transcript, <eos> included: one step more than tokens."""
+
+    log_probs: Float[Tensor, "batch step vocabulary"]
+    weights: Float[Tensor, "batch head step time"]
+
+
+@dataclass(frozen=True)
+class DevFigures:
+    """What a head says of itself after a dev split."""
+
+    values: Mapping[str, float] = field(default_factory=dict)  # by the name that the log has for each, after "dev/"
+    warning: str | None = None  # what a user should be told if the figures are still so after some epochs
+
+
+class Head(nn.Module, ABC):
+    """Encodings to a loss, and to whatever else the head has; what it lacks is None, no figures, or one frame.
+
+    Nobody outside model/heads and decoding asks which head it is: a new one is a file with its config and a name in
+    the union.
+    """
+
+    kind: ClassVar[str]  # as in its config
+    scores_frames: ClassVar[bool] = False  # whether `frame_scores` gives some
+
+    @abstractmethod
+    def loss(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Each utterance's own loss; padding changes nothing."""
+
+    def frames_needed(self, tokens: Sequence[int]) -> int:
+        """The fewest encodings that these tokens have a finite loss with."""
+        return 1
+
+    def frame_scores(
+        self, encodings: Float[Tensor, "batch time encoding"]
+    ) -> Float[Tensor, "batch time vocabulary"] | None:
+        """Log-probabilities of the tokens and blank in each frame by itself, or None of a head without such."""
+        return None
+
+    def forced_steps(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+    ) -> ForcedSteps | None:
+        """The steps of a decoder that is led through given transcripts, or None of a head that writes none."""
+        return None
+
+    def dev_sums(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+        *,
+        watched: Sequence[int],
+    ) -> dict[str, float]:
+        """What is to be added up over the batches of a dev split.
+
+        `watched` are the rows of a few utterances, the same in each epoch, for what is too dear to measure of all.
+        """
+        return {}
+
+    def dev_figures(self, sums: Mapping[str, float]) -> DevFigures:
+        """Figures of a dev split from its sums; of a sum that no batch had, there is no key."""
+        return DevFigures()

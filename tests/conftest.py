@@ -13,6 +13,7 @@ settings.register_profile("earshot", deadline=None)
 settings.load_profile("earshot")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED_CASES = SHARED_DATA.with_name("cases")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,6 +32,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real recordings in {SHARED_DATA}, which are not part of the repository")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of reported inputs beside the checkout; tests that need it are skipped where it is absent."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip(f"needs the reported inputs in {SHARED_CASES}, which are not part of the repository")
+    return SHARED_CASES
 
 
 @pytest.fixture(scope="session")

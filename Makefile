@@ -8,12 +8,13 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check format lock fresh
+.PHONY: help install demo test check docs format lock fresh
 
 help:
 	@echo "make demo    train a recogniser of spoken commands, score it, transcribe a folder (10 minutes on 2 cores)"
 	@echo "make test    the whole test suite"
 	@echo "make check   format, lint, types and the fast tests (2 minutes)"
+	@echo "make docs    the pages of docs/ as a site, in runs/site"
 	@echo "make install what these need, into .venv; with TORCH=cpu without what only GPUs need"
 	@echo "make lock    requirements.lock anew; make fresh: an installation without it, and a smoke test"
 
@@ -49,6 +50,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu"
+
+# NO_MKDOCS_2_WARNING: an advertisement of the theme, which is not about this site.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: install
 	$(BIN)/ruff format .

@@ -111,8 +111,8 @@ def write_help(module: str) -> str:
 
 
 def ask_for_help(module: str, *arguments: str) -> str:
-    """Returns what `python -m MODULE ARGUMENTS --help` prints, 100 columns wide."""
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
+    """Returns what `python -m MODULE ARGUMENTS --help` prints, 80 columns wide."""
+    environment = {**os.environ, "COLUMNS": "82", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", module, *arguments, "--help"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 

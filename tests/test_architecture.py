@@ -1,6 +1,7 @@
 """The layout promised in the README: imports go up only, and files and functions stay small."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]
 FLOOR_IN_MODEL = {room: number for number, floor in enumerate(FLOORS_OF_MODEL) for room in floor.split()}
 DATA_PREP_MAY_USE_UP_TO = FLOOR_OF["runs"]
+MOST_LINES_OF_THE_READING_PATH = 2_600
 
 
 def modules(folder: str) -> dict[str, Path]:
@@ -86,6 +88,17 @@ def test_data_preparation_uses_the_lower_floors_only(name: str) -> None:
 def test_few_floors_and_few_files_at_the_top() -> None:
     assert len(FLOORS) <= 13
     assert len(list((ROOT / "asr").glob("*.py"))) <= 20
+
+
+def test_the_reading_path_has_the_length_that_the_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    said = re.search(r"about ([\d,]+) lines", page)
+    assert said, "docs/architecture.md says how long the reading path is"
+    starred = re.findall(r"★ `(\S+\.py)`", page)
+    assert len(starred) >= 15
+    found = sum(len((ROOT / path).read_text().splitlines()) for path in starred)
+    assert found == pytest.approx(int(said[1].replace(",", "")), rel=0.05), f"docs/architecture.md: {found} lines"
+    assert found <= MOST_LINES_OF_THE_READING_PATH
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -18,6 +18,7 @@ from tests.support.tones import write_split
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 TRAIN = "train.max_steps=2 data.num_workers=0 data.batch_seconds=20 tracking.trackers=[console] train.max_epochs=1"
+DIGITS = "data.train.0.manifest=TEST data.dev.manifest=DEV"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "python -m data_prep.synthesize conf/commands/home.yaml data/home --other-speech conf/commands/everyday.yaml": Run(
         "--num-train 300 --num-dev 6 --num-test 0 --num-other 200 --num-other-held-out 6 --min-count 0 --num-workers 1"
     ),
+    "python -m asr.commands check conf/commands/home.yaml": AS_WRITTEN,
     "python -m asr.train conf/commands_home.yaml": Run(TRAIN),
     "python -m asr.commands calibrate runs/commands_home conf/commands/home.yaml --false-accepts-per-hour 0.5 "
     "--negatives data/home/other_speech/dev.jsonl --positives data/home/dev.jsonl": Run(
@@ -89,6 +91,13 @@ COMMANDS: dict[str, Run | LeftOut] = {
         "goes on until it is interrupted; tests/transcription/test_job_endurance.py watches a folder"
     ),
     "python -m asr.transcribe --config job.yaml": AS_WRITTEN,
+    "python -m asr.train conf/bilstm_ctc.yaml --dry-run": Run(f"{TRAIN} {DIGITS} run_dir=runs/dry"),
+    "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m asr.train conf/bilstm_ctc.yaml": Run(
+        f"{TRAIN} {DIGITS} run_dir=runs/avx2"
+    ),
+    "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 python -m asr.train conf/bilstm_ctc.yaml": Run(
+        f"{TRAIN} {DIGITS} run_dir=runs/sse"
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Only these folders of the repository are looked into, so that `runs/x` is never one of another place.
 FOLDERS = ("conf", "recipes")
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel has them beside the code (pyproject.toml), a clone where they are written.
 ROOTS = (PACKAGE / "package_data", PACKAGE.parent)
 

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 
-from asr.runtime import EXIT_OK, EXIT_USAGE, run_program
+from asr.runtime import EXIT_OK, EXIT_USAGE, ending_with_its_reader, run_program
 
 PROGRAMS = {
     "train": "train a recogniser or a language model: conf/bilstm_ctc.yaml",
@@ -41,12 +41,13 @@ CORPORA = {
 def main() -> None:
     """Run the program that the command line names, as its `python -m` does, and exit with its code."""
     launcher, *arguments = "earshot", *sys.argv[1:]
-    module = _choose(launcher, arguments, PROGRAMS)
-    if module == "prepare":
-        launcher, arguments = f"{launcher} {module}", arguments[1:]
-        module = f"data_prep.{_choose(launcher, arguments, CORPORA)}"
-    else:
-        module = f"asr.{module}"
+    with ending_with_its_reader():
+        module = _choose(launcher, arguments, PROGRAMS)
+        if module == "prepare":
+            launcher, arguments = f"{launcher} {module}", arguments[1:]
+            module = f"data_prep.{_choose(launcher, arguments, CORPORA)}"
+        else:
+            module = f"asr.{module}"
     # The name that usage lines show; the rest is what the program reads.
     sys.argv = [f"{launcher} {arguments[0]}", *arguments[1:]]
     run_program(importlib.import_module(module).main)

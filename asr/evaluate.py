@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.files.packaged import locate, own_run, results_parent
-from asr.files.replacing import distinct_names
+from asr.files.replacing import absolute_path, distinct_names
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
@@ -161,13 +161,27 @@ def _folders(options: argparse.Namespace, decoding: "DecodingConfig | None") -> 
     suffix = "" if decoding is None else f"-{decoding_name(decoding)}"
     suffix += "" if options.precision == "fp32" else f"-{options.precision}"
     names = distinct_names(options.manifest, num_folders=1, between="-")
-    folders = {path: parent / f"{name}{suffix}" for path, name in zip(options.manifest, names)}
+    folders = {path: _own_folder(parent, path, name, suffix) for path, name in zip(options.manifest, names)}
     if len(set(folders.values())) < len(options.manifest):
         raise EvaluationError(
             f"{len(options.manifest)} manifests: two of the same name in folders of the same name, or one twice; "
             f"expected different ones, each once"
         )
     return folders
+
+
+def _own_folder(parent: Path, manifest: Path, name: str, suffix: str) -> Path:
+    """Returns parent/NAME, behind more of the manifest's folders where that holds the results of another manifest."""
+    from asr.evaluation.scoring import evaluated_manifest
+
+    own, num_folders = absolute_path(manifest), 1
+    while True:
+        folder = parent / f"{name}{suffix}"
+        other = evaluated_manifest(folder / "results.json")
+        if other is None or absolute_path(other) == own or num_folders == len(Path(own).parts):
+            return folder
+        num_folders += 1
+        (name,) = distinct_names([manifest], num_folders=num_folders, between="-")
 
 
 def _write(folder: Path, evaluation: "Evaluation", options: argparse.Namespace) -> None:

@@ -4,9 +4,10 @@ import argparse
 import atexit
 import contextlib
 import os
+import select
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 from asr.signals import use_signal_stack
 
@@ -14,6 +15,7 @@ EXIT_OK = 0
 EXIT_BAD_FILES = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141  # what a shell shows of a program that SIGPIPE ends
 STOPPED_BY_SIGNAL = 128  # plus its number
 
 # oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies
@@ -78,6 +80,31 @@ class Parser(argparse.ArgumentParser):
             self._is_mixing = False
 
 
+@contextlib.contextmanager
+def ending_with_its_reader() -> Iterator[None]:
+    """End the program without a word where nobody reads any more what it prints, as behind `| head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread(sys.stdout):
+            raise
+        # What is still held would be written, in vain and with a traceback, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_UNREAD)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Returns whether the other end of the pipe is closed; True too where the system cannot say."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def run_program(main: Callable[[list[str] | None], int]) -> None:
     """Run a program's `main` and exit with its code; what a user can cause is one line, not a traceback."""
     use_signal_stack()
@@ -85,7 +112,8 @@ def run_program(main: Callable[[list[str] | None], int]) -> None:
         os.environ.setdefault(name, str(NUM_KEPT_PRIMITIVES))
     try:
         check_installation()
-        code = main(None)
+        with ending_with_its_reader():
+            code = main(None)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_USAGE

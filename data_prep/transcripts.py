@@ -47,8 +47,9 @@ class TranscriptCleaner:
         notes = []
         if self._num_spelled:
             notes.append(
-                f"numbers written out in {self._num_spelled:,} transcripts (--language {self.language}; none leaves "
-                f"digits): '{self._example[0]}' is '{self._example[1]}'"
+                f"numbers written out in {self._num_spelled:,} transcripts as the language '{self.language}' says "
+                "them (if that is not what is spoken, say --language CODE; none leaves digits): "
+                f"'{self._example[0]}' is '{self._example[1]}'"
             )
         if self._num_with_digits:
             notes.append(

@@ -1,5 +1,6 @@
 """asr/__main__.py: `earshot train ...` is `python -m asr.train ...`, for every program."""
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,19 @@ def programs_in(folder: str) -> set[str]:
 def test_every_program_has_a_name() -> None:
     assert set(PROGRAMS) == programs_in("asr") | {"commands", "prepare"}
     assert set(CORPORA) == programs_in("data_prep")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"], ["train", "--help"], ["--version"]])
+def test_where_nobody_reads_on_it_ends_without_a_word(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head` does once it has its lines
+    try:
+        command = [sys.executable, "-m", "asr", *arguments]
+        ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert ended.stderr == ""
+    assert ended.returncode == (0 if arguments[0] == "train" else 141)  # argparse itself passes over it
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"]])

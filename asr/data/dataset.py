@@ -27,6 +27,9 @@ class SourceConfig(Section):
 
     manifest: str = Field(description="JSON lines of utterances")
     shards: str | None = Field(None, description="folder of stored log-mels of that manifest; none: read the audio")
+    root: str | None = Field(
+        None, description="folder that the manifest's recordings must be in, wherever links lead; none: anywhere"
+    )
     weight: float = Field(1.0, gt=0.0, description="how often an epoch visits each utterance; 0.5: half of them")
     without_speech: bool = Field(False, description="noises, of which nothing is to be written; each has an empty text")
 
@@ -36,10 +39,10 @@ class SourceConfig(Section):
 
     def digest(self) -> str:
         """SHA-256 of the manifest, in hex."""
-        return open_manifest(self.manifest).digest
+        return open_manifest(self.manifest, self.root).digest
 
     def texts(self) -> Iterator[str]:
-        return open_manifest(self.manifest).texts()
+        return open_manifest(self.manifest, self.root).texts()
 
 
 class DataConfig(Section):
@@ -62,22 +65,22 @@ class Example:
     audio_seconds: float
 
 
-def open_manifest(path: str) -> Manifest:
+def open_manifest(path: str, root: str | None = None) -> Manifest:
     """A manifest, checked once in a process for as long as its file stays the same."""
     status = Path(path).stat()
-    return _read_manifest(path, status.st_mtime_ns, status.st_size)
+    return _read_manifest(path, status.st_mtime_ns, status.st_size, root)
 
 
 @functools.lru_cache(maxsize=16)
-def _read_manifest(path: str, mtime_ns: int, size: int) -> Manifest:
-    return Manifest.read(path)
+def _read_manifest(path: str, mtime_ns: int, size: int, root: str | None) -> Manifest:
+    return Manifest.read(path, root=root)
 
 
 class Source:
     """A manifest and, where its log-mels are stored, their shards."""
 
     def __init__(self, config: SourceConfig, features: FeatureConfig) -> None:
-        self.manifest = open_manifest(config.manifest)
+        self.manifest = open_manifest(config.manifest, config.root)
         self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
         self.weight, self.without_speech = config.weight, config.without_speech
 

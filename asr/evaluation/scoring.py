@@ -223,6 +223,16 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
     write_text(path, json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
+def evaluated_manifest(results: Path) -> str | None:
+    """Returns the manifest that a results.json is of, as it was given; None where there is no such file."""
+    try:
+        found = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    manifest = found.get("manifest") if isinstance(found, dict) else None
+    return manifest if isinstance(manifest, str) else None
+
+
 def _understanding(score: CommandScore, judged: Sequence[JudgedCommand]) -> dict[str, Any]:
     """Returns the figures of commands, and where they go wrong."""
     return {

@@ -245,7 +245,8 @@ def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> N
     if training.progress.bad_steps >= training.config.train.max_bad_steps:
         raise TrainingError(
             f"{message}; {training.progress.bad_steps} steps in a row, so the training stops. The last checkpoint is "
-            "whole. Lower optim.learning_rate, set train.precision=fp32, or look at these utterances"
+            "whole. Look at these utterances, or train with another run_dir and a lower optim.learning_rate or "
+            "train.precision=fp32"
         )
     if training.processes.is_first:
         print(f"{message}; the step is skipped", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.data.dataset import SourceConfig
 from asr.data.manifest import Manifest, ManifestError, Utterance, write_manifest
 
 LINE = {"id": "a", "audio_filepath": "wav/a.wav", "duration": 1.5, "text": "turn it on"}
@@ -157,3 +158,17 @@ def test_writing_refuses_what_reading_would(tmp_path):
             write_manifest(path, [good, utterance])
     assert list(Manifest.read(path)) == [good]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_keeps_to_its_root(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    write_manifest(tmp_path / "in" / "inside.jsonl", [Utterance("a", str(tmp_path / "in" / "a.wav"), 1.0, "one")])
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    write_manifest(tmp_path / "in" / "out.jsonl", [Utterance("b", str(tmp_path / "in" / "link" / "b.wav"), 1.0, "b")])
+    root = str(tmp_path / "in")
+    assert list(SourceConfig(manifest=str(tmp_path / "in" / "inside.jsonl"), root=root).texts()) == ["one"]
+    anywhere = SourceConfig(manifest=str(tmp_path / "in" / "out.jsonl"))
+    assert list(anywhere.texts()) == ["b"]
+    with pytest.raises(ManifestError, match=r"out/b\.wav, outside of the root .*/in; leave it out"):
+        anywhere.model_copy(update={"root": root}).digest()

@@ -104,7 +104,10 @@ def test_what_is_dropped_is_counted_by_character() -> None:
     for text in ("₹100, #5", "a & b, c", "don't stop", "3:1"):
         cleaner.count(text)
     spelled, dropped = cleaner.notes()
-    assert spelled.startswith("numbers written out in 2 transcripts (--language en; none leaves digits): '₹100, #5' is")
+    assert spelled.startswith(
+        "numbers written out in 2 transcripts as the language 'en' says them (if that is not what is spoken, say "
+        "--language CODE; none leaves digits): '₹100, #5' is"
+    )
     assert dropped == "dropped from transcripts: '#' 1, '&' 1, '₹' 1, ',' 2, ':' 1"
     russian = TranscriptCleaner(language="ru")  # its fractions are not read digit by digit, so nothing is made up
     russian.count("3,5 10%")

@@ -119,6 +119,27 @@ def test_the_default_place_names_the_manifest(run: Path, manifest: Path, tmp_pat
     assert (copy / "evaluations" / f"{manifest.parent.name}-test" / "report.html").is_file()
 
 
+def test_manifests_of_one_name_in_folders_of_one_name_keep_a_place_each(
+    run: Path, manifest: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    paths = [tmp_path / top / "data" / "test.jsonl" for top in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        lines = manifest.read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        for record in records:
+            record["audio_filepath"] = str(manifest.parent / record["audio_filepath"])
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    for path in (*paths, paths[0]):
+        main([str(copied), str(path)])
+    found = sorted(each.parent.name for each in (copied / "evaluations").glob("*/results.json"))
+    assert found == ["data-test", "two-data-test"]
+    assert results(copied / "evaluations" / "data-test")["manifest"] == str(paths[0])
+    assert results(copied / "evaluations" / "two-data-test")["manifest"] == str(paths[1])
+
+
 def break_recordings(manifest: Path, folder: Path, names: list[str]) -> Path:
     copy = shutil.copytree(manifest.parent, folder / "corpus")
     for name in names:

@@ -62,6 +62,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     }.items():
         if f"<!-- {marker} -->" in markdown:
             markdown = markdown.replace(f"<!-- {marker} -->", write())
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]  # The tabs above the page are enough.
     return lead_links(markdown, place=page.file.src_uri)
 
 

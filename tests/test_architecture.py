@@ -1,4 +1,4 @@
-"""The layout promised in the README: imports go up only, and files and functions stay small."""
+"""The layout drawn in docs/architecture.md: imports go up only, and files and functions stay small."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The README's table of bad recordings: each has one defined result, and none changes anything for the others."""
+"""The table of docs/reference/formats.md: each bad recording has one defined result, and none changes another's."""
 
 import os
 import struct

@@ -18,17 +18,9 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from asr.files.packaged import locate, own_run
 from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from asr.grammar.check import GrammarReport
-
-NUM_SHOWN = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,98 +108,26 @@ def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from asr.grammar.check import check_grammar
-    from asr.grammar.file import GrammarError
+    from asr.grammar.console import check_grammars
     from asr.runs.folder import RunFolder
     from asr.text import load_tokenizer
-    from asr.tracking.bars import bar
 
     tokenizer = load_tokenizer(RunFolder(options.run).tokenizer_path) if options.run else None
-    console, code = Console(), EXIT_OK
-    for path in options.grammar:
-        try:
-            with bar(f"checking {path}"):
-                report = check_grammar(path, tokenizer=tokenizer)
-        except GrammarError as error:
-            _say_faults(console, str(error).splitlines())
-            code = EXIT_BAD_FILES
-            continue
-        _show(console, path, report, all_words=options.all_words)
-        code = EXIT_BAD_FILES if report.faults else code
-    return code
-
-
-def _show(console: Console, path: Path, report: GrammarReport, *, all_words: bool) -> None:
-    def say(line: str, style: str | None = None) -> None:
-        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
-
-    say(
-        f"{path}: {report.num_sentences:,} sentences of {len(report.pronunciations):,} words; a graph of "
-        f"{report.num_states:,} states"
-    )
-    shown = list(report.pronunciations.items())
-    for word, phonemes in shown if all_words else shown[:NUM_SHOWN]:
-        say(f"  {word}  {phonemes}")
-    if not all_words and len(shown) > NUM_SHOWN:
-        say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
-    partly = "" if report.near.is_complete else " at least (the grammar is too large to compare all)"
-    say(
-        f"{len(report.near.pairs):,} pairs of words or phrases sound alike and change the meaning (0: the same sounds)"
-        f"{partly}"
-    )
-    for near in report.near.pairs[:NUM_SHOWN]:
-        say(f"  {near.distance:.2f}  {' / '.join(near.words)}:  {near.sentences[0]}  /  {near.sentences[1]}")
-    ambiguity = report.ambiguity
-    partly = "" if ambiguity.is_complete else " at least (the grammar is too large to search in full)"
-    say(f"{ambiguity.num_sentences:,} sentences have more than one meaning{partly}")
-    for meanings in report.meanings:
-        say(f"  {meanings}", "yellow")
-    for hint in report.hints:
-        say(f"hint: {hint}", "yellow")
-    _say_faults(console, report.faults)
-
-
-def _say_faults(console: Console, faults: list[str]) -> None:
-    for fault in faults:
-        console.print(f"fault: {fault}", style="red", highlight=False, markup=False, soft_wrap=True)
+    is_whole = check_grammars(options.grammar, tokenizer=tokenizer, all_words=options.all_words)
+    return EXIT_OK if is_whole else EXIT_BAD_FILES
 
 
 def _import(options: argparse.Namespace) -> int:
-    from asr.grammar import importers
-    from asr.grammar.jsgf import read_jsgf
+    from asr.grammar.console import import_grammar
 
-    left_out: list[str] = []
-    if options.kind == "home-assistant":
-        lists = importers.read_lists(options.source)
-        values, left_out = importers.import_home_assistant(options.language, lists)
-    else:
-        read = {
-            "rhino": importers.import_rhino,
-            "jsgf": importers.import_jsgf,
-            "phrases": importers.import_phrases,
-        }[options.kind]
-        values = read(options.source)
-    if options.kind == "jsgf" and (num_tags := read_jsgf(options.source).num_tags):
-        print(f"{options.source}: {num_tags:,} tags are left out; slots are lists here: {{list}}", file=sys.stderr)
-    importers.write_grammar_file(options.output, values, source=f"{options.kind}: {options.source.name}")
-    for text in left_out:
-        print(f"left out, for want of a list: {text}", file=sys.stderr)
-    print(f"{options.output}: {len(values['intents'])} intents; look at it with python -m asr.commands check")
+    import_grammar(options.kind, options.source, output=options.output, language=options.language)
     return EXIT_OK
 
 
 def _export(options: argparse.Namespace) -> int:
-    from asr.files.replacing import replacing
-    from asr.grammar.exporters import export_jsgf
+    from asr.grammar.console import export_grammar
 
-    text = export_jsgf(options.grammar)
-    if options.output is None:
-        print(text, end="")
-        return EXIT_OK
-    with replacing(options.output) as beside:
-        beside.write_text(text, encoding="utf-8")
+    export_grammar(options.grammar, output=options.output)
     return EXIT_OK
 
 

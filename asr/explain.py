@@ -7,42 +7,18 @@ the memory of a recurrent layer, what each word hung on, and the words under the
 import argparse
 from pathlib import Path
 
-from asr.files.packaged import locate, results_parent
+from asr.files.packaged import locate
 from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    from asr.distributed import set_num_threads
-    from asr.explanation.inside import explain
-    from asr.explanation.page import write_page
-    from asr.explanation.plot import PictureOptions, draw_explanation
-    from asr.files.replacing import replacing
-    from asr.recognizer import Recognizer
+    from asr.explanation.plot import PictureOptions
+    from asr.explanation.run import run
 
-    set_num_threads(options.num_threads)
-    recognizer = Recognizer.load(options.run)
-    features = recognizer.features(options.recording)
-    (transcription,) = recognizer.recognize([recognizer.log_mels(options.recording)])
-    explanation = explain(
-        recognizer.model,
-        recognizer.tokenizer,
-        features,
-        transcription.tokens,
-        hop_ms=recognizer.feature_config.hop_ms,
-    )
     shown = PictureOptions(layer=options.layer, units=options.units)
-    title = f"{options.recording.name}: {transcription.text or '(nothing heard)'}"
-    picture = draw_explanation(explanation, shown, title=title)
-    folder = options.output_dir or results_parent(options.run) / "explanations"
-    folder.mkdir(parents=True, exist_ok=True)
-    image, page = (folder / f"{options.recording.stem}{suffix}" for suffix in (".png", ".html"))
-    with replacing(image) as beside:
-        beside.write_bytes(picture.png)
-    write_page(page, explanation, picture, transcription=transcription, run=options.run, recording=options.recording)
-    print(f"heard: {transcription.text or '(nothing)'}")
-    print(f"picture: {image}\npage: {page}")
+    run(options.run, options.recording, output_dir=options.output_dir, shown=shown, num_threads=options.num_threads)
     return EXIT_OK
 
 

@@ -15,22 +15,9 @@ from asr.runtime import EXIT_OK, Parser, program_name, run_program
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    from asr.exports.packed import pack_run
-    from asr.recognition.confidence import FILE_NAME as CONFIDENCE
-    from asr.runs.folder import RunFolder
-    from asr.understanding.rejection import FILE_NAME as REJECTION
+    from asr.exports.run import run
 
-    packed = pack_run(options.run, options.folder, precision=options.precision)
-    size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())
-    print(f"{options.run} -> {packed.path}: {size / 1e6:.2f} MB, weights in {options.precision}")
-    left = {
-        RunFolder(options.run).label_priors_path: f"python -m asr.commands priors {packed.path} DEV_MANIFEST",
-        options.run / CONFIDENCE: f"python -m asr.evaluate {packed.path} DEV_MANIFEST --calibrate-confidence",
-        options.run / REJECTION: f"python -m asr.commands calibrate {packed.path} GRAMMAR --negatives MANIFEST",
-    }
-    for path, command in left.items():
-        if path.is_file():
-            print(f"{path.name} is of the old weights; for the new ones: {command}")
+    run(options.run, options.folder, precision=options.precision)
     return EXIT_OK
 
 

@@ -16,23 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, train nothing")
     options = parser.parse_args(arguments)
 
-    from asr.config.language_model import NGramConfig, load_experiment
-    from asr.distributed import start_processes
-    from asr.training.experiment import check_prepared, check_source
-    from asr.training.loop import train
-    from asr.training.ngrams import train_ngram
-    from asr.training.task import dry_run
+    from asr.training.run import run
 
-    config = load_experiment(options.config, options.overrides)
-    check_prepared(config)
-    if isinstance(config, NGramConfig):
-        return train_ngram(config, start_processes("cpu"), is_trial=options.dry_run)
-    check_source(config)
-    processes = start_processes(config.train.device)
-    try:
-        return dry_run(config, processes) if options.dry_run else train(config, processes)
-    finally:
-        processes.close()
+    return run(options.config, options.overrides, is_dry=options.dry_run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Finding the weights of shallow fusion that give the fewest word errors on a dev split."""
+"""Finds the weights of shallow fusion that give the fewest word errors on a dev split."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor
 
 from asr.data.manifest import Manifest
@@ -15,7 +16,7 @@ from asr.files.yaml import write_yaml
 from asr.metrics import ErrorCounts, count_character_errors, count_word_errors, total
 from asr.recognizer import Recognizer, Stretch
 from asr.runs.checkpoint import write_text
-from asr.runs.language_model import load_asked_model
+from asr.runs.language_model import decoding_name, load_asked_model, open_decoding
 
 BATCH_SIZE = 32
 STEPS = {"weight": 0.4, "token_bonus": 0.8, "word_bonus": 0.8}  # of the first pattern
@@ -106,6 +107,23 @@ def search_pattern(attempt: Callable[[dict[str, float]], Trial], *, start: dict[
                         break
         scale /= 2
     return list(tried.values())
+
+
+def tune_in_run(
+    recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, run: Path, device: str
+) -> None:
+    """Finds the weights of the fusion on the manifest, keeps them in the run folder, and goes on with them."""
+    console = Console()
+
+    def report(trial: Trial) -> None:
+        weights = ", ".join(f"{name} {value:g}" for name, value in trial.weights.items())
+        console.print(f"{weights}: WER {trial.words.rate:.2%}, CER {trial.characters.rate:.2%}", highlight=False)
+
+    tuned, trials = tune_fusion(recognizer, decoding, manifest, report=report)
+    path = run / "decodings" / f"{decoding_name(tuned)}.yaml"
+    write_decoding(path, tuned)
+    recognizer.decoding = open_decoding(tuned, recognizer.tokenizer, device=device)
+    console.print(f"the best of {len(trials)}, for --decoding: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def with_weights(decoding: DecodingConfig, weights: dict[str, float]) -> DecodingConfig:

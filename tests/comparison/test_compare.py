@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import asr.comparison.trial
-from asr.compare import _stopping_on_sigterm, main
+from asr.compare import main
 from asr.comparison.long_lag import TASKS, LagModel, LongLagConfig, fit_cell, gradient_norms, run_probe
 from asr.comparison.members import ComparisonConfig, ComparisonError, Member, MemberConfig, plan_members, solve_size
 from asr.comparison.report import compare, conclusions, draw_plots, notes, table_rows, write_markdown, write_page
+from asr.comparison.run import stopping_on_sigterm
 from asr.comparison.significance import adjust_for_many, chance_rate, interval_over_seeds, paired_difference
 from asr.comparison.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
 from asr.config.reading import ConfigError, load_section
@@ -83,7 +84,7 @@ def test_finished_members_are_kept(finished, comparison_file: Path, monkeypatch,
     monkeypatch.setattr(
         asr.comparison.trial, "run_training", lambda command, log, *, group: trained.append(command[3:]) or 1
     )
-    monkeypatch.setattr("asr.compare.report", lambda config, members, results, failures: kept.append(results))
+    monkeypatch.setattr("asr.comparison.run.report", lambda config, members, results, failures: kept.append(results))
     assert main([str(comparison_file), "num_resamples=100"]) == 1
     (command,) = trained  # the one that failed is tried again
     assert "init_from=nowhere" in command
@@ -116,7 +117,7 @@ def test_a_training_that_fails_or_is_interrupted(tmp_path: Path) -> None:
 
 def test_being_asked_to_stop_is_like_being_interrupted() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), _stopping_on_sigterm():
+    with pytest.raises(KeyboardInterrupt), stopping_on_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 

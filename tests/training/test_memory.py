@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asr.data.batches import Batch
 from asr.training.memory import try_worst_batch
-from asr.transcribe import _add_decoding
+from asr.transcription.run import add_decoding
 from asr.transcription.worker import Transcriber, make_transcriber
 
 
@@ -80,4 +80,4 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_language_model_needs_a_decoding() -> None:
     with pytest.raises(ValueError, match="--language-model: of which decoding"):
-        _add_decoding({"language_model": "runs/lm"})
+        add_decoding({"language_model": "runs/lm"})

@@ -39,7 +39,7 @@ class Processes:
         return values
 
     def wait(self) -> None:
-        """Until all processes have come here."""
+        """Waits until all processes have come here."""
         if self.world_size > 1:
             dist.barrier()
 

@@ -32,7 +32,7 @@ class NoamConfig(Section):
     warmup_steps: int = Field(1000, ge=1, description="steps from 0 to the full learning rate")
 
     def factor(self, step: int, progress: float) -> float:
-        """As WarmupCosineConfig.factor; the progress does not matter here."""
+        """Returns the factor of the learning rate, as WarmupCosineConfig.factor; the progress does not matter here."""
         return min((step + 1) / self.warmup_steps, math.sqrt(self.warmup_steps / (step + 1)))
 
 

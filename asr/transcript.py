@@ -39,7 +39,7 @@ class Transcript:
         return replace(self, channel=channel)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types; `from_dict` gives the transcript back."""
+        """Returns the transcript as JSON types; `from_dict` gives it back."""
         words = [vars(word).copy() for word in self.words]  # asdict takes 20 times as long
         return {**vars(self), "words": words}
 

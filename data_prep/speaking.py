@@ -45,7 +45,7 @@ class Line:
 
     @property
     def folder(self) -> Path:
-        """Of its manifest, relative to the output folder."""
+        """Returns the folder of its manifest, relative to the output folder."""
         return Path(self.file).parents[3]
 
     @property
@@ -217,7 +217,7 @@ def _finished(chunk: _Chunk) -> dict[str, float] | None:
 
 
 def _digest(chunk: _Chunk) -> str:
-    """Of all that a chunk's bytes depend on."""
+    """Digests all that a chunk's bytes depend on."""
     plan: list[Any] = [asdict(line) for line in chunk.lines]
     plan += [load_engine(name).version for name in sorted({line.engine for line in chunk.lines})]
     plan.append(chunk.sample_rate)

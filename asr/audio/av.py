@@ -137,7 +137,7 @@ class AVFile:
     def read(
         self, frames: int, dtype: str = "float32", always_2d: bool = True
     ) -> Float32[np.ndarray, "sample channel"]:
-        """As many samples of every channel, or as there are left."""
+        """Returns up to `frames` samples of every channel; fewer if no more are left."""
         assert dtype == "float32"
         assert always_2d
         blocks, missing = [self._held[:frames]], frames - len(self._held[:frames])

@@ -327,7 +327,7 @@ class _Process:
             child.kill()
 
     def stop(self) -> None:
-        """Until it is asked again."""
+        """Stops the process; the next recording that is asked for starts another."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()

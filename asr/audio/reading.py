@@ -115,7 +115,7 @@ class OpenAudio:
     def blocks(
         self, *, sample_rate: int | None, offset: float, duration: float | None, channel: int | Literal["mix"]
     ) -> Iterator[Float32[np.ndarray, " sample"]]:
-        """As `stream_audio`."""
+        """Yields samples in blocks, as `stream_audio` does."""
         stretch = _stretch(self.info, offset, duration)
         blocks = _finite(self.info, _channel_blocks(self, stretch, channel))
         if sample_rate is None or sample_rate == self.info.sample_rate:

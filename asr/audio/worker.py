@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def limit_memory(num_bytes: int) -> None:
-    """So many bytes beside what the process has mapped already, where Linux says that; no core file when it crashes."""
+    """Limits what is mapped beyond the present to `num_bytes`, if Linux says how much that is; forbids core files."""
     if resource is None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -79,7 +79,7 @@ class Task(Protocol):
     def error(self, outputs: Tensor, targets: Tensor) -> float: ...
 
     def error_of_nothing(self, targets: Tensor) -> float:
-        """That of the best answer of one who remembers nothing."""
+        """Returns the error of the best answer that is given without any memory."""
         ...
 
 
@@ -247,7 +247,7 @@ def _run_one(cell: CellConfig, task: Task, lag: int, config: LongLagConfig) -> d
 
 
 def build_model(cell: CellConfig, task: Task, seed: int) -> LagModel:
-    """With weights of the seed; torch's own generator is left as it was."""
+    """Returns a model with weights of the seed; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LagModel(cell, task)

@@ -125,14 +125,14 @@ def _plan_member(comparison: ComparisonConfig, member: MemberConfig) -> Member:
 
 @cache
 def _vocabulary_size(data_and_tokenizer: str) -> int:
-    """Of the tokenizer that these sections train; members that share them share the work."""
+    """Returns the size of the vocabulary that these sections train; members that share them share the work."""
 
     config = Config.model_validate_json(data_and_tokenizer)
     return train_tokenizer(config).vocabulary_size
 
 
 def count_parameters(config: Config, num_tokens: int) -> int:
-    """Of the configuration's model, without the memory for them."""
+    """Counts the parameters of the configuration's model, without taking the memory for them."""
     with torch.device("meta"):
         model = Model(
             num_mels=config.features.num_mels, encoder=config.encoder, heads=config.heads, vocabulary_size=num_tokens

@@ -77,7 +77,7 @@ KINDS: dict[str, type[AnyConfig]] = {
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
-    """As `load_config`, whatever `kind` of experiment the file says it is; without one, a recogniser."""
+    """Reads the configuration of any `kind` of experiment, as the file says; without a kind, of a recogniser."""
     kind = read_values(path, overrides).get("kind", "recognizer")
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, n=1)

@@ -125,7 +125,7 @@ class FeatureShards:
 
     @property
     def ids(self) -> list[str]:
-        """Of all utterances that have features."""
+        """Returns the ids of all utterances that have features."""
         return list(self._shard_of)
 
     def features(self, id: str) -> Float[Tensor, "frame mel"]:

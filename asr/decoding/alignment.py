@@ -70,7 +70,7 @@ def _labels(path: Int[np.ndarray, " time"]) -> tuple[list[int], list[int], list[
 
 
 def spread_tokens(num_tokens: int, num_encodings: int) -> list[TokenSpan]:
-    """So many tokens, evenly over all encodings: where nothing says more of their place."""
+    """Spreads tokens evenly over all encodings: where nothing says more of their place."""
     edges = np.linspace(0, num_encodings, num_tokens + 1).round().astype(int).tolist()
     return [TokenSpan(start, end, -np.inf) for start, end in itertools.pairwise(edges)]
 

@@ -77,7 +77,7 @@ class CTCBeam:
 
 
 def _hypothesis(tokens: tuple[int, ...], score: float, log_probs: Float[Tensor, "time vocabulary"]) -> Hypothesis:
-    """With the frames at which the tokens start on the best of their paths."""
+    """Returns a hypothesis with the frames at which its tokens start on the best of their paths."""
     return Hypothesis(tokens, tuple(span.start_encoding for span in align_tokens(log_probs, tokens)), score)
 
 

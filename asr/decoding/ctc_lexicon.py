@@ -106,7 +106,7 @@ class CTCLexicon:
             )
 
     def _spell(self, word: str) -> list[int]:
-        """With a space behind it, where the tokenizer has one: words are parted by it."""
+        """Returns the tokens of a word, and a space behind them if the tokenizer parts words by one."""
         tokens = self._tokenizer.encode(word)
         return tokens if self._space is None else [*tokens, self._space]
 

@@ -22,7 +22,7 @@ class CTCPrefixState:
     last: Int[Tensor, "batch beam"]  # that token; BLANK_ID of the empty prefix
 
     def utterances(self, index: Int[Tensor, " chosen"]) -> "CTCPrefixState":
-        """Of these utterances only."""
+        """Returns the state of these utterances only."""
         return CTCPrefixState(self.blank[index], self.label[index], self.last[index])
 
 
@@ -56,7 +56,7 @@ class CTCPrefixScorer:
         return cls(scores.transpose(1, 2).contiguous(), scores.exp() * valid, lengths)
 
     def utterances(self, index: Int[Tensor, " chosen"]) -> "CTCPrefixScorer":
-        """Of these utterances only."""
+        """Returns the scorer of these utterances only."""
         return CTCPrefixScorer(self.log_probs[index], self.probs[index], self.lengths[index])
 
     def start(self, beam: int) -> CTCPrefixState:
@@ -106,5 +106,5 @@ def _accumulate(
 
 
 def _from_zero(values: Float[Tensor, "*rows time"], first: float) -> Float[Tensor, "*rows frames"]:
-    """With an entry before the first."""
+    """Puts an entry before the first."""
     return torch.cat((torch.full_like(values[..., :1], first), values), dim=-1)

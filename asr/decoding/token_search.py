@@ -220,7 +220,7 @@ class TokenSearch:
         return replace(beam, decoder=decoder, language=language, seen=seen), log_probs, plain, total
 
     def _finish(self, finished: _Finished, utterances: Tensor, totals: Tensor, places: Tensor, step: int) -> _Finished:
-        """With the hypotheses that end after `step` tokens, the best of all kept."""
+        """Adds the hypotheses that end after `step` tokens, and keeps the best of all."""
         norm = ((5 + step + 1) / 6) ** self._options.length_normalization
         new = _Finished(totals / norm, totals, torch.full_like(places, step), places)
         old = (part[utterances] for part in vars(finished).values())

@@ -106,7 +106,7 @@ class _Crew:
         return _Member(number, process, ours)
 
     def work(self, shares: Iterable[Share]) -> Iterator[Outcome]:
-        """Until every worker is idle and nothing is left to do."""
+        """Yields outcomes until every worker is idle and nothing is left to do."""
         self._shares = iter(shares)
         self._wake()
         while not all(member.is_idle for member in self._members):

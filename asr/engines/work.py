@@ -25,7 +25,7 @@ class Share:
     items: tuple[Item, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types; `from_dict` gives it back."""
+        """Returns the value as JSON types; `from_dict` gives it back."""
         return asdict(self)
 
     @classmethod
@@ -47,7 +47,7 @@ class Outcome:
     sample_rate: int = 0  # hertz, the file's own
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types; `from_dict` gives it back."""
+        """Returns the value as JSON types; `from_dict` gives it back."""
         return asdict(self)
 
     @classmethod

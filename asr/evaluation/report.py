@@ -93,7 +93,7 @@ class Evaluation:
 
     @property
     def invented(self) -> Invented | None:
-        """Of the utterances in which nothing is said; None where there are none.
+        """Counts words in the utterances in which nothing is said; None if there are none.
 
         With a grammar too: what is recognised then is a command, and false accepts are counted.
         """

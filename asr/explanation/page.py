@@ -48,7 +48,7 @@ def _sound(recording: Path) -> str:
 
 
 def _mean_gates(explanation: Explanation) -> list[tuple[str, dict[str, float], float]]:
-    """Of each layer and direction: how far its gates are open on the whole, and the mean size of its memory."""
+    """Returns, for each layer and direction, how far its gates are open on the whole, and its memory's mean size."""
     return [
         (
             layer.name,

@@ -213,5 +213,5 @@ def _shown(explanation: Explanation, token: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """As it stands: matplotlib takes dollar signs for formulas."""
+    """Escapes dollar signs, which matplotlib takes for formulas."""
     return text.replace("$", r"\$")

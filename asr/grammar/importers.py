@@ -167,7 +167,7 @@ def import_home_assistant(language: str, lists: Mapping[str, list[Any]]) -> tupl
 
 
 def _lists_in_context(required: Mapping[str, Any], lists: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Of each list whose values say their context: those that have the one required."""
+    """Keeps, of each list whose values say their context, those that have the required one."""
     found = {}
     for name, values in lists.items():
         if not any(isinstance(value, dict) and value.get("context") for value in values):

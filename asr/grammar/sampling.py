@@ -101,7 +101,7 @@ class Sampler:
                 yield command
 
     def sample(self, number: int, *, min_count: int, rng: np.random.Generator) -> list[Command]:
-        """So many sentences in random order, in which each item occurs `min_count` times at least.
+        """Returns `number` sentences in random order, in which each item occurs `min_count` times at least.
 
         A grammar of no more sentences than that is enumerated first, so that each occurs. Raises GrammarError where
         the number is too small for `min_count`.

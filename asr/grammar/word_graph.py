@@ -192,7 +192,7 @@ def _closure(
     finals: Mapping[int, float],
     budget: _Budget,
 ) -> dict[int, float]:
-    """With all states that are reached without a symbol; those that only pass on are left out."""
+    """Adds all states that are reached without a symbol, and leaves out those that only pass on."""
     found = dict(subset)
     stack = list(subset)
     while stack:

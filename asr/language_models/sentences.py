@@ -101,9 +101,9 @@ class TextDataset:
         return f"{self._sources[self._owners[index]].path}:{self._lines[index]}"
 
     def tokens(self, index: int) -> list[int]:
-        """With EOS_ID at the end, which a language model predicts too."""
+        """Returns the tokens with EOS_ID at the end, which a language model predicts too."""
         return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
 
     def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
-        """As a Dataset's; it is the same in every epoch."""
+        """Returns a sentence in the form of a Dataset's example; it is the same in every epoch."""
         return Example(self.name(index), index, torch.zeros(0, 0), self.tokens(index), audio_seconds=0.0)

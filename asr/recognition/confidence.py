@@ -48,7 +48,7 @@ class WordCalibration:
         return 1 / (1 + math.exp(-self.slope * _logit(posterior) - self.intercept))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Returns the value as JSON types."""
         return asdict(self)
 
 

@@ -90,7 +90,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def search_digest(self) -> str:
-        """Of all that decides how a search of commands scores a sentence: weights, priors of labels, endpointing."""
+        """Digests all that decides how a search of commands scores a sentence: weights, label priors, endpointing."""
         parts = [str(self.read_record().get("model"))]
         if self.label_priors_path.exists():
             parts.append(file_digest(self.label_priors_path))

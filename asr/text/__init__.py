@@ -71,7 +71,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 class RunTokenizerConfig(Section):
-    """That of another run, as it is: what a language model needs to go with a recogniser."""
+    """The tokenizer of another run, as it is: a language model needs it to go with a recogniser."""
 
     kind: Literal["run"] = "run"
     run: str = Field(description="the run folder, such as runs/bilstm_ctc")

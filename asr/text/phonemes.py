@@ -82,7 +82,7 @@ class PhonemeTokenizer(PieceTokenizer):
         return " ".join(self._words.get(word, word) for word in sounds.split())
 
     def spellings(self, word: str, *, is_first: bool) -> list[list[int]]:
-        """With and without the boundary before it: fluent speech has none to be heard."""
+        """Returns the word with and without the boundary before it: fluent speech has none to be heard."""
         plain = self.encode(word)
         return [plain] if is_first or BOUNDARY not in self._ids else [[self._ids[BOUNDARY], *plain], plain]
 

@@ -88,7 +88,7 @@ def estimate(config: NGramConfig, sentences: list[list[str]], tokenizer: Tokeniz
 
 
 def score_table(table: NGramTable, sentences: list[list[str]]) -> NGramScore:
-    """Of sentences of symbols; raises ValueError where all of them are empty."""
+    """Scores sentences of symbols; raises ValueError if all of them are empty."""
     places = {symbol: place for place, symbol in enumerate(table.symbols)}
     unknown, end = places[UNKNOWN_SYMBOL], places[END_SYMBOL]
     spelled = [[*(places.get(symbol, unknown) for symbol in sentence), end] for sentence in sentences if sentence]

@@ -54,7 +54,7 @@ def _unknown_character_lines(experiment: Experiment) -> list[str]:
 
 
 def _multiply_adds_a_second(experiment: Experiment) -> float:
-    """Of ten seconds of audio, so that edges do not count."""
+    """Counts multiply-adds over ten seconds of audio, so that edges do not count."""
     config, device = experiment.config.features, next(experiment.model.parameters()).device
     num_frames = experiment.train.log_mel.num_frames(10 * config.sample_rate)
     features = torch.zeros(1, num_frames, config.num_mels, device=device)
@@ -63,7 +63,7 @@ def _multiply_adds_a_second(experiment: Experiment) -> float:
 
 
 def _tokens_in_ten_seconds(experiment: Experiment) -> int:
-    """Of speech as it is in the training data, by its first utterances."""
+    """Counts the tokens of speech as it is in the training data, by its first utterances."""
     train, indices = experiment.train, experiment.plan.usable[:NUM_COUNTED]
     number = sum(len(train.tokens(int(index))) for index in indices)
     return round(10 * number / max(1e-3, float(train.durations[indices].sum())))

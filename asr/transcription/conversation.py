@@ -98,7 +98,7 @@ def _stretches(transcript: Transcript) -> list[Turn]:
 
 
 def turn_values(turn: Turn) -> dict[str, Any]:
-    """As JSON types."""
+    """Returns the turn as JSON types."""
     return {
         "speaker": turn.speaker,
         "channel": turn.channel,

@@ -256,7 +256,7 @@ def _shortened(stem: str) -> str:
 
 
 def total_bytes(inputs: Inputs, numbers: Iterable[int]) -> int:
-    """Of these files together, as far as they are there; what progress is measured against."""
+    """Adds up the sizes of these files, as far as they are there; progress is measured against it."""
     total = 0
     for number in numbers:
         with contextlib.suppress(OSError):

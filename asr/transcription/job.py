@@ -180,7 +180,7 @@ class Job:
                 self._take(outcome)
 
     def _num_workers(self, num_bytes: int) -> int:
-        """As many as there are GPUs or cores, unless so many are not worth their start."""
+        """Returns how many workers to start: one a GPU or core, unless so many are not worth their start."""
         if self.config.num_workers:
             return self.config.num_workers
         if self.config.device != "cpu":
@@ -372,7 +372,7 @@ def _stems_of_others(journal: Journal) -> frozenset[str]:
 
 
 class State(enum.Enum):
-    """Of a recording, before the job."""
+    """The state of a recording before the job."""
 
     NEW = "never tried with these settings"
     DONE = "transcribed, and the same bytes"

@@ -38,7 +38,7 @@ class Settings:
 
     @classmethod
     def of(cls, config: JobConfig) -> Settings:
-        """Of a job: the files of its run, grammar and language model, and the options that change a transcript."""
+        """Returns a job's settings: the files of its run, grammar and language model, and what changes a transcript."""
         from asr import __version__
 
         run = Path(config.run)
@@ -68,7 +68,7 @@ def _own_decoding(run: Path) -> Any:
 
 
 def _language_model_digests(section: Any) -> dict[str, str]:
-    """Of the files of the language model that a section of decoding names; loading it will name what is missing."""
+    """Digests the files of the language model that a decoding section names; loading it will name what is missing."""
     if not isinstance(section, dict):
         return {}
     found: dict[str, str] = {}
@@ -103,7 +103,7 @@ class Output:
 
     @property
     def folder(self) -> Path:
-        """That the transcripts are in."""
+        """Returns the folder that the transcripts are in."""
         path = Path(self.config.output_dir) if self.config.output_dir is not None else self._single.parent
         return path.absolute()
 
@@ -114,14 +114,14 @@ class Output:
 
     @property
     def state_folder(self) -> Path:
-        """Of the journal."""
+        """Returns the folder of the journal."""
         if self.config.output_dir is not None:
             return self.folder / FOLDER
         return self.folder / f".{self._single.name}{FOLDER}"
 
     @property
     def collection_path(self) -> Path:
-        """Of the file that holds all transcripts."""
+        """Returns the path of the file that holds all transcripts."""
         return self.folder / (self._single.name if self.config.output is not None else "transcripts.jsonl")
 
     @property
@@ -129,7 +129,7 @@ class Output:
         return self.folder / "report.json" if self.config.output_dir is not None else None
 
     def paths(self, record: dict[str, Any]) -> set[Path]:
-        """Of the files that were written of a record."""
+        """Returns the paths of the files that were written of a record."""
         return {self.folder / path for path in record.get("files", [])}
 
     def files(

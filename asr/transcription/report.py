@@ -84,7 +84,7 @@ class JobReport:
         return sum(sum(messages.values()) for messages in self.errors.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Returns the report as JSON types."""
         return {
             "recordings": self.num_recordings,
             "transcribed": self.num_transcribed,
@@ -180,7 +180,7 @@ def _some(names: list[str], number: int) -> str:
 
 
 def _length(seconds: float) -> str:
-    """Of audio, in the unit that suits it."""
+    """Returns a length of audio in the unit that suits it."""
     if seconds < 60:
         return f"{seconds:.1f} seconds"
     return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.2f} hours"

@@ -275,7 +275,7 @@ def _load(config: JobConfig, device: str) -> Recognizer:
 
 
 def sample_rate_of(run: str) -> int:
-    """Of the model's features, read without the model."""
+    """Returns the sample rate of the model's features, read without the model."""
     import json
     from pathlib import Path
 

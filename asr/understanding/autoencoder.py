@@ -75,7 +75,7 @@ class SecondOpinion:
 
     @torch.inference_mode()
     def familiarity(self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]) -> list[float]:
-        """Of each utterance 0 where it is drawn again as it was, lower the less it is like the training data.
+        """Returns for each utterance 0 if it is drawn again as it was, and less the less it is like the training data.
 
         It is how much of what happens in the loudest frames is lost, as a share of their variance. Over all frames it
         would tell how noisy the room is: with commands in noise against other sounds, errors of all frames rank 45 %

@@ -110,7 +110,7 @@ def find_threshold(
 
 
 def count_false_accepts(rejection: Rejection, negatives: Sequence[Evidence], *, hours: float) -> Rejection:
-    """With how often it accepts these negatives of so many hours."""
+    """Adds how often it accepts these negatives of so many hours."""
     accepted = sum(map(rejection.accepts, negatives))
     return replace(
         rejection,
@@ -230,7 +230,7 @@ def _platt_targets(is_right: Bool[np.ndarray, " recording"]) -> Float[np.ndarray
 
 
 def recall_of(rejection: Rejection, right: Sequence[Evidence]) -> Rejection:
-    """With the share of these recordings, all heard right, that are understood."""
+    """Adds the share of these recordings, all recognised right, that are understood."""
     return replace(rejection, recall=sum(map(rejection.accepts, right)) / max(len(right), 1))
 
 

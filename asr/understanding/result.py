@@ -79,7 +79,7 @@ class CommandResult:
         return Evidence(self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Returns the value as JSON types."""
         return asdict(self)
 
 
@@ -96,7 +96,7 @@ class CommandSearch:
         priors: LabelPriors | None = None,
         num_best: int = 3,
     ) -> None:
-        """With `priors`, scores are divided by them. Raises SpellingError for words that the tokenizer cannot spell."""
+        """Divides scores by `priors` if given. Raises SpellingError for words that the tokenizer cannot spell."""
         if fault := language_fault(grammar, tokenizer):
             raise GrammarError(fault)
         self.priors = priors
@@ -111,7 +111,7 @@ class CommandSearch:
     def load(
         cls, path: str | Path, tokenizer: Tokenizer, *, rejection: Rejection | None = None, num_best: int = 3
     ) -> CommandSearch:
-        """Of a file of sentence templates."""
+        """Opens the search of a file of sentence templates."""
         return cls(load_grammar(path), tokenizer, rejection=rejection, num_best=num_best)
 
     def understand(self, scores: Scores, *, seconds_per_encoding: float, familiarity: float = 0.0) -> CommandResult:
@@ -166,7 +166,7 @@ class CommandSearch:
         return self._parser.parse(text)
 
     def _ratios(self, found: Mapping[str, Hypothesis], scores: Scores) -> dict[str, float]:
-        """Of each sentence to the filler; the weights of the grammar do not count."""
+        """Compares each sentence with the filler; the weights of the grammar do not count."""
         filler, num_heard = float(best_path(scores).sum(dtype=np.float64)), len(_free_tokens(scores))
         return {
             text: score_ratio(

@@ -14,7 +14,7 @@ from asr.understanding.values import same_value
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A number of things out of a total."""
 
     number: int
     total: int

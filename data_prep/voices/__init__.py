@@ -67,7 +67,7 @@ class Engine(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the synthesizer and its data; other versions may sound different."""
+        """Returns the version of the synthesizer and its data; other versions may sound different."""
         ...
 
     def accents_of(self, speaker: str) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class Festival:
 
 
 def _quoted(text: str) -> str:
-    """As a string of Festival's language."""
+    """Returns a text as a string of Festival's language."""
     text = " ".join(text.split())
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -70,7 +70,7 @@ class DecoderState:
     cells: tuple[tuple[Tensor, ...], ...]  # of each layer, each [row, hidden]
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "DecoderState":
-        """Of these rows only."""
+        """Returns the state of these rows only."""
         cells = tuple(tuple(part[index] for part in layer) for layer in self.cells)
         return DecoderState(self.context[index], self.weights[index], cells)
 

@@ -92,7 +92,7 @@ class AttentionMemory:
     valid: Bool[Tensor, "batch time"]
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "AttentionMemory":
-        """Of these utterances only."""
+        """Returns the memory of these utterances only."""
         return AttentionMemory(self.keys[index], self.values[index], self.valid[index])
 
 

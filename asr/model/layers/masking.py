@@ -18,7 +18,7 @@ def clear_padding(
 
 
 def clear_padding_(values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]) -> None:
-    """As `clear_padding`, in place: for values that no one else has, and no gradient needs as they were."""
+    """Clears padding in place: for values that no one else has, and no gradient needs as they were."""
     values.masked_fill_(_padding_of(values, lengths), 0.0)
 
 

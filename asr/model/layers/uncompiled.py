@@ -11,7 +11,7 @@ _left_alone: list[Callable] = []
 
 
 def uncompiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """As `torch.compiler.disable`, which takes a second to import, from the call of `leave_alone` on."""
+    """Works as `torch.compiler.disable`, which takes a second to import, from the call of `leave_alone` on."""
 
     @functools.wraps(function)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

@@ -39,7 +39,7 @@ Buffers = dict[str, Tensor]  # [time or 1, batch, band, slot, unit]
 
 
 def scan_loop(recurrence: Recurrence, program: Program) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """As `scan_reference`, by the loop in place."""
+    """Computes `scan_reference` by the loop in place."""
     r = recurrence
     tensors = (r.gates, r.recurrent_weight, r.weights, r.projection, r.mask, r.noise, *r.state)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
@@ -77,7 +77,7 @@ def forward_plan(program: Program, *, training: bool) -> Plan:
 
 @dataclass(frozen=True)
 class BackwardPlans:
-    """Of the backward pass: what is done for many steps beforehand, what for each in turn, and what afterwards."""
+    """The backward pass in three plans: for many steps beforehand, for each step in turn, and for many afterwards."""
 
     beforehand: Plan
     num_known: int  # the slots that it leaves for the others

@@ -67,7 +67,7 @@ def in_pieces(num_rows: int) -> int:
 
 
 def padded_rows(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "padded_row column"]:
-    """With rows of zeros up to a multiple of ROWS_OF_REST."""
+    """Adds rows of zeros up to a multiple of ROWS_OF_REST."""
     return F.pad(matrix, (0, 0, 0, -len(matrix) % ROWS_OF_REST))
 
 

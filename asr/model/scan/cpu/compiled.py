@@ -37,7 +37,7 @@ def scan_compiled(
     *,
     lengths: Int[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, "batch time band direction recurrent"], tuple[Tensor, ...]]:
-    """As `scan_reference` for each direction, the second of which reads each utterance from its end.
+    """Computes `scan_reference` for each direction, the second of which reads each utterance from its end.
 
     With `lengths`, no utterance takes a step past its own, and outputs are zeros there. The states after the last
     step, without the output, are given for one direction and no lengths only. The gates of `directions` are not read.

@@ -32,7 +32,7 @@ class Grid:
 
 
 def make_grid(batch: int, units: int, directions: int, num_processors: int) -> Grid:
-    """As few utterances a program as the processors allow; 0 processors: one program, for the interpreter."""
+    """Gives each program as few utterances as the processors allow; 0 processors: one program, for the interpreter."""
     padded = max(BLOCK, next_power(units))
     block = BLOCK if num_processors else padded
     programs = -(-units // block)

@@ -237,7 +237,7 @@ def recurrent_weights(num_gates: int, row: str, column: str) -> list[str]:
 
 
 def masks() -> list[str]:
-    """Of variational dropout, for all of h[t-1]."""
+    """Returns the lines that load the masks of variational dropout, for all of h[t-1]."""
     return [f"{ONE}if MASKED:", f"{ONE}    masks = tl.load(mask + place, mask=given, other=0.0)"]
 
 

@@ -83,7 +83,7 @@ def check_served(recurrence: Recurrence) -> None:
 def scan_triton(
     recurrences: Sequence[Recurrence], program: Program, *, precision: torch.dtype, at_most: int | None = None
 ) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """As `scan_reference` for each, all of one shape, at once.
+    """Computes `scan_reference` for each recurrence at once; all are of one shape.
 
     Gates, what is kept for the backward pass and the factors of the recurrent product are in `precision`; states and
     sums are in the weights' own. A batch of more utterances than `at_most` (None: than the processors can take at once)

@@ -34,7 +34,7 @@ class ExtractError(ValueError):
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """One shard to make; small enough to send to another process."""
 
     number: int
@@ -63,7 +63,7 @@ class Finished:
     faults: tuple[str, ...]
 
 
-def make_shard(job: Job) -> Finished:
+def make_shard(job: ShardJob) -> Finished:
     """Compute and write one shard; the recordings that cannot be read are left out and named."""
     import torch
     from safetensors.torch import save_file
@@ -210,10 +210,10 @@ class _Jobs:
     config: FeatureConfig
     device: str
 
-    def job(self, manifest: Manifest, number: int) -> Job:
+    def job(self, manifest: Manifest, number: int) -> ShardJob:
         positions = range(number * self.size, min((number + 1) * self.size, len(manifest)))
         utterances = tuple(manifest[position] for position in positions)
-        return Job(number, self.folder, utterances, self.config, self.device)
+        return ShardJob(number, self.folder, utterances, self.config, self.device)
 
     def __call__(self) -> Callable[[str], str]:
         """A worker under Ray: the number of a shard in, what it gives out, both as JSON."""
@@ -260,7 +260,7 @@ def _run_on_ray(jobs: _Jobs, numbers: Sequence[int], workers: Workers) -> Iterat
         raise ExtractError(f"{error}\nwhat is finished is kept: run the same command to go on from it") from None
 
 
-def _run_in_processes(jobs: Iterator[Job], num_workers: int) -> Iterator[Finished]:
+def _run_in_processes(jobs: Iterator[ShardJob], num_workers: int) -> Iterator[Finished]:
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 

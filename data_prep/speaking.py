@@ -55,7 +55,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Range:
+class ValueRange:
     """Whole numbers to draw evenly from, both ends among them."""
 
     low: int
@@ -72,8 +72,8 @@ class Casting:
     speakers: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each split, by engine; no two splits share one
     shares: Mapping[str, int]  # of the sentences, by engine, where a split has speakers of several
     accents: Mapping[str, Mapping[str, tuple[str, ...]]]  # by engine and speaker
-    words_per_minute: Range
-    pitch: Range
+    words_per_minute: ValueRange
+    pitch: ValueRange
 
 
 def cast_speakers(

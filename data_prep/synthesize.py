@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files.packaged import locate
-from asr.runtime import EXIT_OK, Parser, program_name, run_program
+from asr.runtime import EXIT_OK, SentenceParser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
@@ -68,12 +68,12 @@ def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: C
     """Sentences of the other grammar that are none of this one."""
     import numpy as np
 
-    from asr.grammar.parsing import Parser
+    from asr.grammar.parsing import SentenceParser
     from asr.grammar.sampling import Sampler
     from asr.grammar.templates import load_grammar
     from data_prep.speaking import plan_split
 
-    sampler, parser = Sampler(load_grammar(options.other_speech)), Parser(grammar)
+    sampler, parser = Sampler(load_grammar(options.other_speech)), SentenceParser(grammar)
     lines, left_out = [], set()
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng([options.seed, 1 + len(SPLITS) + number])
@@ -90,7 +90,7 @@ def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: C
 def _casting(options: argparse.Namespace, engines: Engines) -> Casting:
     import numpy as np
 
-    from data_prep.speaking import Casting, Range, cast_all
+    from data_prep.speaking import Casting, ValueRange, cast_all
     from data_prep.voices import SynthesisError
 
     rng = np.random.default_rng([options.seed, 0])
@@ -112,8 +112,8 @@ def _casting(options: argparse.Namespace, engines: Engines) -> Casting:
         speakers=speakers,
         shares=options.engines,
         accents=accents,
-        words_per_minute=Range(options.slowest, options.fastest),
-        pitch=Range(options.lowest_pitch, options.highest_pitch),
+        words_per_minute=ValueRange(options.slowest, options.fastest),
+        pitch=ValueRange(options.lowest_pitch, options.highest_pitch),
     )
 
 
@@ -239,7 +239,7 @@ def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = SentenceParser(
         prog=program_name("data_prep.synthesize"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

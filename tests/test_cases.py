@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from asr.audio.reading import write_audio
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.templates import load_grammar
 from asr.transcribe import main as transcribe
 from asr.transcription.earlier_results import EarlierResultsError
@@ -146,7 +146,7 @@ def test_grammars_are_checked_in_seconds(shared_cases: Path, name: str, seconds:
 
 
 def test_13_values_stay_what_is_written(shared_cases: Path) -> None:
-    parser = Parser(load_grammar(shared_cases / "13" / "y.yaml"))
+    parser = SentenceParser(load_grammar(shared_cases / "13" / "y.yaml"))
     fixed = {"state": "off", "code": "0123", "when": "07:30"}
     for said, value in {"noon": "12:00", "half past seven": "07:30", "seven thirty": "19:30"}.items():
         (meaning,) = parser.parse(f"wake me at {said}")
@@ -199,6 +199,6 @@ def test_33_values_are_compared_as_values(shared_cases: Path, monkeypatch: pytes
 
 
 def test_33_ranges_give_exact_decimals(shared_cases: Path) -> None:
-    parser = Parser(load_grammar(shared_cases / "33" / "multiplier.yaml"))
+    parser = SentenceParser(load_grammar(shared_cases / "33" / "multiplier.yaml"))
     assert [repr(each.slots["g"]) for each in parser.parse("set gain to three")] == ["0.3"]
     assert [repr(each.slots["h"]) for each in parser.parse("dim to forty seven")] == ["119.85"]

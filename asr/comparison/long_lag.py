@@ -65,7 +65,7 @@ class LongLagConfig(Section):
 
 
 @runtime_checkable
-class Task(Protocol):
+class LagTask(Protocol):
     """Sequences to remember something in."""
 
     name: str
@@ -147,13 +147,13 @@ class CopyMemory:
         return (NUM_SYMBOLS - 1) / NUM_SYMBOLS
 
 
-TASKS: tuple[Task, ...] = (AddingProblem(), CopyMemory())
+TASKS: tuple[LagTask, ...] = (AddingProblem(), CopyMemory())
 
 
 class LagModel(nn.Module):
     """The same around every cell: a linear map in, one layer of the cell, a linear map out."""
 
-    def __init__(self, cell: CellConfig, task: Task) -> None:
+    def __init__(self, cell: CellConfig, task: LagTask) -> None:
         super().__init__()
         self.embedding = nn.Linear(task.num_inputs, EMBEDDING_SIZE)
         self.cell = cell.build(EMBEDDING_SIZE)
@@ -227,7 +227,7 @@ def fit_cell(cell: CellConfig, num_parameters: int) -> CellConfig:
     return sized(min((low, high), key=lambda units: abs(count(units) - num_parameters)))
 
 
-def _run_one(cell: CellConfig, task: Task, lag: int, config: LongLagConfig) -> dict:
+def _run_one(cell: CellConfig, task: LagTask, lag: int, config: LongLagConfig) -> dict:
     model = build_model(cell, task, config.seed)
     before = gradient_norms(model, task, config.lags[-1], config)
     generator = torch.Generator().manual_seed(config.seed)
@@ -246,7 +246,7 @@ def _run_one(cell: CellConfig, task: Task, lag: int, config: LongLagConfig) -> d
     }
 
 
-def build_model(cell: CellConfig, task: Task, seed: int) -> LagModel:
+def build_model(cell: CellConfig, task: LagTask, seed: int) -> LagModel:
     """Returns a model with weights of the seed; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -254,7 +254,7 @@ def build_model(cell: CellConfig, task: Task, seed: int) -> LagModel:
 
 
 @torch.no_grad()
-def score(model: LagModel, task: Task, lag: int, config: LongLagConfig) -> float:
+def score(model: LagModel, task: LagTask, lag: int, config: LongLagConfig) -> float:
     """The error on sequences that were not trained on, over that of remembering nothing of the same sequences."""
     generator = torch.Generator().manual_seed(config.seed + 1_000_003)
     model.eval()
@@ -263,7 +263,9 @@ def score(model: LagModel, task: Task, lag: int, config: LongLagConfig) -> float
     return errors / sum(task.error_of_nothing(targets) for _, targets in batches)
 
 
-def gradient_norms(model: LagModel, task: Task, longest: int, config: LongLagConfig) -> tuple[tuple[int, float], ...]:
+def gradient_norms(
+    model: LagModel, task: LagTask, longest: int, config: LongLagConfig
+) -> tuple[tuple[int, float], ...]:
     """How much the last output depends on what came in so many steps before: (steps back, norm), some forty of them.
 
     The norm of d(the cell's last output, along one random direction) / d(its input `k` steps before), averaged over

@@ -27,7 +27,7 @@ class RayError(RuntimeError):
 
 
 @runtime_checkable
-class Worker(Protocol):
+class RayWorker(Protocol):
     def __call__(self, share: Share) -> list[Outcome]: ...
 
 
@@ -36,7 +36,7 @@ class RayEngine:
 
     def __init__(
         self,
-        make: Callable[[int], Worker],
+        make: Callable[[int], RayWorker],
         *,
         num_workers: int,
         address: str | None = None,
@@ -60,7 +60,7 @@ class RayEngine:
 class TextWorker:
     """Makes what takes a share and gives outcomes, both as JSON."""
 
-    def __init__(self, make: Callable[[int], Worker]) -> None:
+    def __init__(self, make: Callable[[int], RayWorker]) -> None:
         self._make = make
 
     def __call__(self) -> Callable[[str], str]:

@@ -28,7 +28,7 @@ class FusionTuningError(ValueError):
 
 
 @dataclass(frozen=True)
-class Trial:
+class FusionTrial:
     """Weights, and what they gave on the dev split."""
 
     weights: dict[str, float]
@@ -50,8 +50,8 @@ class Encoded:
 
 
 def tune_fusion(
-    recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, report: Callable[[Trial], None]
-) -> tuple[DecodingConfig, list[Trial]]:
+    recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, report: Callable[[FusionTrial], None]
+) -> tuple[DecodingConfig, list[FusionTrial]]:
     """The decoding with the best weights found, and everything tried; each trial is reported when it is done.
 
     Pattern search (Hooke and Jeeves 1961): each weight is moved a step up and down; where nothing is better, the
@@ -67,10 +67,10 @@ def tune_fusion(
     references = [utterance.text for utterance in manifest]
     model = load_asked_model(decoding, recognizer.tokenizer, device=next(recognizer.model.parameters()).device)
 
-    def attempt(weights: dict[str, float]) -> Trial:
+    def attempt(weights: dict[str, float]) -> FusionTrial:
         chosen = with_weights(decoding, weights).build(recognizer.tokenizer, model)
         texts = decode(recognizer, chosen, batches, number=len(references))
-        trial = Trial(
+        trial = FusionTrial(
             weights, total(count_word_errors(references, texts)), total(count_character_errors(references, texts))
         )
         report(trial)
@@ -81,11 +81,11 @@ def tune_fusion(
     return with_weights(decoding, min(trials, key=lambda trial: trial.rank).weights), trials
 
 
-def search_pattern(attempt: Callable[[dict[str, float]], Trial], *, start: dict[str, float]) -> list[Trial]:
+def search_pattern(attempt: Callable[[dict[str, float]], FusionTrial], *, start: dict[str, float]) -> list[FusionTrial]:
     """All trials, in the order in which they were made; no weights are tried twice, and `weight` never below 0."""
-    tried: dict[tuple[float, ...], Trial] = {}
+    tried: dict[tuple[float, ...], FusionTrial] = {}
 
-    def once(weights: dict[str, float]) -> Trial:
+    def once(weights: dict[str, float]) -> FusionTrial:
         key = tuple(weights.values())
         if key not in tried:
             tried[key] = attempt(weights)
@@ -115,7 +115,7 @@ def tune_in_run(
     """Finds the weights of the fusion on the manifest, keeps them in the run folder, and goes on with them."""
     console = Console()
 
-    def report(trial: Trial) -> None:
+    def report(trial: FusionTrial) -> None:
         weights = ", ".join(f"{name} {value:g}" for name, value in trial.weights.items())
         console.print(f"{weights}: WER {trial.words.rate:.2%}, CER {trial.characters.rate:.2%}", highlight=False)
 

@@ -51,7 +51,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Source:
+class NegativeSource:
     """Where false accepts come from: one manifest of negatives."""
 
     name: str
@@ -69,7 +69,7 @@ class Calibration:
     num_negatives: int  # pieces
     num_left_out: int  # of the negatives, as they are commands
     num_positives: int  # heard right or wrong
-    sources: list[Source]
+    sources: list[NegativeSource]
     worst: list[tuple[float, str, str]]  # confidence, recording and sentence of the most convincing negatives
     errors: list[str]
     target: float  # false accepts an hour that were asked for
@@ -264,14 +264,14 @@ def _odds(rejection: Rejection, evidence: Evidence) -> float:
     return rejection.log_odds(evidence) if evidence.margin >= rejection.min_margin else -np.inf
 
 
-def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandResult]]) -> list[Source]:
+def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandResult]]) -> list[NegativeSource]:
     """False accepts with this threshold, and hours, of each manifest."""
     accepted: Counter[str] = Counter()
     seconds: defaultdict[str, float] = defaultdict(float)
     for name, stretch, result in others:
         accepted[name] += bool(result.heard) and rejection.accepts(result.evidence)
         seconds[name] += stretch.duration or 0.0
-    return [Source(name, accepted[name], duration / 3600) for name, duration in seconds.items()]
+    return [NegativeSource(name, accepted[name], duration / 3600) for name, duration in seconds.items()]
 
 
 def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> list[tuple[float, str, str]]:

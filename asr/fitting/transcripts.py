@@ -23,7 +23,7 @@ from asr.grammar.word_graph import Graph
 from asr.recognition.listening import Heard
 from asr.recognizer import Recognizer, RecognizerError
 from asr.text import BLANK_ID, Tokenizer
-from asr.understanding.labelled import LabelError, constrain
+from asr.understanding.labelled import NoSentenceError, constrain
 from asr.understanding.rejection import score_ratio
 from asr.understanding.search import GrammarSearch, Scores, best_path
 from asr.understanding.token_graph import WordReader
@@ -48,7 +48,7 @@ class LabelSearch:
     def search(self, scores: Scores, *, intent: str, slots: dict) -> Found:
         """The best sentence in one utterance's log-probabilities, those of a CTC head; exact.
 
-        Raises LabelError where no sentence has this label, or none fits into the frames.
+        Raises NoSentenceError where no sentence has this label, or none fits into the frames.
         """
         label = f"{intent} {json.dumps(slots, sort_keys=True, ensure_ascii=False)}"
         if label not in self._searches:
@@ -57,7 +57,7 @@ class LabelSearch:
         graph, search = self._searches[label]
         found = search.search(scores)
         if not found:
-            raise LabelError(
+            raise NoSentenceError(
                 f"{len(scores)} encodings; expected more for a sentence of {label}; the recording is too short for it"
             )
         best = found[0]
@@ -99,13 +99,13 @@ def _transcribed(
     for item in manifest:
         intent, slots = item.extra.get("intent"), item.extra.get("slots", {})
         if not isinstance(intent, str) or not isinstance(slots, dict):
-            raise LabelError(
+            raise NoSentenceError(
                 f"{manifest.path}: {item.id}: intent {intent!r} with slots {slots!r}; expected the label of a command"
             )
         try:
             heard = hear(recognizer, item)
             found = search.search(heard.scores[0].numpy(), intent=intent, slots=slots)
-        except (AudioError, LabelError) as error:
+        except (AudioError, NoSentenceError) as error:
             faults.append(f"{item.id}: {error}")
             continue
         if cut_to_speech:

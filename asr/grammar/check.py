@@ -12,7 +12,7 @@ from asr.grammar.file import GrammarError, ParsedFile, read_grammar_file
 from asr.grammar.grammar import Grammar, language_fault
 from asr.grammar.near_pairs import NearPairs, beginnings, common_ending, find_near_pairs
 from asr.grammar.network import unfold, word_graph
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.sounds import sounds
 from asr.grammar.templates import load_grammar
 from asr.grammar.word_graph import Graph
@@ -42,7 +42,7 @@ class GrammarReport:
 def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarReport:
     """Check a grammar, and where a tokenizer is given, whether it can spell the words."""
     grammar, file = load_grammar(path), read_grammar_file(path)
-    graph, parser = word_graph(grammar, skipping=False), Parser(grammar)
+    graph, parser = word_graph(grammar, skipping=False), SentenceParser(grammar)
     words = sorted(graph.symbols.union(*grammar.skip_words))
     ambiguity, glued = find_ambiguity(grammar), _glued(grammar, graph)
     try:
@@ -77,7 +77,7 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
     )
 
 
-def _meanings(sentence: str, parser: Parser, file: ParsedFile) -> str:
+def _meanings(sentence: str, parser: SentenceParser, file: ParsedFile) -> str:
     """Where the sentence comes from and what it means there; the first counts."""
     ways = []
     for meaning in parser.parse(sentence):
@@ -101,7 +101,9 @@ def _glued(grammar: Grammar, graph: Graph[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _say_glued(glued: dict[str, tuple[str, str]], graph: Graph[str], parser: Parser, file: ParsedFile) -> Iterator[str]:
+def _say_glued(
+    glued: dict[str, tuple[str, str]], graph: Graph[str], parser: SentenceParser, file: ParsedFile
+) -> Iterator[str]:
     for where, words in _by_template(glued, graph, parser, file).items():
         first, *others = words
         more = f", and {len(others):,} more in this way" if others else ""
@@ -111,7 +113,9 @@ def _say_glued(glued: dict[str, tuple[str, str]], graph: Graph[str], parser: Par
         )
 
 
-def _by_template(words: Collection[str], graph: Graph[str], parser: Parser, file: ParsedFile) -> dict[str, list[str]]:
+def _by_template(
+    words: Collection[str], graph: Graph[str], parser: SentenceParser, file: ParsedFile
+) -> dict[str, list[str]]:
     """The words by the place of the template that the first found sentence with them comes from."""
     paths = beginnings(graph)
     left, places = set(words), {}

@@ -121,7 +121,7 @@ class BlockSettings(Part):
     filter_with_regex: bool = True  # how fast hassil is; it changes no result, nor hassil's since 3.0
 
 
-class Settings(BlockSettings):
+class FileSettings(BlockSettings):
     ignore_whitespace: Literal[False] = False  # true: for languages without spaces, whose words are not known here
 
 
@@ -166,7 +166,7 @@ class File(Part):
     lists: dict[str, ValueList] = {}
     expansion_rules: dict[str, str] = {}
     skip_words: list[str] = []
-    settings: Settings = Settings()
+    settings: FileSettings = FileSettings()
 
 
 UNION_PARTS: dict[str, type[Part]] = {"Brought": Brought, "Required": Required, "Excluded": Excluded}
@@ -181,7 +181,7 @@ def part_at(key: tuple[str | int, ...]) -> type[Part]:
     if key[-1] in parts:
         return parts[key[-1]]
     if key[-1] == "settings":
-        return Settings if len(key) == 1 else BlockSettings
+        return FileSettings if len(key) == 1 else BlockSettings
     if len(key) == 2 and key[0] == "intents":
         return Intent
     if isinstance(key[-1], int):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.grammar.parsing import Meaning, Parser
+from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.sounds import phonetic_cost, phonetic_costs, sounds
 from asr.grammar.word_graph import Graph
 
@@ -40,7 +40,7 @@ class NearPairs:
 
 
 def find_near_pairs(
-    graph: Graph[str], parser: Parser, pronunciations: dict[str, str], *, ignored: Collection[str] = ()
+    graph: Graph[str], parser: SentenceParser, pronunciations: dict[str, str], *, ignored: Collection[str] = ()
 ) -> NearPairs:
     """Words and phrases that can stand in the same place, sound alike, and change what the sentence means.
 
@@ -56,7 +56,7 @@ def find_near_pairs(
 
 
 class _Search:
-    def __init__(self, graph: Graph[str], parser: Parser, pronunciations: dict[str, str]) -> None:
+    def __init__(self, graph: Graph[str], parser: SentenceParser, pronunciations: dict[str, str]) -> None:
         self._graph, self._parser, self._pronunciations = graph, parser, pronunciations
         self.found: dict[tuple[str, str], NearPair] = {}
         self.is_complete = True

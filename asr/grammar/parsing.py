@@ -30,7 +30,7 @@ class Meaning:
 _Partial = tuple[str, int, tuple[tuple[str, Any], ...]]
 
 
-class Parser:
+class SentenceParser:
     """Reads sentences of a grammar back through its templates, with its skip words wherever they stand."""
 
     def __init__(self, grammar: Grammar) -> None:

@@ -30,7 +30,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedUtterance:
     """An utterance left out of training."""
 
     id: str
@@ -49,7 +49,7 @@ class Experiment:
     model: Any  # Model, or RecurrentLanguageModel
     plan: BatchPlan
     min_frames: np.ndarray  # [utterance] frames of log-mel below which an utterance's tokens do not fit
-    dropped: list[Dropped]
+    dropped: list[DroppedUtterance]
 
 
 def check_prepared(config: AnyConfig) -> None:
@@ -185,7 +185,7 @@ def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistic
     )
 
 
-def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[np.ndarray, list[Dropped]]:
+def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[np.ndarray, list[DroppedUtterance]]:
     """For each utterance the fewest log-mel frames its tokens fit in, -1 where it is left out; and those, with why.
 
     CTC gives an utterance whose tokens do not fit its encodings a probability of zero: an infinite loss. Such
@@ -209,7 +209,7 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
             reason = f"its {len(tokens)} tokens need {needed[index]} frames of log-mel; it has {frames}"
         if reason is not None:
             needed[index] = -1
-            dropped.append(Dropped(dataset.utterance(index).id, reason))
+            dropped.append(DroppedUtterance(dataset.utterance(index).id, reason))
     return needed, dropped
 
 
@@ -227,7 +227,7 @@ def _frames_for_encodings(model: Model) -> Callable[[int], int]:
     return fewest_frames
 
 
-def write_dropped(run: RunFolder, dropped: list[Dropped]) -> None:
+def write_dropped(run: RunFolder, dropped: list[DroppedUtterance]) -> None:
     """RUN/dropped.jsonl: every utterance left out, with its reason."""
     lines = [json.dumps({"id": item.id, "reason": item.reason}, ensure_ascii=False) for item in dropped]
     write_text(run.path / "dropped.jsonl", "".join(f"{line}\n" for line in lines))

@@ -17,7 +17,7 @@ from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.text import Tokenizer
 from asr.tracking.media import DevUtterance
-from asr.training.experiment import DataError, Dropped, Experiment, prepare_tokenizer, seeded, train_tokenizer
+from asr.training.experiment import DataError, DroppedUtterance, Experiment, prepare_tokenizer, seeded, train_tokenizer
 from asr.training.memory import try_worst_batch
 
 CARD = """# {name}
@@ -93,7 +93,9 @@ def build_language_experiment(config: LanguageModelConfig, tokenizer: Tokenizer)
         usable=np.flatnonzero(~too_long),
     )
     dropped = [
-        Dropped(train.name(index), f"{train.durations[index]:.0f} tokens; data.max_tokens is {config.data.max_tokens}")
+        DroppedUtterance(
+            train.name(index), f"{train.durations[index]:.0f} tokens; data.max_tokens is {config.data.max_tokens}"
+        )
         for index in np.flatnonzero(too_long).tolist()
     ]
     nothing = np.zeros(len(train), np.int64)

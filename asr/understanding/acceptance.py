@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files.replacing import replacing
-from asr.understanding.scoring import CommandScore, Share, pool_scores
+from asr.understanding.scoring import CommandScore, Proportion, pool_scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,9 +90,9 @@ def _condition(record: dict[str, Any]) -> Condition:
     score = record["score"]
     values: dict[str, Any] = {"other_hours": score["other_hours"]}
     for name in ("accepted", "guessed", "understood", "intents", "false_accepts"):
-        values[name] = Share(**score[name])
+        values[name] = Proportion(**score[name])
     for name in ("by_intent", "slots"):
-        values[name] = {key: Share(**share) for key, share in score[name].items()}
+        values[name] = {key: Proportion(**share) for key, share in score[name].items()}
     for name in ("confused", "confused_intents"):
         values[name] = [tuple(each) for each in score[name]]
     return Condition(**{**record, "score": CommandScore(**values)})
@@ -175,5 +175,5 @@ def _show_confusions(console: Console, score: CommandScore) -> None:
         console.print(f"  {number:4d} x {slot}: {expected} {taken}", highlight=False, markup=False)
 
 
-def _percent(share: Share | None) -> str:
+def _percent(share: Proportion | None) -> str:
     return "–" if share is None or share.rate is None else f"{share.rate:.1%}"

@@ -14,7 +14,7 @@ from asr.understanding.values import same_value
 _State = tuple[int, frozenset[str]]  # a node of the network, and the labelled slots that have their value there
 
 
-class LabelError(ValueError):
+class NoSentenceError(ValueError):
     """A label that no sentence of the grammar has."""
 
 
@@ -22,7 +22,7 @@ def constrain(grammar: Grammar, *, intent: str, slots: Mapping[str, Any]) -> Gra
     """The grammar with those sentences alone that can mean this intent with exactly these slots.
 
     The network's nodes are multiplied by the slots that are right so far; what leads to no such sentence is left out.
-    Raises LabelError where there is no such sentence.
+    Raises NoSentenceError where there is no such sentence.
     """
     end: _State = (len(grammar.arcs) - 1, frozenset(slots))
     leaving: dict[_State, list[tuple[Arc, _State]]] = {}
@@ -41,7 +41,7 @@ def constrain(grammar: Grammar, *, intent: str, slots: Mapping[str, Any]) -> Gra
         if any(target in useful for _, target in leaving[state]):
             useful.add(state)
     if (0, frozenset()) not in useful:
-        raise LabelError(_fault(grammar, intent, slots))
+        raise NoSentenceError(_fault(grammar, intent, slots))
     ordered = sorted(useful, key=lambda state: (state[0], sorted(state[1])))
     numbers = {state: number for number, state in enumerate(ordered)}
     return replace(

@@ -17,7 +17,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.grammar.file import GrammarError
 from asr.grammar.grammar import language_fault
 from asr.grammar.network import word_graph
-from asr.grammar.parsing import Meaning, Parser
+from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.templates import Grammar, load_grammar
 from asr.text import BLANK_ID, Tokenizer
 from asr.understanding.autoencoder import SecondOpinion
@@ -104,7 +104,7 @@ class CommandSearch:
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
         self.graph = word_graph(grammar)
         self.search = GrammarSearch(self.graph, tokenizer, where=str(grammar.path))
-        self._reader, self._parser = WordReader(self.graph, tokenizer), Parser(grammar)
+        self._reader, self._parser = WordReader(self.graph, tokenizer), SentenceParser(grammar)
         self._meaning = lru_cache(MAX_KNOWN)(self._find_meaning)
 
     @classmethod

@@ -13,7 +13,7 @@ from asr.understanding.values import same_value
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """A number of things out of a total."""
 
     number: int
@@ -42,19 +42,19 @@ class Share:
 class CommandScore:
     """The figures of one set of recordings, of which some are labelled with a command and some are none."""
 
-    accepted: Share  # of the commands: understood, the intent right, and every labelled slot with its exact value
-    guessed: Share  # of the commands: as accepted, but by the best guess, even where it counts as not understood
-    understood: Share  # of the commands, rightly or wrongly
-    intents: Share  # of the commands: understood, with the right intent
-    by_intent: dict[str, Share]  # of the commands of each intent: accepted
-    slots: dict[str, Share]  # of the labelled slots, by name: with their exact value
+    accepted: Proportion  # of the commands: understood, the intent right, and every labelled slot with its exact value
+    guessed: Proportion  # of the commands: as accepted, but by the best guess, even where it counts as not understood
+    understood: Proportion  # of the commands, rightly or wrongly
+    intents: Proportion  # of the commands: understood, with the right intent
+    by_intent: dict[str, Proportion]  # of the commands of each intent: accepted
+    slots: dict[str, Proportion]  # of the labelled slots, by name: with their exact value
     confused: list[tuple[str, str, str, int]]  # slot, its value, that of the best guess ("" for none), times
     confused_intents: list[tuple[str, str, int]]  # the intent, that of the best guess ("" for none), times
-    false_accepts: Share  # of the recordings without a command
+    false_accepts: Proportion  # of the recordings without a command
     other_hours: float  # of the recordings without a command
 
     @property
-    def all_slots(self) -> Share:
+    def all_slots(self) -> Proportion:
         return _sum(self.slots.values())
 
 
@@ -134,16 +134,16 @@ def pool_scores(scores: Sequence[CommandScore]) -> CommandScore:
     )
 
 
-def _sum(shares: Iterable[Share]) -> Share:
+def _sum(shares: Iterable[Proportion]) -> Proportion:
     each = list(shares)
-    return Share(sum(share.number for share in each), sum(share.total for share in each))
+    return Proportion(sum(share.number for share in each), sum(share.total for share in each))
 
 
-def _sum_each(groups: Sequence[Mapping[str, Share]]) -> dict[str, Share]:
+def _sum_each(groups: Sequence[Mapping[str, Proportion]]) -> dict[str, Proportion]:
     names = sorted({name for group in groups for name in group})
     return {name: _sum(group[name] for group in groups if name in group) for name in names}
 
 
-def _share(is_so: Iterable[bool]) -> Share:
+def _share(is_so: Iterable[bool]) -> Proportion:
     each = list(is_so)
-    return Share(sum(each), len(each))
+    return Proportion(sum(each), len(each))

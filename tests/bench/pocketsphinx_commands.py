@@ -24,7 +24,7 @@ from rich.progress import track
 from asr.audio.reading import read_audio
 from asr.data.manifest import Manifest
 from asr.grammar.exporters import export_jsgf
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.templates import load_grammar
 from asr.understanding.acceptance import Condition, noise_of, show_conditions
@@ -83,7 +83,7 @@ def hear_all(decoder: Any, manifest: Manifest, path: Path) -> dict[str, dict[str
     return heard
 
 
-def label_all(manifest: Manifest, heard: dict[str, dict[str, Any]], parser: Parser) -> Iterator[Labelled]:
+def label_all(manifest: Manifest, heard: dict[str, dict[str, Any]], parser: SentenceParser) -> Iterator[Labelled]:
     for item in manifest:
         text = heard[item.id]["text"]
         guesses = [CommandGuess(text, meaning.intent, meaning.slots, 0.0) for meaning in parser.parse(text)[:1]]
@@ -112,7 +112,7 @@ def main() -> None:
     arguments.add_argument("--first-pass", action="store_true", help="without its search of the lattice (much faster)")
     options = arguments.parse_args()
     decoder = load_decoder(options.grammar, dictionary=options.dictionary, bestpath=not options.first_pass)
-    parser = Parser(load_grammar(options.grammar))
+    parser = SentenceParser(load_grammar(options.grammar))
     conditions = []
     for path in options.manifests:
         manifest = Manifest.read(path)

@@ -12,7 +12,7 @@ from asr.audio.reading import read_audio, read_info
 from asr.data.manifest import Manifest
 from asr.grammar.file import GrammarError
 from data_prep import speaking, synthesize
-from data_prep.speaking import Range, cast_speakers
+from data_prep.speaking import ValueRange, cast_speakers
 from data_prep.synthesize import main
 from data_prep.voices import Delivery, SynthesisError, espeak, load_engine
 from data_prep.voices.espeak import ALIKE, UNLIKE_PEOPLE
@@ -218,7 +218,7 @@ def test_speakers_that_sound_alike_are_never_parted() -> None:
 
 def test_a_range_reaches_both_its_ends() -> None:
     rng = np.random.default_rng(0)
-    assert {Range(3, 5).draw(rng) for _ in range(50)} == {3, 4, 5}
+    assert {ValueRange(3, 5).draw(rng) for _ in range(50)} == {3, 4, 5}
 
 
 def test_espeak_speaks_as_told() -> None:

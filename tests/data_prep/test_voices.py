@@ -10,7 +10,7 @@ import pytest
 from asr.data.manifest import Manifest
 from data_prep import speaking, synthesize
 from data_prep import voices as voices_module
-from data_prep.speaking import Casting, Range, cast_all, plan_split
+from data_prep.speaking import Casting, ValueRange, cast_all, plan_split
 from data_prep.voices import (
     SAME_PERSON,
     Delivery,
@@ -231,8 +231,8 @@ def test_engines_speak_their_shares_and_all_speakers_in_turn() -> None:
         speakers={"train": {"a": ("1", "2", "3"), "b": ("1",)}},
         shares={"a": 3, "b": 1},
         accents={"a": dict.fromkeys("123", ("en-us", "en-gb")), "b": {"1": ("en-029",)}},
-        words_per_minute=Range(120, 210),
-        pitch=Range(30, 70),
+        words_per_minute=ValueRange(120, 210),
+        pitch=ValueRange(30, 70),
     )
     commands = [synthesize_command(number) for number in range(1200)]
     lines = plan_split("train", commands, casting=casting, suffix="wav", rng=np.random.default_rng(0))

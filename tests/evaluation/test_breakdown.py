@@ -16,7 +16,7 @@ from asr.evaluation.breakdown import (
     slot_rows,
     slot_values,
 )
-from asr.understanding.scoring import Share
+from asr.understanding.scoring import Proportion
 from tests.understanding.test_acceptance import labelled
 
 
@@ -62,11 +62,11 @@ def test_values_are_counted_with_what_they_are_taken_for() -> None:
 def test_figures_by_condition_and_speaker() -> None:
     conditions = score_by(HEARD, by_condition)
     assert list(conditions) == ["6 dB", "12 dB", "clean"]
-    assert conditions["6 dB"].accepted == Share(1, 2)
+    assert conditions["6 dB"].accepted == Proportion(1, 2)
     speakers = score_by(HEARD, by_speaker)
     assert {name: (score.accepted, score.false_accepts) for name, score in speakers.items()} == {
-        "a": (Share(1, 2), Share(0, 0)),
-        "b": (Share(0, 1), Share(1, 1)),
+        "a": (Proportion(1, 2), Proportion(0, 0)),
+        "b": (Proportion(0, 1), Proportion(1, 1)),
     }
 
 

@@ -10,7 +10,7 @@ from asr.commands import main
 from asr.grammar.ambiguity import find_ambiguity
 from asr.grammar.check import check_grammar
 from asr.grammar.file import GrammarError
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.sounds import CONSONANTS, VOWELS, phonetic_cost, phonetic_costs, phonetic_distance, sounds
 from asr.grammar.templates import load_grammar
@@ -37,7 +37,7 @@ lists:
 def test_all_ambiguous_sentences_are_found(tmp_path: Path) -> None:
     """Against parsing every sentence."""
     grammar = load_grammar(write_grammar(tmp_path, AMBIGUOUS))
-    parser = Parser(grammar)
+    parser = SentenceParser(grammar)
     several = {command.text for command in Sampler(grammar).all_commands() if len(parser.parse(command.text)) > 1}
     found = find_ambiguity(grammar, max_examples=20)
     assert (found.num_sentences, found.is_complete) == (len(several), True)

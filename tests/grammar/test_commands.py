@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from asr.grammar.parsing import Meaning, Parser
+from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.templates import load_grammar
 from asr.text import BLANK_ID, CharTokenizerConfig, SentencePieceTokenizerConfig
 from asr.understanding.rejection import LOWEST_RATIO, Rejection
 from asr.understanding.result import CommandGuess, CommandResult, CommandSearch
-from asr.understanding.scoring import Labelled, Share, same_value, score_commands
+from asr.understanding.scoring import Labelled, Proportion, same_value, score_commands
 from tests.grammar.test_templates import SMALL, write_grammar
 
 COMMANDS = Path(__file__).parents[2] / "conf" / "commands"
@@ -24,14 +24,14 @@ COMMANDS = Path(__file__).parents[2] / "conf" / "commands"
 @pytest.mark.parametrize("path", sorted(COMMANDS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_sampled_sentence_means_what_it_was_sampled_for(path: Path) -> None:
     grammar = load_grammar(path)
-    parser = Parser(grammar)
+    parser = SentenceParser(grammar)
     for command in Sampler(grammar).sample(80, min_count=0, rng=np.random.default_rng(2)):
         meanings = parser.parse(command.spoken)
         assert (command.intent, command.slots) in [(each.intent, each.slots) for each in meanings], command
 
 
 def test_parsing_a_small_grammar(tmp_path: Path) -> None:
-    parser = Parser(load_grammar(write_grammar(tmp_path, SMALL)))
+    parser = SentenceParser(load_grammar(write_grammar(tmp_path, SMALL)))
     assert parser.parse("Switch on living room light!") == [Meaning("TurnOn", {"domain": "light", "area": "lounge"})]
     for text in ("", "switch on", "switch on living room light light", "turn", "light s on", "hello"):
         assert parser.parse(text) == []
@@ -46,7 +46,7 @@ intents:
 lists:
   x: {values: [up, {in: up, out: 1}, {in: down, out: 0}]}
 """
-    parser = Parser(load_grammar(write_grammar(tmp_path, text)))
+    parser = SentenceParser(load_grammar(write_grammar(tmp_path, text)))
     kind = {"kind": [1, 2]}
     heavy = math.log(2)
     assert parser.parse("go up") == [
@@ -228,15 +228,15 @@ def test_commands_are_scored_by_intent_and_every_labelled_slot() -> None:
             Labelled(None, {}, rejected, 1800.0),
         ]
     )
-    assert score.accepted == Share(1, 4)
-    assert score.guessed == Share(2, 4)
-    assert score.understood == Share(3, 4)
-    assert score.intents == Share(2, 4)
-    assert score.slots == {"drink": Share(1, 4), "number": Share(1, 1)}
-    assert score.all_slots == Share(2, 5)
+    assert score.accepted == Proportion(1, 4)
+    assert score.guessed == Proportion(2, 4)
+    assert score.understood == Proportion(3, 4)
+    assert score.intents == Proportion(2, 4)
+    assert score.slots == {"drink": Proportion(1, 4), "number": Proportion(1, 1)}
+    assert score.all_slots == Proportion(2, 5)
     assert score.confused == [("drink", "latte", "mocha", 1), ("drink", "latte", "", 1)]  # by the best guess
-    assert (score.false_accepts, score.other_hours) == (Share(1, 2), 1.0)
-    assert Share(0, 0).rate is None
+    assert (score.false_accepts, score.other_hours) == (Proportion(1, 2), 1.0)
+    assert Proportion(0, 0).rate is None
     assert same_value(21.0, "21")
     assert not same_value(None, "none")
 

@@ -23,7 +23,7 @@ from asr.grammar.importers import (
 )
 from asr.grammar.jsgf import read_jsgf
 from asr.grammar.network import word_graph
-from asr.grammar.parsing import Meaning, Parser
+from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.templates import Grammar, load_grammar
 
@@ -53,7 +53,7 @@ def test_the_shipped_barista_is_the_benchmark_s_language(shared_data: Path, tmp_
     assert graph == word_graph(original)
     sampler = Sampler(shipped)
     assert graph.num_sentences == sampler.num_sentences == 120_130_920
-    parsers = Parser(shipped), Parser(original)
+    parsers = SentenceParser(shipped), SentenceParser(original)
     for command in sampler.sample(100, min_count=0, rng=np.random.default_rng(0)):
         for parser in parsers:
             assert parser.parse(command.text) == [Meaning(command.intent, command.slots)]
@@ -288,7 +288,7 @@ name:
 def test_home_assistant_s_intents_over_the_lists_of_a_home(tmp_path: Path) -> None:
     pytest.importorskip("home_assistant_intents")
     values, left_out = import_home_assistant("en", read_lists(source(tmp_path, HOME)))
-    parser = Parser(written(tmp_path, values))
+    parser = SentenceParser(written(tmp_path, values))
     (light,) = parser.parse("turn on the kitchen lights")
     assert (light.intent, light.slots) == ("HassTurnOn", {"area": "kitchen", "domain": "light"})
     assert "HassTurnOn" in {each.intent for each in parser.parse("turn on the desk lamp")}

@@ -10,7 +10,7 @@ from asr.grammar.exporters import export_jsgf
 from asr.grammar.file import GrammarError
 from asr.grammar.importers import import_jsgf, write_grammar_file
 from asr.grammar.network import word_graph
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.templates import load_grammar
 from asr.understanding.values import same_value
@@ -148,7 +148,7 @@ def test_context_is_required_and_excluded_as_hassil_does(tmp_path: Path) -> None
         "what is front door": {"name": "front door"},
         "what is radio": {"name": "radio"},
     }
-    parser = Parser(load_grammar(write_grammar(tmp_path, HOME)))
+    parser = SentenceParser(load_grammar(write_grammar(tmp_path, HOME)))
     assert parser.parse("turn garage door on") == []
     assert parser.parse("open garage door")[0].slots == {"name": "garage door", "domain": "cover", "level": 0}
 
@@ -158,7 +158,7 @@ def test_sentences_are_those_that_hassil_recognises(tmp_path: Path) -> None:
     from hassil.intents import Intents
 
     path = write_grammar(tmp_path, HOME.replace("[on, off]", '["on", "off"]'))
-    parser, intents = Parser(load_grammar(path)), Intents.from_files([path])
+    parser, intents = SentenceParser(load_grammar(path)), Intents.from_files([path])
     names = ("desk lamp", "garage door", "front door", "radio")
     texts = [f"turn {name} on" for name in names] + [f"{verb} {name}" for verb in ("open", "what is") for name in names]
     for text in texts:
@@ -198,7 +198,7 @@ lists:
 def test_skip_words_may_stand_before_each_word_and_at_the_end(tmp_path: Path) -> None:
     path = write_grammar(tmp_path, POLITE)
     grammar = load_grammar(path)
-    graph, parser = word_graph(grammar), Parser(grammar)
+    graph, parser = word_graph(grammar), SentenceParser(grammar)
     sentences = {" ".join(words) for words, _ in graph.sentences()}
     assert {"please turn on the light", "turn on would you the lights please", "set twenty please one"} <= sentences
     # either of two, or none, at each of five places
@@ -221,7 +221,7 @@ def test_skip_words_are_spoken_often_enough(tmp_path: Path) -> None:
     assert {"please", "would", "you"} <= set(polite.words)
     commands = polite.sample(60, min_count=3, rng=np.random.default_rng(0))
     assert sum("would you" in command.text for command in commands) >= 3
-    parser = Parser(polite.grammar)
+    parser = SentenceParser(polite.grammar)
     for command in commands:
         assert command.intent in {meaning.intent for meaning in parser.parse(command.text)}, command
     with pytest.raises(GrammarError, match=r"8 sentences; expected at least \d+"):

@@ -16,7 +16,7 @@ from asr.decoding.scorer import Scorer
 from asr.distributed import Processes
 from asr.evaluate import main as evaluate
 from asr.evaluation.scoring import EvaluationError
-from asr.fitting.fusion import FusionTuningError, Trial, search_pattern
+from asr.fitting.fusion import FusionTrial, FusionTuningError, search_pattern
 from asr.language_models.recurrent import RecurrentLanguageModel, RecurrentLanguageModelConfig
 from asr.metrics import ErrorCounts
 from asr.model.cells.lstm import LSTMConfig
@@ -209,12 +209,12 @@ def test_texts_that_teach_nothing_are_refused(folder: Path, tmp_path: Path) -> N
 def test_the_search_of_weights_finds_the_best_and_tries_none_twice() -> None:
     tried = []
 
-    def attempt(weights: dict[str, float]) -> Trial:
+    def attempt(weights: dict[str, float]) -> FusionTrial:
         tried.append(tuple(weights.values()))
         assert weights["weight"] >= 0
         errors = round(1000 * ((weights["weight"] - 0.9) ** 2 + (weights["token_bonus"] - 1.6) ** 2))
         counts = ErrorCounts(hits=10_000 - errors, substitutions=errors)
-        return Trial(weights, counts, ErrorCounts(hits=1))
+        return FusionTrial(weights, counts, ErrorCounts(hits=1))
 
     trials = search_pattern(attempt, start={"weight": 0.5, "token_bonus": 0.0})
     assert len(set(tried)) == len(tried) == len(trials)

@@ -25,7 +25,7 @@ from asr.understanding.acceptance import (
 )
 from asr.understanding.rejection import Rejection, save_rejection
 from asr.understanding.result import CommandGuess, CommandResult
-from asr.understanding.scoring import Labelled, Share, pool_scores, score_commands
+from asr.understanding.scoring import Labelled, Proportion, pool_scores, score_commands
 from tests.grammar.test_programs import GRAMMAR
 from tests.grammar.test_templates import write_grammar
 from tests.support.small_run import write_recordings, write_small_run
@@ -62,13 +62,13 @@ HEARD = [
 
 def test_accepted_is_the_intent_and_every_labelled_slot() -> None:
     score = score_commands(HEARD)
-    assert (score.accepted, score.guessed) == (Share(1, 5), Share(2, 5))
-    assert score.by_intent == {"Order": Share(1, 3), "Stop": Share(0, 2)}
-    assert score.slots == {"drink": Share(1, 3), "size": Share(2, 2)}
+    assert (score.accepted, score.guessed) == (Proportion(1, 5), Proportion(2, 5))
+    assert score.by_intent == {"Order": Proportion(1, 3), "Stop": Proportion(0, 2)}
+    assert score.slots == {"drink": Proportion(1, 3), "size": Proportion(2, 2)}
     # What was taken for what is told by the best guess, rejected or not.
     assert score.confused == [("drink", "tea", "coffee", 1)]
     assert sorted(score.confused_intents) == [("Stop", "", 1), ("Stop", "Order", 1)]
-    assert (score.false_accepts, score.other_hours) == (Share(1, 1), 3.0 / 3600)
+    assert (score.false_accepts, score.other_hours) == (Proportion(1, 1), 3.0 / 3600)
 
 
 def test_pooled_is_scored_together() -> None:
@@ -85,8 +85,8 @@ def test_pooled_is_scored_together() -> None:
 @pytest.mark.parametrize(("number", "total"), [(0, 10), (10, 10), (287, 313), (1, 3)])
 def test_the_interval_is_wilson_s(number: int, total: int) -> None:
     expected = binomtest(number, total).proportion_ci(method="wilson")
-    assert Share(number, total).interval == pytest.approx((expected.low, expected.high), abs=1e-6)
-    assert Share(0, 0).interval == (0.0, 1.0)
+    assert Proportion(number, total).interval == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert Proportion(0, 0).interval == (0.0, 1.0)
 
 
 def condition(name: str, snr_db: float | None, items: list[Labelled]) -> Condition:
@@ -100,7 +100,7 @@ def test_conditions_are_shown_kept_and_pooled(tmp_path: Path, capsys: pytest.Cap
         write_conditions(tmp_path / name, conditions)
     assert read_conditions(tmp_path / "a.json") == first
     clean, noisy = pool_conditions([first, second])
-    assert (clean.score.accepted, noisy.score.accepted) == (Share(1, 2), Share(1, 5))
+    assert (clean.score.accepted, noisy.score.accepted) == (Proportion(1, 2), Proportion(1, 5))
     assert (noisy.snr_db, noisy.audio_seconds, noisy.real_time_factor) == (6.0, 60.0, 0.1)
     assert mean_in_noise([clean, noisy]) == pytest.approx(0.2)
     assert mean_in_noise([clean]) is None

@@ -15,12 +15,12 @@ from asr.decoding.endpointing import EndpointingConfig
 from asr.fitting import transcripts as label_transcripts
 from asr.fitting.transcripts import LabelSearch
 from asr.grammar.network import word_graph
-from asr.grammar.parsing import Parser
+from asr.grammar.parsing import SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.templates import load_grammar
 from asr.recognizer import Recognizer, RecognizerError
 from asr.text import BLANK_ID, CharTokenizerConfig
-from asr.understanding.labelled import LabelError, constrain
+from asr.understanding.labelled import NoSentenceError, constrain
 from tests.grammar.test_templates import write_grammar
 from tests.support.small_run import write_recordings, write_small_run
 
@@ -49,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labels_of(path: Path) -> dict[str, dict[str, list]]:
     """Every label of the grammar with the sentences that can mean it, by reading each sentence back."""
     grammar = load_grammar(path)
-    parser, labels = Parser(grammar), {}
+    parser, labels = SentenceParser(grammar), {}
     for text in sorted({command.text for command in Sampler(grammar).all_commands()}):
         for meaning in parser.parse(text):
             label = json.dumps([meaning.intent, meaning.slots], sort_keys=True)
@@ -98,7 +98,7 @@ def test_values_are_compared_as_people_say_them(path: Path) -> None:
 
 def test_it_is_the_best_of_all_sentences_with_the_label(path: Path) -> None:
     grammar, labels = load_grammar(path), labels_of(path)
-    parser = Parser(grammar)
+    parser = SentenceParser(grammar)
     tokenizer = CharTokenizerConfig().train([text for sentences in labels.values() for text in sentences])
     search = LabelSearch(grammar, tokenizer)
     rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_it_is_the_best_of_all_sentences_with_the_label(path: Path) -> None:
     ],
 )
 def test_a_label_that_no_sentence_has_is_refused(path: Path, intent: str, slots: dict, message: str) -> None:
-    with pytest.raises(LabelError, match=message):
+    with pytest.raises(NoSentenceError, match=message):
         constrain(load_grammar(path), intent=intent, slots=slots)
 
 
@@ -169,7 +169,7 @@ def test_the_program_writes_transcripts_and_names_what_has_none(
     assert "03: " in said.err
     assert "slot what is never 'tea'" in said.err
     written = list(Manifest.read(tmp_path / "out.jsonl"))
-    parser = Parser(load_grammar(grammar))
+    parser = SentenceParser(load_grammar(grammar))
     for item, slot in zip(written, slots):
         assert [meaning.slots for meaning in parser.parse(item.text)] == [slot] == [item.extra["slots"]]
         assert item.extra["label_ratio"] <= 0
@@ -203,7 +203,7 @@ def test_what_is_no_label_and_what_is_no_ctc_is_refused(
 ) -> None:
     run, grammar, recordings = small
     write_manifest(tmp_path / "text.jsonl", [Utterance("a", str(recordings[0]), 0.8, "turn on")])
-    with pytest.raises(LabelError, match=r"text\.jsonl: a: intent None with slots \{\}; expected the label of a"):
+    with pytest.raises(NoSentenceError, match=r"text\.jsonl: a: intent None with slots \{\}; expected the label of a"):
         label_transcripts.write_transcripts(run, tmp_path / "text.jsonl", grammar=grammar, output=tmp_path / "x.jsonl")
     assert not (tmp_path / "x.jsonl").exists()
     recognizer = Recognizer.load(run)

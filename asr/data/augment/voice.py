@@ -29,12 +29,12 @@ class SpeedConfig(Section):
     )
     probability: Probability = Field(1.0, description="share of utterances changed")
 
-    def build(self, features: FeatureConfig) -> Speed:
-        return Speed(self, features.sample_rate)
+    def build(self, features: FeatureConfig) -> SpeedChange:
+        return SpeedChange(self, features.sample_rate)
 
 
 @dataclass(frozen=True)
-class Speed:
+class SpeedChange:
     """Resamples by a factor drawn from the config's; 0.2 ms a second of speech."""
 
     config: SpeedConfig

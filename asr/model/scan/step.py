@@ -32,7 +32,7 @@ class Symbol:
 
     __slots__ = ("arguments", "graph", "index", "is_gradient", "operation", "value")
 
-    def __init__(self, graph: "Graph", operation: str, arguments: tuple["Symbol", ...], value: float) -> None:
+    def __init__(self, graph: "StepGraph", operation: str, arguments: tuple["Symbol", ...], value: float) -> None:
         self.graph = graph
         self.operation = operation
         self.arguments = arguments
@@ -78,7 +78,7 @@ class Symbol:
         return self.graph.record("mean", (self,))
 
 
-class Graph:
+class StepGraph:
     """The symbols of one step; the same operation on the same arguments is the same symbol."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ def trace(form: StepForm, *, zoneout: bool) -> Program:
     Zoneout (Krueger et al. 2017) keeps a share of each state: s[t] = s~[t] + noise * (s[t-1] - s~[t]),
     where the noise is 0 or 1 in training and its mean at inference. A projected output is not zoned out, its cell is.
     """
-    graph = Graph()
+    graph = StepGraph()
     inputs, recurrent = graph.leaves("input", form.num_gates), graph.leaves("recurrent", form.num_gates)
     state, weights = graph.leaves("state", form.num_states), graph.leaves("weight", form.num_weights)
     next_state = form.step(inputs, recurrent, state, weights)

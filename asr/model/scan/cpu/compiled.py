@@ -114,7 +114,7 @@ def addresses(tensors: Sequence[Tensor]) -> ctypes.Array:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptForBackward:
     """What the forward pass of one direction leaves for the backward pass, besides the outputs."""
 
     inner: tuple[Tensor, ...]  # the states behind the output, [batch, time, band, unit]
@@ -142,7 +142,7 @@ class CompiledScan(torch.autograd.Function):
         for direction in directions:
             inner_frames = frames if training else (frames[0], 1, frames[2])
             wide = (*inner_frames, rows // form.num_gates)
-            own = Kept(
+            own = KeptForBackward(
                 inner=tuple(outputs.new_empty(wide) for _ in direction.state[1:]),
                 saved=given.new_empty(*frames, len(of_units), wide[-1]) if training else None,
                 saved_for_row=outputs.new_empty(*frames, len(of_rows)) if training else None,
@@ -203,7 +203,7 @@ class CompiledScan(torch.autograd.Function):
         return (None, None, None, *(g if g is None else g.to(kind) for g, kind in zip(found, ctx.types, strict=True)))
 
 
-def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[Kept]]:
+def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[KeptForBackward]]:
     """What the forward pass saved: lengths, outputs, and each direction's tensors."""
     lengths, outputs, *tensors = ctx.saved_tensors
     count, num_states = ctx.count, ctx.kernel.program.form.num_states
@@ -215,7 +215,7 @@ def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[Kept
     tensors = tensors[size * count :]
     for number in range(count):
         *inner, saved, of_rows, unprojected = tensors[(num_states + 2) * number : (num_states + 2) * (number + 1)]
-        kept.append(Kept(tuple(inner), saved, of_rows, unprojected))
+        kept.append(KeptForBackward(tuple(inner), saved, of_rows, unprojected))
     return lengths, outputs, directions, kept
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files.packaged import locate
-from asr.runtime import EXIT_OK, SentenceParser, program_name, run_program
+from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
@@ -239,7 +239,7 @@ def _utterance(line: Line, duration: float, folder: Path) -> Utterance:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = SentenceParser(
+    parser = Parser(
         prog=program_name("data_prep.synthesize"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Float64
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from asr.files.replacing import replacing
+from asr.files.tensors import read_shapes, read_tensors
 from asr.section import Section
 
 # Real speech spreads 1 to 4 (natural log) in every mel; a still band (digital silence, 8 kHz audio brought to 16 kHz)
@@ -26,6 +26,8 @@ STD_FLOOR = 0.1
 # pages from the kernel for each allocation (at 256 frames some lengths take 3 times as long for that alone).
 FRAMES_PER_BLOCK = 128
 
+LARGEST_FILTERS = 1 << 24  # samples of a window times mels; speech takes 32,000
+
 # Slaney's mel scale (Auditory Toolbox, 1998): even up to 1 kHz, then 27 mels to each factor of 6.4.
 _BREAK_HZ = 1000.0
 _HZ_PER_MEL = 200 / 3
@@ -35,10 +37,14 @@ _MELS_PER_LOG_HZ = 27 / math.log(6.4)
 class FeatureConfig(Section):
     """What a frame of features is; stored with shards and with trained runs, which refuse any other."""
 
-    sample_rate: int = Field(16000, ge=1000, description="hertz; recordings at another rate are resampled to it")
-    num_mels: int = Field(80, ge=1, description="mel filters a frame")
-    window_ms: float = Field(25.0, gt=0, description="milliseconds of samples in a frame, under a Hann window")
-    hop_ms: float = Field(10.0, gt=0, description="milliseconds from one frame's start to the next")
+    sample_rate: int = Field(
+        16000, ge=1000, le=1_000_000, description="hertz; recordings at another rate are resampled to it"
+    )
+    num_mels: int = Field(80, ge=1, le=1024, description="mel filters a frame")
+    window_ms: float = Field(
+        25.0, gt=0, le=10_000, description="milliseconds of samples in a frame, under a Hann window"
+    )
+    hop_ms: float = Field(10.0, gt=0, le=10_000, description="milliseconds from one frame's start to the next")
     low_hz: float = Field(20.0, ge=0, description="lower edge of the first filter, hertz")
     high_hz: float | None = Field(None, gt=0, description="upper edge of the last filter, hertz; null: half the rate")
     log_floor: float = Field(
@@ -63,6 +69,11 @@ class FeatureConfig(Section):
             raise ValueError(f"hop_ms: {self.hop_ms:g} is less than one sample at {self.sample_rate} hertz")
         if self.window_samples < 2:
             raise ValueError(f"window_ms: {self.window_ms:g} is less than two samples at {self.sample_rate} hertz")
+        if self.window_samples * self.num_mels > LARGEST_FILTERS:
+            raise ValueError(
+                f"window_ms: {self.window_samples:,} samples and {self.num_mels} mels would fill the memory with "
+                f"filters; expected a product of at most {LARGEST_FILTERS:,}"
+            )
         return self
 
     @property
@@ -199,12 +210,18 @@ class FeatureStatistics:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected the feature statistics of a training split")
-        try:
-            tensors = load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path}: not a safetensors file ({error}); expected feature statistics") from error
-        if set(tensors) != {"mean", "std"}:
-            raise ValueError(f"{path}: holds {sorted(tensors)}; expected feature statistics, ['mean', 'std']")
+        remedy = "expected feature statistics; copy the whole run folder again, or train it again"
+        shapes = read_shapes(path, remedy=remedy)
+        if set(shapes) != {"mean", "std"}:
+            raise ValueError(f"{path}: holds {sorted(shapes)[:9]}; expected feature statistics, ['mean', 'std']")
+        if shapes["mean"] != shapes["std"] or len(shapes["mean"]) != 1:
+            raise ValueError(
+                f"{path}: mean is {shapes['mean']} and std {shapes['std']}; expected a number of each for each mel; "
+                f"{remedy}"
+            )
+        tensors = read_tensors(path, like={name: torch.zeros(shape) for name, shape in shapes.items()}, remedy=remedy)
+        if bool((tensors["std"] < 0).any()):
+            raise ValueError(f"{path}: a standard deviation below 0; {remedy}")
         return cls(tensors["mean"], tensors["std"])
 
 

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
 from torch import Tensor
 
 from asr.data.features import FeatureConfig
+from asr.files.checked_json import read_object
 from asr.files.replacing import replacing
+from asr.files.tensors import TensorsError, read_shapes
 
 INDEX_NAME = "index.json"
 VERSION = 1
@@ -62,17 +65,42 @@ class ShardIndex:
         path = folder / INDEX_NAME
         if not path.is_file():
             raise ShardError(f"{path}: no such file; expected a folder that python -m data_prep.extract wrote")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["version"] != VERSION:
-                raise ShardError(f"{path}: version {values['version']}; expected {VERSION}; extract the features again")
-            shards = [entry and {**entry, "left_out": tuple(entry["left_out"])} for entry in values["shards"]]
-            return cls(**{**values, "shards": tuple(entry and ShardEntry(**entry) for entry in shards)})
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-            raise ShardError(f"{path}: not an index of features ({error}); extract them again") from error
+        where = "not an index of features; extract them again"
+        values = read_object(path, _Index, error=ShardError, remedy=where)
+        if values["version"] != VERSION:
+            raise ShardError(f"{path}: version {values['version']}; expected {VERSION}; extract the features again")
+        shards = [entry and {**entry, "left_out": tuple(entry["left_out"])} for entry in values["shards"]]
+        return cls(**{**values, "shards": tuple(entry and ShardEntry(**entry) for entry in shards)})
 
     def with_shard(self, number: int, entry: ShardEntry | None) -> ShardIndex:
         return replace(self, shards=(*self.shards[:number], entry, *self.shards[number + 1 :]))
+
+
+class _Entry(BaseModel):
+    """A ShardEntry as index.json holds it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    # A name alone: features are read from their own folder.
+    file: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}$")
+    sha256: str
+    num_bytes: int = Field(ge=0)
+    num_utterances: int = Field(ge=0)
+    left_out: list[str]
+
+
+class _Index(BaseModel):
+    """A ShardIndex as index.json holds it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    features: dict[str, str | float | bool | None]
+    manifest: str
+    manifest_digest: str
+    num_utterances: int = Field(ge=0)
+    shard_size: int = Field(ge=1)
+    shards: list[_Entry | None]
+    version: int
 
 
 def stored_settings(config: FeatureConfig) -> dict[str, Any]:
@@ -162,9 +190,16 @@ class FeatureShards:
                 f"python -m data_prep.extract again, it does this shard anew"
             )
         try:
-            return safe_open(path, framework="pt")
-        except SafetensorError as error:
-            raise ShardError(f"{path}: not a safetensors file ({error}); extract it again") from error
+            shapes = read_shapes(path, remedy="extract it again")
+        except TensorsError as error:
+            raise ShardError(str(error)) from error
+        for id, shape in shapes.items():
+            if len(shape) != 2 or shape[0] < 1 or shape[1] != self.config.num_mels:
+                raise ShardError(
+                    f"{path}: {id:.60}: features of shape {shape}; expected frames of {self.config.num_mels} mels; "
+                    "extract it again"
+                )
+        return safe_open(path, framework="pt")
 
 
 def checksum(path: Path) -> str:

@@ -20,15 +20,15 @@ def bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def parse_object(line: bytes | str) -> dict[str, Any]:
+def parse_object(line: bytes | str, *, is_finite: bool = True) -> dict[str, Any]:
     """The object of a line.
 
     Raises LineError where it is not UTF-8 or not JSON, something else than an object, has a key twice (readers differ
-    on which of them counts), or a number that is not finite.
+    on which of them counts), or a number that is not finite (unless `is_finite` is False: who reads it looks at them).
     """
     try:
         text = line if isinstance(line, str) else line.decode("utf-8")
-        value = _DECODER.decode(text)
+        value = (_DECODER if is_finite else _ANY_NUMBER).decode(text)
     except LineError:
         raise
     except (ValueError, RecursionError) as error:
@@ -54,3 +54,4 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+_ANY_NUMBER = json.JSONDecoder(object_pairs_hook=_unique)

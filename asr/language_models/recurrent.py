@@ -12,15 +12,15 @@ from asr.model.cells import CellConfig
 from asr.model.cells.lstm import LSTMConfig
 from asr.model.layers.dropout import Dropout
 from asr.model.layers.uncompiled import uncompiled
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, MOST_LAYERS, Section
 from asr.text import BOS_ID
 
 
 class RecurrentLanguageModelConfig(Section):
     kind: Literal["recurrent"] = "recurrent"
-    embedding_size: int = Field(128, ge=1, description="of a token")
+    embedding_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="of a token")
     cell: CellConfig = LSTMConfig()
-    num_layers: int = Field(1, ge=1, description="recurrent layers")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="recurrent layers")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="of the embeddings and of each layer's output")
     tied: bool = Field(False, description="the embeddings are the output's weights too, through a projection")
 

@@ -14,17 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from asr.files.checked_json import read_object
 from asr.files.replacing import replacing
+from asr.files.tensors import check_finite, read_tensors
 
 NUM_KEPT = 2  # the newest may be damaged; the one before it is the way back
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be written or read."""
+
+
+class CheckpointRecord(BaseModel):
+    """What state.json holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    step: int = Field(ge=0)
+    sha256: str = Field(description="of state.safetensors")
+    state: dict[str, JsonValue] = Field(description="all that is no tensor; the training checks it")
 
 
 @dataclass(frozen=True)
@@ -76,11 +89,15 @@ def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _read(path: Path) -> Checkpoint:
-    record = json.loads((path / "state.json").read_text())
-    digest = file_digest(path / "state.safetensors")
+    weights_path, remedy = path / "state.safetensors", "remove this checkpoint"
+    record = read_object(path / "state.json", CheckpointRecord, error=CheckpointError, remedy=remedy)
+    digest = file_digest(weights_path)
     if digest != record["sha256"]:
         raise CheckpointError(f"SHA-256 is {digest[:12]}..., state.json says {record['sha256'][:12]}...")
-    return Checkpoint(record["step"], load_file(path / "state.safetensors"), record["state"])
+    tensors = read_tensors(weights_path, remedy=remedy, is_finite=False)  # an optimizer's moment may have overflowed
+    weights = {name: value for name, value in tensors.items() if not name.startswith("optimizer/")}
+    check_finite(weights_path, weights, remedy=remedy)
+    return Checkpoint(record["step"], tensors, record["state"])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -93,7 +110,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     """The inverse of `optimizer_tensors`; learning rates and the like stay as they are."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        index, name = key.split("/")
+        index, separator, name = key.partition("/")
+        if not separator or not index.isdecimal() or len(index) > 9:
+            raise CheckpointError(f"checkpoint: the tensor 'optimizer/{key:.60}'; expected optimizer/NUMBER/NAME")
         moments.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 

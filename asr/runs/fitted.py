@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import typing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel, ConfigDict, RootModel, create_model
+
+from asr.files.checked_json import check_values, read_object
 from asr.runs.checkpoint import write_text
 
 MAY_BE_MISSING = {"may_be_missing": True}  # metadata of a figure whose default is what its absence meant
@@ -38,10 +43,8 @@ class FittedFile(Generic[Figures]):
             raise self.error(
                 f"{self.path}: fitted for other weights than the run has now; expected those; {self._remedy}"
             )
-        try:
-            figures = self.kind(**found)
-        except TypeError as error:
-            raise self.error(f"{self.path}: not a calibration ({error}); {self._remedy}") from None
+        where = f"{self.path}: not a calibration: {name}"
+        check_values(found, _schema(self.kind), where=where, error=self.error, remedy=self._remedy)
         # A figure that came later would get a default, beside others that were fitted without it.
         missing = sorted(
             field.name
@@ -50,17 +53,23 @@ class FittedFile(Generic[Figures]):
         )
         if missing:
             raise self.error(f"{self.path}: of an earlier version, without {', '.join(missing)}; {self._remedy}")
-        return figures
+        return self.kind(**found)
 
     @property
     def _remedy(self) -> str:
         return f"run {self.again} again, or remove the file"
 
     def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise self.error(f"{self.path}: not JSON ({error}); {self._remedy}") from None
-        if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-            raise self.error(f"{self.path}: not calibrations by name; {self._remedy}")
-        return found
+        return read_object(self.path, _ByName, error=self.error, remedy=self._remedy)
+
+
+class _ByName(RootModel[dict[str, dict[str, Any]]]):
+    """The whole file; the figures of a name are checked when they are asked for."""
+
+
+def _schema(kind: type) -> type[BaseModel]:
+    """A section with the fields of a dataclass: no others, of their types, and every number finite."""
+    hints = typing.get_type_hints(kind)
+    defaults = {field.name: ... if field.default is dataclasses.MISSING else field.default for field in fields(kind)}
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+    return create_model(kind.__name__, __config__=config, **{name: (hints[name], defaults[name]) for name in defaults})

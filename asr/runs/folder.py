@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import Tensor
 
 from asr.runs.checkpoint import file_digest, write_tensors, write_text
 from asr.config.recognizer import Config
+from asr.files.checked_json import read_object
 from asr.files.replacing import HeldLock
 from asr.config.language_model import AnyConfig, load_experiment
 
@@ -51,6 +53,32 @@ FREE_KEYS = (
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked."""
+
+
+class RunRecord(BaseModel):
+    """What run.json may hold; the versions before and after this one write further keys, which are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    model: str | None = Field(None, description="SHA-256 of the weights, or of the n-grams")
+    tokenizer: str | None = Field(None, description="its digest")
+    feature_statistics: str | None = Field(None, description="SHA-256 of the file")
+    packed_from: str | None = Field(None, description="SHA-256 of the weights that these were made of")
+    features: dict[str, str | float | bool | None] | None = Field(None, description="the settings of the training")
+    steps: int | None = Field(None, ge=0)
+    dev: dict[str, float | None] | None = Field(None, description="its figures; of a loss infinite ones too")
+    weights: str | None = Field(None, description="which of the best epochs they are, in words")
+    precision: str | None = Field(None, description="of the training")
+    computed_on: tuple[str, ...] = Field((), description="kinds of processors")
+    max_epochs_raised: tuple[tuple[int, int], ...] = Field((), description="from, to")
+
+    @model_validator(mode="after")
+    def check_digests(self) -> "RunRecord":
+        for key, value in self.__pydantic_extra__.items():
+            if key.startswith("data.") and not isinstance(value, str):
+                raise ValueError(f"{key}: found {value!r:.60}; expected a digest")
+        return self
 
 
 @dataclass(frozen=True)
@@ -175,9 +203,11 @@ class RunFolder:
         return changed
 
     def read_record(self) -> dict[str, Any]:
+        """Returns what run.json holds. Raises RunError where it is missing, no JSON, or a key holds something else."""
+        remedy = "expected what asr.train writes; copy the whole run folder again"
         try:
-            return json.loads(self.record_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return read_object(self.record_path, RunRecord, error=RunError, remedy=remedy)
+        except OSError as error:
             raise RunError(f"{self.record_path}: cannot be read ({error}); is this a run of asr.train?") from None
 
     def write_record(self, values: Mapping[str, Any]) -> None:

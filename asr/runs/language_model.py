@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from asr.runs.checkpoint import file_digest
 from asr.config.reading import check_section, read_values, read_yaml
@@ -13,10 +12,11 @@ from asr.config.recognizer import Config
 from asr.decoding import DecodingConfig
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, WordModel
 from asr.decoding.scorer import Scorer
+from asr.files.tensors import read_tensors
 from asr.config.language_model import LanguageModelConfig, NGramConfig, load_experiment
 from asr.language_models.kenlm import KenLMScorer
 from asr.language_models.ngram import NGramScorer
-from asr.language_models.table import read_arpa, read_words
+from asr.language_models.table import check_counts, read_arpa, read_words
 from asr.runs.folder import RunFolder
 from asr.section import Section
 from asr.text import Tokenizer, load_tokenizer
@@ -125,6 +125,8 @@ def _load_file(path: Path, tokenizer: Tokenizer) -> Scorer:
     """By KenLM where it is installed; the built-in reader holds the whole table in memory."""
     if path.name.endswith(ARPA_SUFFIXES) and importlib.util.find_spec("kenlm") is None:
         return NGramScorer(read_arpa(path), tokenizer)
+    if path.name.endswith(ARPA_SUFFIXES):
+        check_counts(path)
     return KenLMScorer(path, tokenizer)
 
 
@@ -145,7 +147,10 @@ def _load_recurrent(folder: RunFolder, config: LanguageModelConfig, tokenizer: T
         raise LanguageModelError(
             f"{path}: its SHA-256 is {found}; expected {expected} as run.json says; copy the whole run folder again"
         )
+    with torch.device("meta"):  # without memory
+        outline = config.model.build(tokenizer.vocabulary_size).state_dict()
+    weights = read_tensors(path, like=outline, remedy="copy the whole run folder again, or train it again")
     with torch.random.fork_rng(devices=[]):  # the weights it draws are replaced: leave the caller's generator alone
         model = config.model.build(tokenizer.vocabulary_size)
-    model.load_state_dict(load_file(path))
+    model.load_state_dict(weights)
     return model.eval()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from asr.runs.checkpoint import file_digest
 from asr.config.reading import check_section
@@ -14,8 +13,12 @@ from asr.decoding import DecodingConfig
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.model.acoustic import Model
 from asr.files.packaged import locate
+from asr.files.tensors import read_shapes, read_tensors, shape_differences
 from asr.runs.folder import STATISTICS_KEY, RunFolder, flatten
 from asr.text import Tokenizer, load_tokenizer
+
+
+COPY_AGAIN = "it is damaged or of another run: copy the whole run folder again, or train it again"
 
 
 class RecognizerError(ValueError):
@@ -78,20 +81,25 @@ def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record:
     if not path.is_file():
         raise RecognizerError(f"{path}: no such file; the training has not finished its first epoch yet")
     _check_digest(path, file_digest(path), record.get("model"))
-    with torch.random.fork_rng(devices=[]):  # the weights it draws are replaced: leave the caller's generator alone
-        model = Model(
-            num_mels=config.features.num_mels,
-            encoder=config.encoder,
-            heads=config.heads,
-            vocabulary_size=tokenizer.vocabulary_size,
-        )
-    weights = load_file(path)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if differences := _differences(found, expected):
+    with torch.device("meta"):  # without memory: a file that fits is as large as the model, so nothing larger is made
+        outline = _build_model(config, tokenizer).state_dict()
+    expected = {name: tuple(value.shape) for name, value in outline.items()}
+    if differences := shape_differences(read_shapes(path, remedy=COPY_AGAIN), expected):
         raise RecognizerError(f"{path}: not the weights of the model in config.yaml:\n{differences}")
+    weights = read_tensors(path, like=outline, remedy=COPY_AGAIN)
+    with torch.random.fork_rng(devices=[]):  # the weights it draws are replaced: leave the caller's generator alone
+        model = _build_model(config, tokenizer)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _build_model(config: Config, tokenizer: Tokenizer) -> Model:
+    return Model(
+        num_mels=config.features.num_mels,
+        encoder=config.encoder,
+        heads=config.heads,
+        vocabulary_size=tokenizer.vocabulary_size,
+    )
 
 
 def _check_features(folder: RunFolder, config: Config, recorded: dict[str, Any] | None) -> None:

@@ -28,6 +28,7 @@ WORD_START = "▁"
 """Sentencepiece writes a space as this character (U+2581)."""
 
 MODEL_FILE = "sentencepiece.model"
+LARGEST_MODEL = 64 << 20  # bytes; 32,000 pieces take one
 
 
 class SentencePieceTokenizer(PieceTokenizer):
@@ -52,7 +53,8 @@ class SentencePieceTokenizer(PieceTokenizer):
     def load(cls, folder: Path, description: dict[str, Any]) -> "SentencePieceTokenizer":
         path, expected = folder / MODEL_FILE, description.get("sha256")
         try:
-            model = path.read_bytes()
+            with path.open("rb") as file:
+                model = file.read(LARGEST_MODEL + 1)
         except FileNotFoundError:
             raise TokenizerError(f"{path}: no such file; expected the sentencepiece model of the run") from None
         if sha256(model) != expected:
@@ -60,7 +62,12 @@ class SentencePieceTokenizer(PieceTokenizer):
                 f"{path}: SHA-256 is {sha256(model)}; expected {expected} as {JSON_FILE} says. "
                 "The file is damaged or of another run: copy the tokenizer again"
             )
-        tokenizer = cls(model)
+        if len(model) > LARGEST_MODEL:
+            raise TokenizerError(f"{path}: more than {LARGEST_MODEL >> 20} MiB; expected a sentencepiece model")
+        try:
+            tokenizer = cls(model)
+        except RuntimeError as error:  # sentencepiece's own, for what it cannot parse
+            raise TokenizerError(f"{path}: not a sentencepiece model ({error}); copy the tokenizer again") from None
         if tuple(tokenizer.pieces[:NUM_SPECIAL]) != SPECIAL_PIECES:
             found = tuple(tokenizer.pieces[:NUM_SPECIAL])
             raise TokenizerError(f"{path}: the special tokens are {found}; expected {SPECIAL_PIECES}")

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from pydantic import BaseModel, ConfigDict
+
+from asr.files.checked_json import read_object
 from asr.files.replacing import replacing
 
 BLANK_ID = 0
@@ -98,14 +101,21 @@ def read_description(folder: Path) -> dict[str, Any]:
     """The contents of a saved tokenizer's JSON file."""
     path = folder / JSON_FILE
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, _Description, error=TokenizerError, remedy="copy the tokenizer again from its run")
     except FileNotFoundError:
         raise TokenizerError(f"{path}: no such file; expected a tokenizer written by training") from None
-    except ValueError as error:
-        raise TokenizerError(f"{path}: not JSON ({error}); copy the tokenizer again from its run") from None
-    if not isinstance(description, dict):
-        raise TokenizerError(f"{path}: found a {type(description).__name__}; expected an object with 'kind'")
-    return description
+
+
+class _Description(BaseModel):
+    """What the JSON files of all tokenizers may hold; each kind says what of it must be there."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    kind: str
+    pieces: list[str] | None = None
+    lexicon: dict[str, str] | None = None
+    language: str | None = None
+    sha256: str | None = None
 
 
 def checked_pieces(path: Path, pieces: Any) -> list[str]:

@@ -5,6 +5,7 @@ RUN/wandb/          offline runs; `wandb sync RUN/wandb/offline-run-*` uploads t
 
 import os
 import queue
+import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +176,10 @@ def _run_id(run_dir: Path) -> str:
     path = run_dir / "wandb" / "run_id"
     if not path.exists():
         path.write_text(secrets.token_hex(4), encoding="ascii")
-    return path.read_text(encoding="ascii").strip()
+    found = path.read_bytes()[:100].decode("ascii", errors="replace").strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):  # it becomes part of names of files, and of an address
+        raise TrackingError(f"{path}: found {found!a}; expected an id of wandb's, letters and digits; remove the file")
+    return found
 
 
 def _next_row(run_dir: Path) -> int:

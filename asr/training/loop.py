@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,6 +17,7 @@ from asr.data.batches import Batch, DevDataset, StepBatches, StepDataset, StepOr
 from asr.data.dataset import mix_seed
 from asr.data.workers import WorkerDied, open_loader
 from asr.distributed import Processes, set_num_threads
+from asr.files.tensors import read_tensors
 from asr.optim import average_weights, set_learning_rate
 from asr.recognition.precision import name_device, settle_precision
 from asr.runs.checkpoint import CheckpointError, load_newest_checkpoint, write_tensors
@@ -315,12 +315,16 @@ def score_dev(training: Training) -> Score:
         return training.task.score(training.scoring_model, batches, experiment=training.experiment, processes=processes)
 
 
+def _best_weights(run: RunFolder, epoch: int) -> dict[str, Tensor]:
+    return read_tensors(run.best_path(epoch), remedy="train on from an earlier checkpoint, or train again")
+
+
 def finish(training: Training) -> int:
     """Average the weights of the best epochs, keep that where dev agrees, write the model card; the exit code."""
     progress, run = training.progress, training.run
     training.is_whole = False  # from here on the weights are others than the last step's, which are saved
     best = progress.best_scores(training.config.train.average_best)
-    averaged = average_weights(load_file(run.best_path(score["epoch"])) for score in best)
+    averaged = average_weights(_best_weights(run, score["epoch"]) for score in best)
     if training.learner.average is not None:
         training.learner.average.weights = averaged
     training.scoring_model.load_state_dict(averaged)
@@ -328,7 +332,7 @@ def finish(training: Training) -> int:
         score = score_dev(training)
     figures, chosen = score.figures, f"the mean of the {len(best)} best epochs"
     if rank(figures) > rank(best[0]):
-        averaged = load_file(run.best_path(best[0]["epoch"]))
+        averaged = _best_weights(run, best[0]["epoch"])
         figures, chosen = best[0], f"those of epoch {best[0]['epoch'] + 1}"
     if training.processes.is_first:
         run.write_model(averaged)

@@ -6,13 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from asr.data.batches import StepBatches
+from asr.files.checked_json import check_values
+from asr.files.tensors import shape_differences
 from asr.model.heads import HeadConfig
 from asr.optim import ExponentialAverage
 from asr.runs.checkpoint import (
     Checkpoint,
+    CheckpointError,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -26,6 +30,8 @@ from asr.runs.folder import RunFolder
 class Progress:
     """Numbers that JSON gives back exactly."""
 
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # of reading them again
+
     step: int = 0  # optimizer steps done, skipped ones included
     epoch: int = 0  # of the next batch
     position: int = 0  # of the next batch in its epoch
@@ -35,7 +41,7 @@ class Progress:
     num_tokens: int = 0
     norm_sum: float = 0.0
     num_steps: int = 0
-    scores: list[dict[str, Any]] = field(default_factory=list)  # each epoch and its figures, as they rank
+    scores: list[dict[str, float]] = field(default_factory=list)  # each epoch and its figures, as they rank
 
     def best_scores(self, number: int) -> list[dict[str, Any]]:
         """The scores of the best epochs, best first."""
@@ -93,6 +99,8 @@ class Learner:
         save_checkpoint(run.checkpoints_path, step=progress.step, tensors=tensors, state=state)
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
+        """Take up a checkpoint again. Raises CheckpointError where it is of something else than this learner."""
+        progress = self._check(checkpoint)
         self.model.load_state_dict(without_prefix("model", checkpoint.tensors))
         restore_optimizer(self.optimizer, without_prefix("optimizer", checkpoint.tensors))
         if self.average is not None:
@@ -100,7 +108,32 @@ class Learner:
             for name, value in self.average.weights.items():
                 value.copy_(restored[name])
         self.scaler.load_state_dict(checkpoint.state["scaler"])
-        return Progress(**checkpoint.state["progress"])
+        return progress
+
+    def _check(self, checkpoint: Checkpoint) -> Progress:
+        """Compares names and shapes, and the progress with its schema, before anything is taken from it."""
+        where = f"checkpoint of step {checkpoint.step}"
+        remedy = "remove this checkpoint from the run folder to go on from the one before it"
+        check_values(checkpoint.state, _State, where=where, error=CheckpointError, remedy=remedy)
+        progress = checkpoint.state["progress"]
+        if not all(type(score.get("epoch")) is int for score in progress.get("scores", [])):
+            raise CheckpointError(f"{where}: progress.scores: a score without its epoch; {remedy}")
+        expected = {f"model/{name}": tuple(value.shape) for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            expected |= {f"average/{name}": tuple(value.shape) for name, value in self.average.weights.items()}
+        found = {name: tuple(value.shape) for name, value in checkpoint.tensors.items() if name in expected}
+        if differences := shape_differences(found, expected):
+            raise CheckpointError(f"{where}: not the weights of this model:\n{differences}\n{remedy}")
+        return Progress(**progress)
+
+
+class _State(BaseModel):
+    """What a checkpoint keeps beside its tensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    progress: Progress
+    scaler: dict[str, float | int]
 
 
 def drop_weights_of_other_epochs(run: RunFolder, epochs: Iterable[int]) -> None:

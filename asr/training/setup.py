@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,6 +15,7 @@ from asr.config.language_model import LanguageModelConfig, load_experiment
 from asr.config.recognizer import Config
 from asr.data.workers import DataWorkers
 from asr.distributed import Processes
+from asr.files.tensors import read_tensors
 from asr.model.layers.uncompiled import leave_alone
 from asr.optim import ExponentialAverage
 from asr.recognition.precision import autocast
@@ -136,7 +136,7 @@ def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
         load_experiment(source.config_path), experiment.config))  # fmt: skip
     return transfer_weights(
         experiment.model,
-        renumber_heads(load_file(source.model_path), before, now),
+        renumber_heads(read_tensors(source.model_path, remedy="copy the whole run folder again"), before, now),
         pieces=experiment.tokenizer.pieces,
         pieces_before=load_tokenizer(source.tokenizer_path).pieces,
     )

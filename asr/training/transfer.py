@@ -31,6 +31,10 @@ def renumber_heads(weights: Mapping[str, Tensor], before: Sequence[str], now: Se
         family, _, rest = name.partition(".")
         if family == "heads":
             number, _, rest = rest.partition(".")
+            if not number.isdecimal() or int(number[:9]) >= len(before):
+                raise ValueError(
+                    f"init_from: the weights {name!r:.60}; expected heads 0 to {len(before) - 1} of that run"
+                )
             kind = before[int(number)]
             if kind not in now:
                 continue

@@ -171,7 +171,9 @@ def _is_report(path: Path) -> bool:
 def known_settings(output: Output) -> dict[str, Any]:
     """The settings of all jobs on this folder, by their digests; those of damaged files are not known."""
     with contextlib.suppress(OSError, ValueError):
-        return json.loads((output.state_folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        found = json.loads((output.state_folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        if isinstance(found, dict) and all(isinstance(settings, dict) for settings in found.values()):
+            return found
     return {}
 
 

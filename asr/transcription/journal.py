@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import Timeout
 
+from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import HeldLock
 
 FOLDER = ".transcribe"  # in the output folder
@@ -157,4 +158,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     checksum, _, body = line[:-1].partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
         return None
-    return json.loads(body)
+    try:
+        record = parse_object(body, is_finite=False)
+    except LineError:
+        return None
+    return record if isinstance(record.get("name"), str) and isinstance(record.get("settings"), str) else None

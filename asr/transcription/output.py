@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from asr.files.json_lines import parse_object
 from asr.transcript import Transcript
 from asr.transcription.conversation import Conversation, merge, turn_values
 from asr.transcription.journal import FOLDER, JournalFullError
@@ -45,9 +46,11 @@ class Settings:
         files = [run / "config.yaml", *sorted((run / "tokenizer").glob("*")), *sorted(run.glob("*.json"))]
         files += [path for path in sorted(run.glob("*.safetensors")) if path.name != "model.safetensors"]
         try:
-            model = json.loads((run / "run.json").read_text(encoding="utf-8")).get("model", "")
+            model = parse_object((run / "run.json").read_bytes(), is_finite=False).get("model") or ""
         except (OSError, ValueError) as error:
             raise ValueError(f"{run}: not a run folder ({error}); expected one written by asr.train") from None
+        if not isinstance(model, str):
+            raise ValueError(f"{run / 'run.json'}: model: found {model!r:.60}; expected the SHA-256 of the weights")
         options = config.model_dump(mode="json", include={"channel", "decoding", "segmentation", "precision"})
         values = {
             "version": __version__,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # What a library raises where it does not load, or fails on one recording: never a mistake of ours such as TypeError.
 LIBRARY_FAILURES = (ImportError, OSError, RuntimeError, ValueError)
+LARGEST_SAMPLE_RATE = 1_000_000  # hertz of a model
 BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
 SILENCE = 2.0**-16  # digital silence: less than half a step of 16 bits, in every sample
 
@@ -276,14 +277,18 @@ def _load(config: JobConfig, device: str) -> Recognizer:
 
 def sample_rate_of(run: str) -> int:
     """Returns the sample rate of the model's features, read without the model."""
-    import json
     from pathlib import Path
 
-    record = Path(run) / "run.json"
+    from asr.files.json_lines import parse_object
+
     try:
-        return json.loads(record.read_text(encoding="utf-8"))["features"]["sample_rate"]
-    except (OSError, ValueError, KeyError):
+        features = parse_object((Path(run) / "run.json").read_bytes(), is_finite=False).get("features")
+    except (OSError, ValueError):
+        features = None
+    rate = features.get("sample_rate") if isinstance(features, dict) else None
+    if type(rate) is not int or not 0 < rate <= LARGEST_SAMPLE_RATE:
         return 16_000  # loading the run will say what is wrong with it
+    return rate
 
 
 def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Transcriber:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.files.replacing import replacing
+from asr.files.tensors import read_shapes, read_tensors
 from asr.model.cells.lstm import LSTMConfig
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.runs.checkpoint import file_digest
@@ -110,8 +111,11 @@ def load_autoencoder(run: Path, *, digest: str) -> SecondOpinion:
         raise RejectionError(f"{path}: no such file, but a calibration in {run} needs it; {remedy}")
     if (found := file_digest(path)) != digest:
         raise RejectionError(f"{path}: its SHA-256 is {found}; expected {digest}, as it was calibrated; {remedy}")
-    weights = load_file(path)
+    num_mels = (read_shapes(path, remedy=remedy).get("draw.bias") or (0,))[0] // NUM_STACKED
+    with torch.device("meta"):
+        outline = Autoencoder(max(1, num_mels)).state_dict()
+    weights = read_tensors(path, like=outline, remedy=remedy)
     with torch.random.fork_rng(devices=[]):
-        autoencoder = Autoencoder(weights["draw.bias"].shape[0] // NUM_STACKED)
+        autoencoder = Autoencoder(num_mels)
     autoencoder.load_state_dict(weights)
     return SecondOpinion(autoencoder.eval(), digest)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asr.files.replacing import replacing
+from asr.files.tensors import TensorsError, read_shapes, read_tensors
 from asr.runs.folder import RunFolder
 
 SMALLEST = 1e-8  # a label that is never said would else weigh without bound
@@ -50,11 +51,14 @@ class LabelPriors:
         """Raises LabelPriorsError for a damaged file or one of other weights."""
         remedy = "measure them again by python -m asr.commands priors"
         try:
-            with safe_open(path, "pt") as file:
-                measured = (file.metadata() or {}).get("model")
-                priors = cls(file.get_tensor("log_probs").numpy(), float(file.get_tensor("weight")))
-        except SafetensorError as error:
-            raise LabelPriorsError(f"{path}: damaged ({error}); {remedy}") from error
+            size = read_shapes(path, remedy=remedy).get("log_probs", (0,))[:1]
+            like = {"log_probs": torch.zeros(size, device="meta"), "weight": torch.zeros((), device="meta")}
+            tensors = read_tensors(path, like=like, remedy=remedy)
+        except TensorsError as error:
+            raise LabelPriorsError(f"{path}: damaged ({str(error).removeprefix(f'{path}: ')})") from None
+        with safe_open(path, "pt") as file:
+            measured = (file.metadata() or {}).get("model")
+        priors = cls(tensors["log_probs"].float().numpy(), float(tensors["weight"]))
         if measured != model:
             raise LabelPriorsError(f"{path}: label priors of other weights than the run's model.safetensors; {remedy}")
         return priors

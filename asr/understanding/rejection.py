@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,7 +139,9 @@ def find_margin(
     passed = [
         (each.margin, bool(right)) for each, right in zip(positives, is_right, strict=True) if rejection.accepts(each)
     ]
-    for margin in [rejection.min_margin, *sorted({math.nextafter(each, math.inf) for each, _ in passed})]:
+    # No threshold is infinite, so that it can be kept; a margin that is, where nothing else fits, passes each.
+    above = {min(math.nextafter(each, math.inf), sys.float_info.max) for each, _ in passed}
+    for margin in [rejection.min_margin, *sorted(above)]:
         kept = [right for each, right in passed if each >= margin]
         if kept and kept.count(False) <= wrong_share * len(kept):
             return replace(rejection, min_margin=margin, num_wrong=kept.count(False))

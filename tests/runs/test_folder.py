@@ -18,7 +18,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"run\.json: cannot be read \(.*No such file.*\); is this a run of asr\.train"):
         RunFolder(tmp_path).read_record()
     (tmp_path / "run.json").write_text('{"steps": ')
-    with pytest.raises(RunError, match=r"run\.json: cannot be read \(Expecting value"):
+    with pytest.raises(RunError, match=r"run\.json: not JSON \(Expecting value"):
         RunFolder(tmp_path).read_record()
 
 

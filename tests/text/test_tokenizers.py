@@ -194,10 +194,15 @@ def write_json(folder: Path, content: object) -> Path:
     ("content", "message"),
     [
         ({"kind": "word"}, "unknown tokenizer kind 'word'; expected one of 'char', 'sentencepiece', 'phoneme'"),
-        (["char"], "found a list; expected an object"),
+        (["char"], "list; expected a JSON object"),
         ({"kind": "char", "pieces": ["a", "b"]}, "does not start with the special tokens"),
         ({"kind": "char"}, "does not start with the special tokens"),
-        ({"kind": "char", "pieces": [*SPECIAL_PIECES, 1]}, "'pieces' holds more than texts; expected one text a piece"),
+        ({"kind": "char", "pieces": [*SPECIAL_PIECES, 1]}, r"pieces\.5: found 1; input should be a valid string"),
+        (
+            {"kind": "char", "pieces": [*SPECIAL_PIECES, ""]},
+            "'pieces' holds more than texts; expected one text a piece",
+        ),
+        ({"kind": "char", "wrong": 1}, "wrong: found 1; extra inputs are not permitted"),
         ({"kind": "char", "pieces": [*SPECIAL_PIECES, "ab"]}, "expected one character a piece"),
         ({"kind": "char", "pieces": [*SPECIAL_PIECES, "a", "a"]}, "names a piece twice"),
         ({"kind": "sentencepiece", "sha256": ""}, "expected the sentencepiece model of the run"),
@@ -278,7 +283,10 @@ def test_phoneme_tokenizers_refuse_what_they_cannot_do(
         PhonemeTokenizerConfig().train([" "])
     phoneme_tokenizer.save(tmp_path)
     path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"lexicon": [1]}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"lexicon": ["b"]}))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: lexicon: found \['b'\]; input should be an object"):
+        load_tokenizer(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"lexicon": None}))
     with pytest.raises(TokenizerError, match="'lexicon' is damaged; expected each word with its phonemes"):
         load_tokenizer(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)

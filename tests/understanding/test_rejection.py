@@ -174,15 +174,34 @@ def test_a_calibration_travels_with_its_run(tmp_path: Path) -> None:
         load_rejection(tmp_path, grammar="g", model="changed")
     for text, message in (
         ("{", "not JSON"),
-        ("[]", "not calibrations by name"),
-        ('{"g": 1}', "not calibrations by name"),
+        ("[]", "list; expected a JSON object"),
+        ('{"g": 1}', "g: found 1; input should be an object"),
+        ('{"g": {}, "g": {}}', "the key 'g' twice"),
     ):
         path.write_text(text)
         with pytest.raises(RejectionError, match=message):
             load_rejection(tmp_path, grammar="g", model="m")
     path.write_text(json.dumps({"g": {"model": "m", "wrong": 1}}))
-    with pytest.raises(RejectionError, match=r"not a calibration \(.*wrong.*\); run .*asr.commands calibrate .* again"):
+    with pytest.raises(RejectionError, match=r"not a calibration: g: wrong: .*; run .*asr.commands calibrate .* again"):
         load_rejection(tmp_path, grammar="g", model="m")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, "4", True])
+def test_a_threshold_that_is_no_finite_number_is_refused(tmp_path: Path, number: object) -> None:
+    path = save_rejection(tmp_path, Rejection(threshold=1.5), grammar="g", model="m")
+    values = json.loads(path.read_text())
+    values["g"]["threshold"] = number
+    path.write_text(json.dumps(values))
+    with pytest.raises(RejectionError, match=r"rejection\.json: not a calibration: g: threshold: found .*should be"):
+        load_rejection(tmp_path, grammar="g", model="m")
+
+
+def test_a_margin_that_nothing_else_has_can_be_kept(tmp_path: Path) -> None:
+    evidence, is_right = [Evidence(0.0, 0.0, 0.0, margin=each) for each in (1.0, math.inf)], np.array([False, True])
+    sure = find_margin(Rejection(), evidence, is_right, wrong_share=0.0)
+    save_rejection(tmp_path, sure, grammar="g", model="m")
+    kept = load_rejection(tmp_path, grammar="g", model="m")
+    assert [kept.accepts(each) for each in evidence] == [False, True]
 
 
 def test_the_margin_keeps_wrong_commands_out() -> None:

@@ -9,13 +9,13 @@ from asr.model.scan.choose import Path, scan
 from asr.model.scan.products import linear
 from asr.model.scan.recurrence import Recurrence
 from asr.model.scan.step import StepForm
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, Section
 
 
 class CellOptions(Section):
     """The options that every cell takes."""
 
-    hidden_size: int = Field(256, ge=1, description="units in the layer")
+    hidden_size: int = Field(256, ge=1, le=LARGEST_WIDTH, description="units in the layer")
     orthogonal_recurrent: bool = Field(False, description="start each gate's recurrent weights orthogonal")
     recurrent_dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="share of the recurrent connection dropped, the same units at every step"
@@ -33,8 +33,8 @@ class ForgetGateOptions(CellOptions):
 class BandOptions(Section):
     """The options of a cell that convolves over the frequency bands of a frame."""
 
-    num_bands: int = Field(40, ge=1, description="frequency bands in a frame of the inputs")
-    kernel_size: int = Field(3, ge=1, description="width of the convolutions in bands; odd")
+    num_bands: int = Field(40, ge=1, le=LARGEST_WIDTH, description="frequency bands in a frame of the inputs")
+    kernel_size: int = Field(3, ge=1, le=LARGEST_WIDTH, description="width of the convolutions in bands; odd")
 
     @model_validator(mode="after")
     def _kernel_fits(self) -> "BandOptions":

@@ -12,13 +12,14 @@ from asr.model.cells.lstm import FORM as PLAIN_FORM
 from asr.model.cells.peephole_lstm import FORM as PEEPHOLE_FORM
 from asr.model.scan.products import linear
 from asr.model.scan.recurrence import neighbours
+from asr.section import LARGEST_WIDTH
 
 
 class ConvLSTMConfig(BandOptions, ForgetGateOptions):
     """A convolutional LSTM layer over frequency; `hidden_size` is its channels in each band."""
 
     kind: Literal["conv_lstm"] = "conv_lstm"
-    hidden_size: int = Field(32, ge=1, description="channels of the state in each band")
+    hidden_size: int = Field(32, ge=1, le=LARGEST_WIDTH, description="channels of the state in each band")
     peepholes: bool = Field(False, description="let the gates see the cell, by one weight a band and channel")
 
     def build(self, input_size: int) -> "ConvLSTM":

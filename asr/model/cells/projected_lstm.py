@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from asr.model.cells.cell import Cell, ForgetGateOptions
 from asr.model.scan.step import StepForm, Vector, Vectors
+from asr.section import LARGEST_WIDTH
 
 
 class ProjectedLSTMConfig(ForgetGateOptions):
     """An LSTM layer with a recurrent projection."""
 
     kind: Literal["projected_lstm"] = "projected_lstm"
-    projection_size: int = Field(128, ge=1, description="width of the projected output")
+    projection_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="width of the projected output")
 
     @model_validator(mode="after")
     def _projection_is_narrower(self) -> "ProjectedLSTMConfig":

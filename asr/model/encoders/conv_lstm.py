@@ -14,19 +14,23 @@ from asr.model.layers.dropout import Dropout
 from asr.model.layers.masking import clear_padding
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.layers.subsampling import NUM_CONVOLUTIONS, StridedConvolutions
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, MOST_LAYERS, Section
 
 
 class ConvLSTMEncoderConfig(Section):
     kind: Literal["conv_lstm"] = "conv_lstm"
     factor: Literal[2, 4] = Field(4, description="input frames for each encoding, and mels for each band")
-    num_channels: int = Field(32, ge=1, description="channels in each band")
-    num_blocks: int = Field(2, ge=1, description="residual blocks of a convolution and a convolutional LSTM")
-    kernel_size: int = Field(3, ge=1, description="width of the convolutional LSTMs in bands; odd")
+    num_channels: int = Field(32, ge=1, le=LARGEST_WIDTH, description="channels in each band")
+    num_blocks: int = Field(
+        2, ge=1, le=MOST_LAYERS, description="residual blocks of a convolution and a convolutional LSTM"
+    )
+    kernel_size: int = Field(3, ge=1, le=LARGEST_WIDTH, description="width of the convolutional LSTMs in bands; odd")
     peepholes: bool = Field(False, description="let the gates of the convolutional LSTMs see their cells")
-    projection_size: int = Field(128, ge=1, description="width of a frame between the blocks and the recurrent layers")
+    projection_size: int = Field(
+        128, ge=1, le=LARGEST_WIDTH, description="width of a frame between the blocks and the recurrent layers"
+    )
     cell: CellConfig = LSTMConfig()
-    num_layers: int = Field(1, ge=0, description="recurrent layers after the blocks")
+    num_layers: int = Field(1, ge=0, le=MOST_LAYERS, description="recurrent layers after the blocks")
     bidirectional: bool = Field(True, description="second cells read each utterance from its end, in blocks and layers")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each block and layer")
 

@@ -12,14 +12,18 @@ from asr.model.cells.lstm import LSTMConfig
 from asr.model.layers.dropout import Dropout
 from asr.model.layers.masking import clear_padding
 from asr.model.layers.recurrent import RecurrentLayer, join_bands
-from asr.section import Section
+from asr.section import MOST_LAYERS, Section
 
 
 class PyramidEncoderConfig(Section):
     kind: Literal["pyramid"] = "pyramid"
     cell: CellConfig = LSTMConfig()
-    num_plain_layers: int = Field(1, ge=0, description="recurrent layers on every frame, before the pyramid")
-    num_halving_layers: int = Field(2, ge=1, description="recurrent layers that read two frames as one; 2: a quarter")
+    num_plain_layers: int = Field(
+        1, ge=0, le=MOST_LAYERS, description="recurrent layers on every frame, before the pyramid"
+    )
+    num_halving_layers: int = Field(
+        2, ge=1, le=16, description="recurrent layers that read two frames as one; 2: a quarter"
+    )
     bidirectional: bool = Field(True, description="a second cell reads each utterance from its end")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each layer")
     layer_norm: bool = Field(True, description="normalise the output of each layer")

@@ -16,20 +16,22 @@ from asr.model.layers.masking import clear_padding
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.layers.streaming import StreamState, Waiting, no_frames, shift_left
 from asr.model.layers.subsampling import ConvSubsamplingConfig
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, MOST_LAYERS, Section
 
 
 class RecurrentEncoderConfig(Section):
     kind: Literal["recurrent"] = "recurrent"
     subsampling: ConvSubsamplingConfig = ConvSubsamplingConfig()
     cell: CellConfig = LSTMConfig()
-    num_layers: int = Field(3, ge=1, description="recurrent layers")
+    num_layers: int = Field(3, ge=1, le=MOST_LAYERS, description="recurrent layers")
     bidirectional: bool = Field(True, description="a second cell reads each utterance from its end")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each layer")
     layer_norm: bool = Field(True, description="normalise the output of each layer")
     residual: bool = Field(False, description="add to each layer's output its input, where they are equally wide")
     streaming: bool = Field(False, description="promise to encode while somebody speaks; checked when this is loaded")
-    look_ahead: int = Field(0, ge=0, description="subsampled frames of the future that each encoding sees, streaming")
+    look_ahead: int = Field(
+        0, ge=0, le=LARGEST_WIDTH, description="subsampled frames of the future that each encoding sees, streaming"
+    )
 
     @model_validator(mode="after")
     def _directions_allow_it(self) -> "RecurrentEncoderConfig":

@@ -19,7 +19,7 @@ from asr.model.heads.mechanisms import AttentionConfig, AttentionMemory, Locatio
 from asr.model.layers.dropout import Dropout
 from asr.model.layers.masking import valid_frames
 from asr.model.layers.uncompiled import uncompiled
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, MOST_LAYERS, Section
 from asr.text import BLANK_ID, BOS_ID, EOS_ID, PAD_ID
 
 SHORTEST_WATCHED = 4  # tokens that a transcript needs to have a diagonal
@@ -38,8 +38,8 @@ class AttentionHeadConfig(Section):
     weight: float = Field(1.0, gt=0.0, description="share of this head's loss in the sum over heads")
     attention: AttentionConfig = LocationAttentionConfig()
     cell: CellConfig = LSTMConfig()
-    num_layers: int = Field(1, ge=1, description="recurrent layers of the decoder")
-    embedding_size: int = Field(128, ge=1, description="of a token")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="recurrent layers of the decoder")
+    embedding_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="of a token")
     input_feeding: bool = Field(True, description="the decoder reads each context; without, it trains faster")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="of the embeddings and of what is read out")
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0, description="share of the target given to all other tokens")

@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asr.model.layers.masking import clear_padding, valid_frames
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, Section
 
 
 class AttentionOptions(Section):
     """The options that every kind of attention takes."""
 
-    num_heads: int = Field(1, ge=1, description="places looked at at once, each with keys and values of its own")
-    attention_size: int = Field(128, ge=1, description="width of queries and keys, over all heads")
+    num_heads: int = Field(
+        1, ge=1, le=LARGEST_WIDTH, description="places looked at at once, each with keys and values of its own"
+    )
+    attention_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="width of queries and keys, over all heads")
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> "AttentionOptions":
@@ -48,8 +50,8 @@ class LocationAttentionConfig(AttentionOptions):
     """Looks for what fits the decoder's state near where it looked before."""
 
     kind: Literal["location"] = "location"
-    num_filters: int = Field(10, ge=1, description="convolutions over the weights of the step before")
-    kernel_size: int = Field(31, ge=1, description="their width in encodings; odd")
+    num_filters: int = Field(10, ge=1, le=LARGEST_WIDTH, description="convolutions over the weights of the step before")
+    kernel_size: int = Field(31, ge=1, le=LARGEST_WIDTH, description="their width in encodings; odd")
     sharpening: float = Field(1.0, ge=1.0, description="energies are multiplied by it: higher looks at fewer frames")
     window: int | None = Field(
         None, ge=1, description="when recognising, encodings looked at on each side of the median of the step before"
@@ -72,7 +74,9 @@ class DotProductAttentionConfig(AttentionOptions):
     """Looks for what fits the decoder's state, by products alone: the cheapest, best with several heads."""
 
     kind: Literal["dot_product"] = "dot_product"
-    num_heads: int = Field(4, ge=1, description="places looked at at once, each with keys and values of its own")
+    num_heads: int = Field(
+        4, ge=1, le=LARGEST_WIDTH, description="places looked at at once, each with keys and values of its own"
+    )
 
     def build(self, *, encoding_size: int, query_size: int) -> "DotProductAttention":
         return DotProductAttention(self, encoding_size=encoding_size, query_size=query_size)

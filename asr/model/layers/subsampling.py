@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asr.model.layers.dropout import Dropout
 from asr.model.layers.masking import clear_padding, clear_padding_
 from asr.model.scan.products import Projection
-from asr.section import Section
+from asr.section import LARGEST_WIDTH, Section
 
 NUM_CONVOLUTIONS = {2: 1, 4: 2}  # by the factor: each halves
 
@@ -19,8 +19,8 @@ NUM_CONVOLUTIONS = {2: 1, 4: 2}  # by the factor: each halves
 class ConvSubsamplingConfig(Section):
     kind: Literal["conv"] = "conv"
     factor: Literal[2, 4] = Field(4, description="input frames for each output frame")
-    num_channels: int = Field(32, ge=1, description="channels of each convolution")
-    output_size: int = Field(256, ge=1, description="width of a subsampled frame")
+    num_channels: int = Field(32, ge=1, le=LARGEST_WIDTH, description="channels of each convolution")
+    output_size: int = Field(256, ge=1, le=LARGEST_WIDTH, description="width of a subsampled frame")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout on the subsampled frames")
 
     def build(self, num_mels: int) -> "ConvSubsampling":

@@ -127,7 +127,7 @@ def _as_written(document: Document) -> Any:
     So 1.10 (a version), 7.30 (a time) and 1e3 (a code) stay these texts, as 0123 does.
     """
     for key, text in document.written.items():
-        if key[-1] != "out" and "slots" not in key[-3:-1]:
+        if not key or (key[-1] != "out" and "slots" not in key[-3:-1]):  # none: the whole file is one word
             continue
         *parents, last = key
         place = document.values

@@ -162,4 +162,4 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         record = parse_object(body, is_finite=False)
     except LineError:
         return None
-    return record if isinstance(record.get("name"), str) and isinstance(record.get("settings"), str) else None
+    return record if isinstance(record.get("name"), str) else None

@@ -156,6 +156,17 @@ def test_statistics_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "weights")
     with pytest.raises(ValueError, match=r"weights: holds \['weight'\]; expected feature statistics"):
         FeatureStatistics.load(tmp_path / "weights")
+    for mean, std, message in (
+        (torch.zeros(2), torch.zeros(3), r"mean is \(2,\) and std \(3,\); expected a number of each for each mel"),
+        (torch.zeros(2, 2), torch.zeros(2, 2), r"mean is \(2, 2\)"),
+        (torch.zeros(2), -torch.ones(2), "a standard deviation below 0; expected feature statistics"),
+        (torch.full((2,), torch.nan), torch.ones(2), "mean: 2 of 2 numbers are NaN or infinite"),
+    ):
+        save_file({"mean": mean, "std": std}, tmp_path / "weights")
+        with pytest.raises(ValueError, match=f"weights: {message}"):
+            FeatureStatistics.load(tmp_path / "weights")
+    with pytest.raises(ValueError, match="window_ms: 1,000,000 samples and 80 mels would fill the memory"):
+        FeatureConfig(sample_rate=100_000, window_ms=10_000)
 
 
 def test_utterance_normalization_gives_mean_0_and_deviation_1() -> None:

@@ -141,3 +141,25 @@ def test_an_index_that_is_none_is_refused(folder: Path, tmp_path: Path) -> None:
         (folder / INDEX_NAME).write_text(content)
         with pytest.raises(ShardError, match="not an index of features"):
             FeatureShards(folder, CONFIG)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (12,), (0, 4), (1, 3, 4)])
+def test_stored_features_of_another_shape_are_refused(folder: Path, shape: tuple[int, ...]) -> None:
+    index = ShardIndex.read(folder)
+    path = folder / shard_name(1)
+    save_file({"u-3": torch.zeros(shape)}, path)
+    index.with_shard(1, ShardEntry(path.name, checksum(path), path.stat().st_size, 1)).write(folder)
+    with pytest.raises(ShardError, match=r"shard-00001\.safetensors: u-3: features of shape .*; expected frames of 4"):
+        FeatureShards(folder, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("file", "../x"), ("file", "/etc/passwd"), ("num_bytes", -1), ("num_utterances", "3"), ("x", 1)]
+)
+def test_an_index_of_something_else_is_refused(folder: Path, key: str, value: object) -> None:
+    path = folder / "index.json"
+    values = json.loads(path.read_text())
+    values["shards"][1][key] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(ShardError, match=rf"index\.json: shards\.1\.{key}: found .*; not an index of features"):
+        FeatureShards(folder, CONFIG)

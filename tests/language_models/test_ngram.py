@@ -15,7 +15,7 @@ from asr.language_models import kenlm as kenlm_module
 from asr.language_models.kenlm import KenLMError, KenLMScorer
 from asr.language_models.kneser_ney import FALLBACK_DISCOUNTS, EstimationError, estimate_kneser_ney, word_symbols
 from asr.language_models.ngram import NGramError, NGramNetwork, NGramScorer, token_symbols
-from asr.language_models.table import ARPAError, NGramTable, Order, read_arpa, read_words, write_arpa
+from asr.language_models.table import ARPAError, NGramTable, Order, check_counts, read_arpa, read_words, write_arpa
 from asr.text import BOS_ID, EOS_ID, NUM_SPECIAL, CharTokenizer
 
 TEXTS = [
@@ -142,6 +142,8 @@ def test_a_file_gives_the_table_back(words: NGramTable, tmp_path: Path) -> None:
         ("\\end\\", "", r"found 'the end of the file'; expected \\end\\"),
         ("\t</s>\t", "\t</S>\t", "no </s> among its 1-grams"),
         ("\tagain\t", "\tand\t", "a 1-gram twice"),
+        ("ngram 1=", "ngram 1=99999999", "found .*; expected at most 20 lengths, and no more n-grams than"),
+        ("ngram 1=", "ngram 1=99999999999999999999999999", "no more n-grams than"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_refused(words: NGramTable, tmp_path: Path, before: str, after: str, message: str) -> None:
@@ -151,6 +153,59 @@ def test_a_damaged_file_is_refused(words: NGramTable, tmp_path: Path, before: st
     changed = text.replace(before, after, 1) if before != "\t</s>\t" else text.replace("</s>", "</S>")
     path.write_text(changed)
     with pytest.raises(ARPAError, match=message):
+        read_arpa(path)
+
+
+SMALL_ARPA = """\\data\\
+ngram 1=3
+ngram 2=2
+
+\\1-grams:
+-99\t<s>\t-0.3
+-1.2\t</s>
+-0.7\tturn\t-0.2
+
+\\2-grams:
+-0.1\t<s> turn
+-0.4\tturn </s>
+
+\\end\\
+"""
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "0.5", "1e999"])
+def test_logarithms_that_are_none_of_a_probability_are_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x.arpa"
+    path.write_text(SMALL_ARPA)
+    assert read_arpa(path).num_grams == 5
+    path.write_text(SMALL_ARPA.replace("-0.7\tturn", f"{number}\tturn"))
+    with pytest.raises(ARPAError, match=r"x\.arpa:8: found '.*'; expected a finite log10 of a probability, 0 at most"):
+        read_arpa(path)
+
+
+def test_what_strangers_write_into_an_arpa_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.arpa"
+    for before, after, message in (
+        ("-0.3", "inf", "x.arpa:6: .* and a finite backoff weight"),
+        ("-0.4\tturn </s>", "-0.4\t<s> turn", "x.arpa:12: a 2-gram twice; expected each once"),
+        ("ngram 1=3", "ngram 1=0", "expected 1-grams; the file says that there are none"),
+        ("-1.2\t</s>", "-1.2\t</s>\t0\t0", "expected log10 probability, 1 of the 1-grams"),
+        ("\\2-grams:", "", r"expected \\2-grams:"),
+        ("turn", "t" * 70_000, "x.arpa:8: a line of more than 65,536 characters; expected an n-gram"),
+        ("ngram 2=2", "\n".join(f"ngram {n}=1" for n in range(2, 30)), "expected at most 20 lengths"),
+    ):
+        path.write_text(SMALL_ARPA.replace(before, after, 1))
+        with pytest.raises(ARPAError, match=message):
+            read_arpa(path)
+    path.write_text(SMALL_ARPA.replace("ngram 2=2", "ngram 2=2000000"))
+    with pytest.raises(ARPAError, match="no more n-grams than"):
+        check_counts(path)
+
+
+def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.arpa.gz"
+    path.write_bytes(gzip.compress(b"\n" * (40 << 20) + SMALL_ARPA.encode()))
+    with pytest.raises(ARPAError, match=r"x\.arpa\.gz:\d+: .* bytes unpack to more than 16,777,216; expected n-grams"):
         read_arpa(path)
 
 

@@ -1,5 +1,6 @@
 """Tokenizers: special ids, exact round trips, determinism, refusals."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -293,3 +294,17 @@ def test_phoneme_tokenizers_refuse_what_they_cannot_do(
     pronunciation._start.cache_clear()
     with pytest.raises(TokenizerError, match=r"the new word 'news' cannot be pronounced: .*pip install 'earshot"):
         phoneme_tokenizer.encode("news")
+
+
+def test_sentencepiece_models_of_strangers_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sentencepiece.model"
+    path.write_bytes(b"no model at all")
+    write_json(tmp_path, {"kind": "sentencepiece", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+    with pytest.raises(
+        TokenizerError, match=r"sentencepiece\.model: not a sentencepiece model \(.*; copy the tokenizer"
+    ):
+        load_tokenizer(tmp_path)
+    monkeypatch.setattr("asr.text.sentencepieces.LARGEST_MODEL", 4)
+    write_json(tmp_path, {"kind": "sentencepiece", "sha256": hashlib.sha256(b"no mo").hexdigest()})
+    with pytest.raises(TokenizerError, match=r"sentencepiece\.model: more than 0 MiB; expected a sentencepiece model"):
+        load_tokenizer(tmp_path)

@@ -23,7 +23,7 @@ from asr.tracking.console_lines import duration
 from asr.tracking.lines import JSONLinesTracker
 from asr.tracking.media import DevUtterance, mark_errors
 from asr.tracking.trackers import Tracker, TrackerGroup, finishing_after_failure, open_tracker
-from asr.tracking.wandb import WandbTracker
+from asr.tracking.wandb import WandbTracker, _run_id
 from tests.support.wandb_reader import OfflineRun, read_run
 
 CONFIG = {"seed": 7, "train": {"learning_rate": 1e-3}}
@@ -291,6 +291,14 @@ def test_a_count_of_rows_that_is_none_is_told(tmp_path: Path) -> None:
     tracker = wandb_tracker(tmp_path, warnings)
     tracker.finish(0)
     assert "'-3'; expected the number of the next row" in warnings[0]
+
+
+@pytest.mark.parametrize("content", [b"../x", b"", b"a b", b"\xff", b"x" * 100])
+def test_an_id_that_would_be_more_than_a_name_is_one_warning(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "run_id").write_bytes(content)
+    with pytest.raises(TrackingError, match=r"run_id: found .*; expected an id of wandb's, letters and digits; remove"):
+        _run_id(tmp_path)
 
 
 def test_online_without_a_key_records_offline_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

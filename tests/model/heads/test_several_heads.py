@@ -62,6 +62,9 @@ def test_heads_are_taken_over_by_their_kind(tone_config: Path, tmp_path: Path, c
 def test_a_head_of_another_kind_is_left_behind() -> None:
     weights = {"encoder.a": torch.zeros(1), "heads.0.b": torch.ones(1), "heads.1.c": torch.ones(2)}
     assert set(renumber_heads(weights, ("ctc", "attention"), ("attention",))) == {"encoder.a", "heads.0.c"}
+    for name in ("heads.2.c", "heads.x.c", "heads"):
+        with pytest.raises(ValueError, match=f"init_from: the weights '{name}'; expected heads 0 to 1 of that run"):
+            renumber_heads({name: torch.zeros(1)}, ("ctc", "attention"), ("attention",))
 
 
 @pytest.mark.parametrize(

@@ -93,13 +93,13 @@ def _decoded(path: Path) -> tuple[str, str | None]:
         encoding = "utf-8-sig"  # UTF-16 is known by its mark
     try:
         text = content.decode(encoding)
-    except LookupError as error:
-        raise GrammarError(f"{path}:1: encoding '{encoding}'; expected one that exists, such as UTF-8") from error
     except UnicodeDecodeError as error:
         raise GrammarError(
             f"{path}: not in {encoding.removesuffix('-sig')} at byte {error.start}; expected the encoding that its "
             f"first line names, as in #JSGF V1.0 ISO8859-1 de;"
         ) from error
+    except (LookupError, ValueError) as error:  # no codec has the name, or none can
+        raise GrammarError(f"{path}:1: encoding {encoding!a}; expected one that exists, such as UTF-8") from error
     language = header[3].decode("ascii", errors="replace") if header and header[3] else None
     # The header is not of the same signs as the rules; its lines stay, for the numbers of those after it.
     start = re.match(r"\s*#JSGF[^;\n]*;", text)

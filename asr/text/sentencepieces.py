@@ -66,7 +66,7 @@ class SentencePieceTokenizer(PieceTokenizer):
             raise TokenizerError(f"{path}: more than {LARGEST_MODEL >> 20} MiB; expected a sentencepiece model")
         try:
             tokenizer = cls(model)
-        except RuntimeError as error:  # sentencepiece's own, for what it cannot parse
+        except (RuntimeError, UnicodeDecodeError) as error:  # it cannot parse it, or a piece is no text
             raise TokenizerError(f"{path}: not a sentencepiece model ({error}); copy the tokenizer again") from None
         if tuple(tokenizer.pieces[:NUM_SPECIAL]) != SPECIAL_PIECES:
             found = tuple(tokenizer.pieces[:NUM_SPECIAL])

@@ -319,3 +319,18 @@ def test_what_is_written_is_plain_yaml(tmp_path: Path) -> None:
     text = (tmp_path / "imported.yaml").read_text()
     assert text.startswith("# Imported from a test.\n")
     assert yaml.safe_load(text)["language"] == "en"
+
+
+@pytest.mark.parametrize("encoding", ["UT\x00F", "no-such", "hex"])
+def test_an_encoding_that_cannot_be_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.jsgf"
+    path.write_text(f"#JSGF V1.0 {encoding} en;\ngrammar a;\npublic <a> = b;\n")
+    with pytest.raises(GrammarError, match=r"x\.jsgf:1: encoding '.*'; expected one that exists, such as UTF-8"):
+        import_jsgf(path)
+
+
+def test_a_file_of_one_word_is_no_grammar(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("out")
+    with pytest.raises(GrammarError, match=r"x\.yaml"):
+        load_grammar(path)

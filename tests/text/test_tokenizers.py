@@ -308,3 +308,16 @@ def test_sentencepiece_models_of_strangers_are_refused_by_name(tmp_path: Path, m
     write_json(tmp_path, {"kind": "sentencepiece", "sha256": hashlib.sha256(b"no mo").hexdigest()})
     with pytest.raises(TokenizerError, match=r"sentencepiece\.model: more than 0 MiB; expected a sentencepiece model"):
         load_tokenizer(tmp_path)
+
+
+def test_a_sentencepiece_model_whose_pieces_are_no_text_is_refused(tmp_path: Path) -> None:
+    SentencePieceTokenizerConfig(vocabulary_size=24).train(["turn the light on", "play some music", "stop"]).save(
+        tmp_path
+    )
+    path = tmp_path / "sentencepiece.model"
+    path.write_bytes(path.read_bytes().replace("▁".encode(), b"\xe2\x96\xff"))
+    write_json(tmp_path, {"kind": "sentencepiece", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+    with pytest.raises(
+        TokenizerError, match=r"sentencepiece\.model: not a sentencepiece model \(.*; copy the tokenizer"
+    ):
+        load_tokenizer(tmp_path)

@@ -1,6 +1,7 @@
 """The layout drawn in docs/architecture.md: imports go up only, and files and functions stay small."""
 
 import ast
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -158,3 +159,140 @@ def test_nobody_asks_which_head_it_is(name: str) -> None:
             asked |= {part.attr for part in ast.walk(node.args[1]) if isinstance(part, ast.Attribute)}
             heads = {each for each in asked if each.removesuffix("Config").endswith("Head")}
             assert not heads, f"{name}:{node.lineno} asks for a {heads.pop()}; let asr.model.heads.head.Head answer it"
+
+
+PROGRAMS = {name for name in KNOWN if KNOWN[name].parent == ROOT / "asr" and "run_program(" in KNOWN[name].read_text()}
+PREPARATIONS = {name for name in modules("data_prep") if "run_program(" in KNOWN[name].read_text()}
+
+# A file that only one file imports stands in that one's folder. A program's room has its door, which only the program
+# imports; the others have a reason.
+SINGLE_IMPORTERS = {
+    "asr.language_models.kenlm": "a member of the family of language models",
+    "asr.language_models.kneser_ney": "a member of the family of language models",
+    "asr.model.layers.look_ahead": "a layer beside the other layers",
+    "asr.model.layers.streaming": "what layers carry from chunk to chunk",
+    "asr.model.layers.chosen": "says which path a layer takes; training only prints it",
+    "asr.understanding.labelled": "the grammar of one label, without any fitting",
+}
+
+
+def importers() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {name: set() for name in KNOWN}
+    for name, path in KNOWN.items():
+        for other in imported(path):
+            found[other].add(name)
+    return found
+
+
+def folder_of(module: str) -> str:
+    return module if KNOWN[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def test_what_one_file_imports_stands_beside_it() -> None:
+    alone = set()
+    for name, users in importers().items():
+        if name.startswith("asr.") and KNOWN[name].name != "__init__.py" and len(users) == 1:
+            (user,) = users
+            if folder_of(user) != folder_of(name) and user not in PROGRAMS:
+                alone.add(name)
+    assert alone <= set(SINGLE_IMPORTERS)
+
+
+def annotated_parameters(path: Path) -> list[tuple[int, str]]:
+    """Every parameter's line and annotation."""
+    return [
+        (argument.lineno, ast.unparse(argument.annotation))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        if argument.annotation is not None
+    ]
+
+
+# The checks and splits that all corpora share are options that corpus_parser adds to each of their programs.
+TAKES_OPTIONS = {"data_prep.corpus"}
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_only_programs_take_what_was_parsed(name: str) -> None:
+    lines = [line for line, kind in annotated_parameters(KNOWN[name]) if "Namespace" in kind]
+    if name not in PROGRAMS | PREPARATIONS | TAKES_OPTIONS:
+        assert not lines, f"{KNOWN[name]}:{lines[0]} takes what a program parsed; expected typed arguments"
+
+
+# Packages that not every program needs, that are extras, or that take long to import.
+OPTIONAL = frozenset(
+    {"PIL", "av", "espeakng_loader", "hassil", "home_assistant_intents", "jinja2", "jiwer", "kenlm", "lhotse"}
+    | {"markupsafe", "matplotlib", "onnxruntime", "python_stretch", "ray", "rich", "scipy", "sentencepiece"}
+    | {"torch", "torchaudio", "triton", "unicode_rbnf", "wandb"}
+)
+# Modules whose functions import: programs and workers that need a part of these start without the rest.
+IMPORTS_LATE = {
+    "asr.transcription.job",
+    "asr.transcription.output",
+    "asr.transcription.worker",  # a worker's process limits its threads before torch is imported
+    "data_prep.corpus",  # has the options of all corpora, whose --help waits for nothing
+}
+
+
+def late_imports(path: Path) -> set[str]:
+    """What functions import, optional packages left out."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    names: set[str] = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, functions)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name for name in names if name.partition(".")[0] not in OPTIONAL}
+
+
+def test_rooms_import_at_their_top() -> None:
+    late = {name for name, path in KNOWN.items() if late_imports(path)} - PROGRAMS - PREPARATIONS
+    assert late <= IMPORTS_LATE
+
+
+# What became of a recording or of a stretch, and who runs a job or speaks; no file uses both of a name.
+SAME_NAMES = {"Engine", "Outcome"}
+
+
+def classes() -> dict[str, list[str]]:
+    """The modules of each public class, by its name."""
+    found: dict[str, list[str]] = {}
+    for name, path in KNOWN.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    return found
+
+
+def test_no_public_class_has_the_name_of_another() -> None:
+    assert {name for name, places in classes().items() if len(places) > 1} <= SAME_NAMES
+
+
+FRAGMENTS = re.compile(r"(Of|That|As|So many|Until|With)\b")
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_docstrings_have_a_subject(name: str) -> None:
+    for node in ast.walk(ast.parse(KNOWN[name].read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node) or ""
+            assert not FRAGMENTS.match(text), f"{KNOWN[name]}: {text.splitlines()[0]!r} has no subject"
+
+
+# PyTorch calls extra_repr. The streaming half of the recurrent encoder waits for the program that listens.
+NOT_REACHED = {"extra_repr", "stream"}
+
+
+def test_programs_reach_what_the_model_offers() -> None:
+    methods, called = set(), set()
+    for name, path in KNOWN.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                called.add(node.attr)
+            elif isinstance(node, ast.ClassDef) and name.startswith("asr.model."):
+                members = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+                methods |= {each.name for each in members if not each.name.startswith("_")}
+    methods -= {"forward"}  # which PyTorch calls
+    assert methods - called <= NOT_REACHED

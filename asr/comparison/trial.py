@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from asr.audio.reading import read_audio
 from asr.comparison.members import ComparisonConfig, Member
 from asr.data.manifest import Manifest
 from asr.distributed import set_num_threads
@@ -215,10 +217,6 @@ def _some_utterances(test: str) -> tuple[list[Stretch], float]:
 
 def _command(recognizer: Recognizer, stretches: Sequence[Stretch]) -> Any:
     """COMMAND_SECONDS of real speech, [sample]: test utterances one after the other, repeated where they are few."""
-    import numpy as np
-
-    from asr.audio.reading import read_audio
-
     sample_rate = recognizer.feature_config.sample_rate
     number = round(COMMAND_SECONDS * sample_rate)
     parts, total = [], 0

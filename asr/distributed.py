@@ -1,4 +1,4 @@
-"""Where a training computes: on which device, as one process or as one of several."""
+"""Chooses where a training computes: on which device, as one process or as one of several."""
 
 import os
 from dataclasses import dataclass

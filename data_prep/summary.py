@@ -1,4 +1,4 @@
-"""What a corpus came to: hours, speakers, rates, lengths, and what was dropped and why."""
+"""Sums up a corpus: hours, speakers, rates, lengths, and what was dropped and why."""
 
 import json
 from collections import Counter

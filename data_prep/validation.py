@@ -1,4 +1,4 @@
-"""What is usable of a corpus: its recordings probed (in threads, remembered), its entries checked one by one."""
+"""Finds what is usable of a corpus: recordings are probed (in threads, remembered), entries checked one by one."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

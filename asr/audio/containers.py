@@ -1,4 +1,4 @@
-"""What a recording's container promises and whether the file keeps it: libsndfile reads a cut file without a word.
+"""Reads what a container promises and whether the file keeps it: libsndfile reads a cut file without a word.
 
     missing = shortfall(path)      # "95,978 bytes of samples; expected 192,000 by its header", or None
 

@@ -1,4 +1,4 @@
-"""What a comparison compares: configurations of one size, each to be trained with several seeds on the same data."""
+"""Plans a comparison: configurations of one size, each trained with several seeds on the same data."""
 
 import json
 from collections.abc import Callable

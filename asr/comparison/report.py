@@ -1,4 +1,4 @@
-"""What a comparison found: figures of every member, as Markdown and as one HTML page that needs nothing else."""
+"""Reports the figures of every member, as Markdown and as one HTML page that needs nothing else."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Where in time each word was said, and how probable the model found it: forced alignment of tokens with CTC scores."""
+"""Aligns tokens with CTC scores: when each word was said, and how probable the model found it."""
 
 import itertools
 from collections.abc import Sequence

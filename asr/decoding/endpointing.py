@@ -1,4 +1,4 @@
-"""Where a recording's speech begins and ends, by what the model itself writes."""
+"""Finds where a recording's speech begins and ends, by what the model itself writes."""
 
 import math
 

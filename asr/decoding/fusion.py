@@ -1,4 +1,4 @@
-"""What the searches add to the scores of a head: a language model, bonuses and hotwords (shallow fusion)."""
+"""Adds a language model, bonuses and hotwords to the scores of a head (shallow fusion)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What every decoding gives."""
+"""Defines the hypothesis that every decoding gives."""
 
 from dataclasses import dataclass
 

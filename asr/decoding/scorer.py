@@ -1,4 +1,4 @@
-"""What every search asks: how likely each next token is after the tokens so far."""
+"""Defines what every search asks: how likely each next token is after the tokens so far."""
 
 from typing import Protocol, runtime_checkable
 

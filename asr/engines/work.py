@@ -1,4 +1,4 @@
-"""What a job gives its workers, and what comes back: small enough to travel between processes and machines."""
+"""Defines what a job gives its workers and gets back: small enough to travel between processes and machines."""
 
 from __future__ import annotations
 

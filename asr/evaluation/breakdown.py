@@ -1,4 +1,4 @@
-"""Where commands go wrong: each recording's verdict, and the figures by condition, by speaker and by slot value."""
+"""Shows where commands go wrong: each recording's verdict, and figures by condition, speaker and slot value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What in the writing of references a recogniser can never write: capitals, digits, punctuation, other characters."""
+"""Finds what a recogniser can never write in references: capitals, digits, punctuation, other characters."""
 
 from __future__ import annotations
 

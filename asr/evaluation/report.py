@@ -1,4 +1,4 @@
-"""What an evaluation found, as one HTML page that needs nothing else: figures, tables, every utterance to hear."""
+"""Reports an evaluation as one HTML page that needs nothing else: figures, tables, every utterance to hear."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What happened inside a model while it heard one utterance: scores, attention, gates, and what each word hung on."""
+"""Records a model while it recognises one utterance: scores, attention, gates, and what each word hung on."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What to know of a grammar before a model is trained for it: its size, its words, and where it will go wrong."""
+"""Checks a grammar before a model is trained for it: its size, its words, and where it will go wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sentence means: its intent and slots, by the templates that it can come from."""
+"""Finds a sentence's intent and slots, by the templates that it can come from."""
 
 from __future__ import annotations
 

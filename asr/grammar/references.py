@@ -1,4 +1,4 @@
-"""What a template's {lists} and <rules> stand for, and how large a network that makes, known before one is made."""
+"""Resolves a template's {lists} and <rules>, and counts how large a network they make before one is made."""
 
 from __future__ import annotations
 

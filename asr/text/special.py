@@ -1,4 +1,4 @@
-"""What all tokenizers share: the ids of the special tokens, and how they are kept in a folder."""
+"""All tokenizers share this: the ids of the special tokens, and how they are kept in a folder."""
 
 import hashlib
 import json

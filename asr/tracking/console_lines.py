@@ -1,4 +1,4 @@
-"""What a training says of a step on the console, in lines of at most 100 columns.
+"""Writes a training step's figures for the console, in lines of at most 100 columns.
 
 step 1,200 of 9,600  12 %  0:41:10 left  epoch 3  lr 0.0003  loss 1.234  gradient 2.1  240 times real time
 step 1,206 of 9,600  12 %  0:41:02 left  epoch 4  dev WER 23.4 %  dev CER 8.1 %  dev loss 0.91

@@ -1,4 +1,4 @@
-"""What wandb shows of a few dev utterances: a table to listen to and read, log-mels and explanations to look at."""
+"""Shows a few dev utterances in wandb: a table to listen to and read, log-mels and explanations to look at."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a training will need, before its first step: parameters, multiply-adds, and the memory of the worst batch."""
+"""Measures what a training will need before its first step: parameters, multiply-adds, the worst batch's memory."""
 
 import sys
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a training is about to do, said before its first step; that and the shapes of everything in a dry run."""
+"""Says what a training is about to do before its first step; a dry run says the shapes of everything too."""
 
 import torch
 

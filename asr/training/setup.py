@@ -1,4 +1,4 @@
-"""What the training loop works with, and how it starts: fresh, from a checkpoint, or from another run's weights."""
+"""Sets up what the training loop works with: fresh, from a checkpoint, or from another run's weights."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""What is trained: what differs between a recogniser and a language model, so that the loop need not know."""
+"""Tasks hold what differs between a recogniser and a language model, so that the loop need not know."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

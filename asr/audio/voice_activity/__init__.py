@@ -1,4 +1,4 @@
-"""Where somebody speaks: detectors of voice activity. A new one is a file of its own and a name in the union below.
+"""Detectors of voice activity find where somebody speaks. A new one is a file and a name in the union below.
 
 A config's `build(sample_rate)` gives a detector for one recording, which is fed its samples block by block:
 

@@ -1,4 +1,4 @@
-"""What augmentations are and what they draw from: a generator that is passed, never a global one."""
+"""Defines augmentations, which draw from a generator that is passed, never from a global one."""
 
 from __future__ import annotations
 

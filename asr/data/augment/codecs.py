@@ -1,4 +1,4 @@
-"""What a call or a codec leaves of an utterance."""
+"""Passes an utterance through a call or a codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all cells share: weights, options, the initial state, and the road from inputs to the scan over time."""
+"""All cells share this: weights, options, the initial state, and the way from inputs to the scan over time."""
 
 import torch
 from jaxtyping import Float

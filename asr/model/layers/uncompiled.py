@@ -1,4 +1,4 @@
-"""What torch.compile leaves alone, without importing its compiler into programs that never compile."""
+"""Marks what torch.compile leaves alone, without importing its compiler into programs that never compile."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What this machine's processor can do, as Linux, PyTorch and oneDNN say it.
+"""Asks Linux, PyTorch and oneDNN what this machine's processor can do.
 
 PyTorch and oneDNN can be told to do without some of it, as if the processor were an older one: by ATEN_CPU_CAPABILITY
 (default, avx2, avx512) and ONEDNN_MAX_CPU_ISA (SSE41, AVX2, AVX512_CORE, ...). What is said here follows both.

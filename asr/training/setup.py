@@ -17,6 +17,7 @@ from asr.data.workers import DataWorkers
 from asr.distributed import Processes
 from asr.files.tensors import read_tensors
 from asr.model.layers.uncompiled import leave_alone
+from asr.model.scan import processor
 from asr.optim import ExponentialAverage
 from asr.recognition.precision import autocast
 from asr.runs.checkpoint import Checkpoint
@@ -128,7 +129,9 @@ def _compile(model: nn.Module) -> nn.Module:
     """The model compiled; a part that cannot be compiled for lengths that vary runs as it is, with a warning."""
     leave_alone()
     torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
-    return torch.compile(model, dynamic=True)  # type: ignore[return-value]
+    # Its code of 512 bits writes beside its tensors on a processor with AMX (torch 2.11); code of 256 bits does not.
+    options = {"cpp.simdlen": 256} if processor.vectors() == "AVX512" else None
+    return torch.compile(model, dynamic=True, options=options)  # type: ignore[return-value]
 
 
 def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:

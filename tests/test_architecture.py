@@ -31,7 +31,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]
 FLOOR_IN_MODEL = {room: number for number, floor in enumerate(FLOORS_OF_MODEL) for room in floor.split()}
 DATA_PREP_MAY_USE_UP_TO = FLOOR_OF["runs"]
-MOST_LINES_OF_THE_READING_PATH = 2_750
+MOST_LINES_OF_THE_READING_PATH = 2_600
 
 
 def modules(folder: str) -> dict[str, Path]:

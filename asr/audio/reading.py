@@ -1,6 +1,5 @@
 """Recordings: what a file holds, its samples as one channel at the wanted rate, and writing them back."""
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,17 @@ import soundfile
 import soxr
 from jaxtyping import Float, Float32
 
-from asr.audio.av import HEAD_BYTES, UNSURE_SECONDS, AVError, AVFile, av_format
-from asr.audio.containers import shortfall, with_mp3_table
+from asr.audio.av import UNSURE_SECONDS, AVFile
 from asr.audio.levels import ChannelLevels
+from asr.audio.opening import (
+    SAMPLE_RATES,
+    AudioError,
+    AudioInfo,
+    open_file,
+    rates_in_words,
+    read_blocks,
+    read_header,
+)
 from asr.files.replacing import replacing
 
 # m4a, aac, wma and webm are no format of libsndfile: PyAV reads them, where it is installed.
@@ -23,32 +30,7 @@ AUDIO_EXTENSIONS = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".webm", ".aif", ".aiff", ".au"}
     | {".caf", ".w64", ".rf64", ".sph"}
 )
-SAMPLE_RATES = range(1_000, 768_001)  # a damaged header's 3 Hz would be resampled into gigabytes
 LONGEST_OVERRUN = 0.1  # seconds a stretch may reach past the end: durations are rounded, lossy containers pad
-BLOCK_VALUES = 1 << 20  # values read at a time, so that a header promising years of audio costs no memory
-SMALL_BLOCK = 1 << 12  # samples asked for where none should be left
-UNKNOWN_LENGTH = 1 << 62  # libsndfile's number of samples where a stream does not say it
-
-
-class AudioError(ValueError):
-    """A recording that cannot be used as asked; the message starts with its path."""
-
-    def __init__(self, message: str, *, kind: str = "unusable") -> None:
-        """`kind` sorts errors in a report: missing, unreadable, empty, format, truncated, damaged, samples, ..."""
-        super().__init__(message)
-        self.kind = kind
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a recording's header says; nothing of it is decoded."""
-
-    path: Path
-    sample_rate: int  # hertz
-    num_channels: int
-    num_samples: int  # of one channel
-    duration: float  # seconds
-    container: str  # libsndfile's name: WAV, FLAC, OGG (Vorbis and Opus), MP3, ...; or FFmpeg's: MOV, AAC, ...
 
 
 def read_info(path: str | Path) -> AudioInfo:
@@ -131,8 +113,8 @@ class OpenAudio:
 @contextmanager
 def open_audio(path: str | Path) -> Iterator[OpenAudio]:
     """Open a recording, for both its header and its samples. Raises as `read_info`."""
-    with _open(Path(path)) as file:
-        info = _info(Path(path), file)
+    with open_file(Path(path)) as file:
+        info = read_header(Path(path), file)
         yield OpenAudio(info, file, ChannelLevels(info.num_channels))
 
 
@@ -191,97 +173,9 @@ def find_recordings(folder: str | Path) -> list[Path]:
     return sorted(found)
 
 
-def _rates_in_words() -> str:
-    return f"{SAMPLE_RATES.start:,} to {SAMPLE_RATES.stop - 1:,} Hz"
-
-
 def _check_rate(rate: int) -> None:
     if rate not in SAMPLE_RATES:
-        raise AudioError(f"resample: a sample rate of {rate} Hz; expected {_rates_in_words()}")
-
-
-class _SequentialFile(soundfile.SoundFile):
-    """A file read from front to back: soundfile seeks after every block, which FLACs of unknown length do not allow."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _open(path: Path) -> soundfile.SoundFile | AVFile:
-    try:
-        if not path.is_file():
-            raise AudioError(f"{path}: {_what_it_is(path)}; expected a recording", kind="missing")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path}: an empty file; expected a recording; fetch or write it again", kind="empty")
-        missing = shortfall(path)
-        mended = with_mp3_table(path)
-        container = _av_container(path)
-    except OSError as error:
-        raise AudioError(
-            f"{path}: cannot be read ({error.strerror}); expected a file that this user may read", kind="unreadable"
-        ) from error
-    if missing is not None:
-        raise AudioError(f"{path}: truncated: {missing}; fetch or write it again", kind="truncated")
-    try:
-        if container is not None:
-            return AVFile(path, container)
-        # A name need not be UTF-8.
-        return _SequentialFile(os.fsencode(path) if mended is None else io.BytesIO(mended))  # type: ignore
-    except AVError as error:
-        raise AudioError(
-            f"{path}: {error}; another format can be converted: ffmpeg -i IN OUT.wav", kind=error.kind
-        ) from error
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, samples without a header
-        raise AudioError(
-            f"{path}: not readable as audio ({_reason(error)}); expected wav, flac, ogg, opus or mp3; "
-            f"another format can be converted: ffmpeg -i IN OUT.wav",
-            kind="format",
-        ) from error
-
-
-def _av_container(path: Path) -> str | None:
-    with path.open("rb") as file:
-        return av_format(file.read(HEAD_BYTES))
-
-
-def needs_av(path: Path) -> bool:
-    """Whether PyAV reads this file and libsndfile does not. Raises OSError where it cannot be read."""
-    return _av_container(path) is not None
-
-
-def _what_it_is(path: Path) -> str:
-    if path.exists():
-        return "not a file"
-    return "a link to nothing" if path.is_symlink() else "no such file"
-
-
-def _reason(error: Exception) -> str:
-    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-    return text.rstrip(".")
-
-
-def _info(path: Path, file: soundfile.SoundFile | AVFile) -> AudioInfo:
-    if file.samplerate not in SAMPLE_RATES:
-        raise AudioError(f"{path}: a sample rate of {file.samplerate} Hz; expected {_rates_in_words()}", kind="format")
-    num_samples = file.frames
-    if num_samples >= UNKNOWN_LENGTH:
-        num_samples = _count_samples(path)
-    if num_samples <= 0:
-        raise AudioError(f"{path}: no samples; expected a recording with some", kind="samples")
-    return AudioInfo(
-        path=path,
-        sample_rate=file.samplerate,
-        num_channels=file.channels,
-        num_samples=num_samples,
-        duration=num_samples / file.samplerate,
-        container=file.format,
-    )
-
-
-def _count_samples(path: Path) -> int:
-    """Those of one channel, by decoding all of them: the header of a stream does not say."""
-    with _SequentialFile(os.fsencode(path)) as file:  # type: ignore
-        return sum(map(len, _blocks(path, file, None, expected=UNKNOWN_LENGTH)))
+        raise AudioError(f"resample: a sample rate of {rate} Hz; expected {rates_in_words()}")
 
 
 def _stretch(info: AudioInfo, offset: float, duration: float | None) -> tuple[int, int | None]:
@@ -321,7 +215,7 @@ def _channel_blocks(
     found = 0
     if start:
         file.seek(start)
-    for block in _blocks(info.path, file, wanted, expected=expected):
+    for block in read_blocks(info.path, file, wanted, expected=expected):
         found += len(block)
         recording.levels.add(block)
         if channel == "mix":
@@ -336,27 +230,6 @@ def _channel_blocks(
             f"expected {expected:,} by its header; fetch or write it again",
             kind="truncated",
         )
-
-
-def _blocks(
-    path: Path, file: soundfile.SoundFile | AVFile, num_samples: int | None, *, expected: int
-) -> Iterator[Float32[np.ndarray, "sample channel"]]:
-    """Samples from where the file stands, as many or up to its end, which is `expected` after so many."""
-    size = max(1, BLOCK_VALUES // file.channels)
-    missing = UNKNOWN_LENGTH if num_samples is None else num_samples
-    try:
-        while missing > 0:
-            # libsndfile clears what it does not fill: a megabyte for a second of audio takes longer than reading it.
-            wanted = min(missing, size, max(expected, SMALL_BLOCK))
-            block = file.read(wanted, dtype="float32", always_2d=True)
-            if not len(block):
-                return
-            missing, expected = missing - len(block), expected - len(block)
-            yield block
-    except AVError as error:
-        raise AudioError(f"{path}: {error}; fetch or write it again", kind=error.kind) from error
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: damaged ({_reason(error)}); fetch or write it again", kind="damaged") from error
 
 
 def _finite(

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from asr.audio.reading import AudioError, OpenAudio, needs_av, open_audio
+from asr.audio.opening import needs_av
+from asr.audio.reading import AudioError, OpenAudio, open_audio
 from asr.signals import use_signal_stack
 
 try:

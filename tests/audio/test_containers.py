@@ -163,7 +163,7 @@ def test_blocks_joined_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "a.flac"
     soundfile.write(path, np.stack([SPEECH, SPEECH[::-1]], axis=1), 44_100)
     whole = read_audio(path)
-    monkeypatch.setattr("asr.audio.reading.BLOCK_VALUES", 5000)
+    monkeypatch.setattr("asr.audio.opening.BLOCK_VALUES", 5000)
     blocks = list(stream_audio(path))
     assert len(blocks) > 10
     assert max(map(len, blocks)) < 2500

@@ -94,7 +94,7 @@ def test_long_recordings_are_read_in_blocks(tmp_path, monkeypatch):
     path = tmp_path / "long.flac"
     write_audio(path, sine(50, seconds=1.3), sample_rate=16_000)
     whole = read_audio(path)
-    monkeypatch.setattr("asr.audio.reading.BLOCK_VALUES", 1000)
+    monkeypatch.setattr("asr.audio.opening.BLOCK_VALUES", 1000)
     np.testing.assert_array_equal(read_audio(path), whole)
 
 

@@ -39,7 +39,7 @@ LINK = re.compile(r"(?P<label>!?\[(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*\])\((?P<targ
 def find_pages_elsewhere() -> dict[str, Path]:
     """Returns the files outside docs/ that belong to the site, by their place in it."""
     pages = {"index.md": ROOT / "README.md"}
-    pages |= {name: ROOT / name for name in ("CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md")}
+    pages |= {name: ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "DECISIONS.md", "CHANGELOG.md")}
     for ending in ("md", "png", "svg"):
         for path in sorted((ROOT / "recipes").rglob(f"*.{ending}")):
             pages[path.relative_to(ROOT).as_posix()] = path

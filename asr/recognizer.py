@@ -26,6 +26,7 @@ from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normaliz
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
 from asr.decoding.endpointing import EndpointingConfig
+from asr.decoding.evidence import EvidenceConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.grammar.templates import load_grammar
 from asr.model.acoustic import Model
@@ -108,6 +109,7 @@ class Recognizer:
         self.commands = commands
         self.calibration = WordCalibration()
         self.endpointing: EndpointingConfig | None = None
+        self.evidence = EvidenceConfig()
         self.decoding_key = ""  # names the way words are found, of which a calibration is
         self._log_mel = LogMel(features)
         self._frames_per_encoding = _frames_per_encoding(model)
@@ -140,7 +142,7 @@ class Recognizer:
             commands=search,
             precision=precision,
         )
-        recognizer.endpointing = parts.config.endpointing
+        recognizer.endpointing, recognizer.evidence = parts.config.endpointing, parts.config.evidence
         recognizer.decoding_key = decoding_key(parts, search)
         recognizer.calibration = load_calibration(
             parts.folder.path, decoding=recognizer.decoding_key, model=parts.model_digest
@@ -240,7 +242,10 @@ class Recognizer:
             hypotheses = self.decoding(heads, heard.encodings, heard.encoding_lengths)
         finally:
             self.model.train(was_training)
-        return [self._transcription(heard, row, hypothesis) for row, hypothesis in enumerate(hypotheses)]
+        return [
+            self._written(self._transcription(heard, row, hypothesis), num_frames=len(log_mels[row]))
+            for row, hypothesis in enumerate(hypotheses)
+        ]
 
     def listen(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> Heard:
         """What the heads read of log-mels, as one batch; the model is to be in evaluation mode."""
@@ -292,6 +297,14 @@ class Recognizer:
             words=words,
             confidence=sum(word.confidence for word in words) / max(len(words), 1),
         )
+
+    def _written(self, found: Transcription, *, num_frames: int) -> Transcription:
+        """What is written of a recording of so many frames: what was found, or no words where too little shows them."""
+        milliseconds = (num_frames - 1) * self.feature_config.hop_ms + self.feature_config.window_ms
+        confidences = [word.confidence for word in found.words]
+        if self.evidence.is_enough(seconds=milliseconds / 1000, confidences=confidences):
+            return found
+        return replace(found, text="", tokens=(), words=(), confidence=0.0)
 
     def _words(self, spans: Sequence[WordSpan], heard: Heard, row: int) -> tuple[Word, ...]:
         hop, first = self.feature_config.hop_ms / 1000, heard.first_frames[row]

@@ -11,8 +11,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from asr.audio.reading import AudioError, read_audio
+from asr.config.recognizer import load_config
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.decoding.ctc_greedy import CTCGreedyConfig
+from asr.decoding.evidence import EvidenceConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.recognition.confidence import WordCalibration, save_calibration
 from asr.recognition.listening import Heard
@@ -296,3 +298,28 @@ def test_weights_of_another_model_are_refused_with_the_difference(copy: RunFolde
     change_config(copy, "encoder", "num_layers", 1)
     with pytest.raises(RecognizerError, match=r"not the weights of the model.*\n  encoder\.layers\.1\..*expected"):
         Recognizer.load(copy.path)
+
+
+@pytest.mark.parametrize("num_samples", [1, 10, 399, 400, 800])
+def test_a_click_is_no_word(copy: RunFolder, num_samples: int) -> None:
+    """The model finds some in each; a recording of under 60 ms has none, whatever is beside it."""
+    recognizer = Recognizer.load(copy.path)
+    click, speech = some_speech(4, 1.0)[:num_samples], some_speech(4, 3.0)
+    alone = recognizer.transcribe(click, sample_rate=16_000)
+    assert (alone.text, alone.tokens, alone.words, alone.confidence) == ("", (), (), 0.0)
+    beside = recognizer.transcripts([speech, click])
+    assert [bool(each.pred_text) for each in beside] == [True, False]
+    recognizer.evidence = EvidenceConfig(shortest=0.0)
+    assert recognizer.transcribe(click, sample_rate=16_000).text
+
+
+def test_words_of_which_none_is_sure_are_not_written(copy: RunFolder) -> None:
+    found = Recognizer.load(copy.path).transcribe(some_speech(4, 3.0), sample_rate=16_000)
+    surest = max(word.confidence for word in found.words)
+    config = load_config(copy.path / "config.yaml").model_dump(mode="json")
+    for least, words in ((surest, found.words), (surest + 1e-4, ())):
+        config["evidence"]["surest_word"] = least
+        (copy.path / "config.yaml").write_text(yaml.safe_dump(config))
+        again = Recognizer.load(copy.path).transcribe(some_speech(4, 3.0), sample_rate=16_000)
+        assert again.words == words
+        assert bool(again.text) == bool(words)

@@ -14,6 +14,7 @@ from asr.data.features import FeatureConfig
 from asr.decoding import DecodingConfig, decodings_for
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.endpointing import EndpointingConfig
+from asr.decoding.evidence import EvidenceConfig
 from asr.files.yaml import write_yaml
 from asr.model.encoders import EncoderConfig
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
@@ -83,6 +84,7 @@ class Config(TrainingConfig):
     encoder: EncoderConfig = RecurrentEncoderConfig()
     heads: tuple[HeadConfig, ...] = Field((CTCHeadConfig(),), min_length=1)
     decoding: DecodingConfig = CTCGreedyConfig()
+    evidence: EvidenceConfig = Field(EvidenceConfig(), description="of a trained model: what words need to be written")
     endpointing: EndpointingConfig | None = Field(None, description="of a trained model: hear only the speech, if set")
 
     @model_validator(mode="after")

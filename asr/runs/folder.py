@@ -22,11 +22,11 @@ from filelock import Timeout
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import Tensor
 
-from asr.runs.checkpoint import file_digest, write_tensors, write_text
+from asr.config.language_model import AnyConfig, load_experiment
 from asr.config.recognizer import Config
 from asr.files.checked_json import read_object
 from asr.files.replacing import HeldLock
-from asr.config.language_model import AnyConfig, load_experiment
+from asr.runs.checkpoint import file_digest, write_tensors, write_text
 
 STATISTICS_KEY = "feature_statistics"  # of run.json
 

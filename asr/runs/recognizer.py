@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-from asr.runs.checkpoint import file_digest
 from asr.config.reading import check_section
 from asr.config.recognizer import Config, load_config
-from asr.decoding import DecodingConfig
 from asr.data.features import FeatureConfig, FeatureStatistics
-from asr.model.acoustic import Model
+from asr.decoding import DecodingConfig
 from asr.files.packaged import locate
 from asr.files.tensors import read_shapes, read_tensors, shape_differences
+from asr.model.acoustic import Model
+from asr.runs.checkpoint import file_digest
 from asr.runs.folder import STATISTICS_KEY, RunFolder, flatten
 from asr.text import Tokenizer, load_tokenizer
-
 
 COPY_AGAIN = "it is damaged or of another run: copy the whole run folder again, or train it again"
 

@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    from asr.transcription.formats import FORMAT_NAMES
+
     parser = Parser(
         prog=program_name("asr.transcribe"),
         description=__doc__,
@@ -42,7 +44,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output-dir", help="folder that mirrors the tree of the recordings")
     where.add_argument("--output", help="one file instead, of jsonl or txt")
-    parser.add_argument("--format", help="txt, jsonl, json, srt, vtt, ctm, TextGrid, tsv; several with commas")
+    parser.add_argument("--format", help=f"{', '.join(FORMAT_NAMES)}; several with commas")
     parser.add_argument("--channel", help="counted from 0; mix: the mean of all (default); each: one after the other")
     parser.add_argument("--merge", action="store_true", help="of --channel each: one conversation, turn by turn")
     parser.add_argument(
@@ -72,7 +74,9 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
     if not values.get("paths"):
         values.pop("paths", None)
     if "format" in values:
-        proper = {each.lower(): each for each in ("TextGrid",)}
+        from asr.transcription.formats import FORMAT_NAMES
+
+        proper = {each.lower(): each for each in FORMAT_NAMES}
         names = [name.strip().lower() for name in values["format"].split(",")]
         values["format"] = [proper.get(name, name) for name in names]
     elif values.get("output", "").endswith(".txt"):

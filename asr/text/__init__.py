@@ -1,12 +1,14 @@
 """Transcripts to token ids and back: characters, sentencepiece pieces (unigram or BPE), or phonemes.
 
+A new tokenizer is a file of its own and a name in `TrainedTokenizerConfig`.
+
 `special` is the one place that knows the ids of the special tokens. All tokenizers give them the same five ids,
 so a head, a loss or a decoding imports the constants and never asks which tokenizer it serves.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -54,7 +56,8 @@ __all__ = [
     "load_tokenizer",
 ]
 
-TOKENIZERS = {tokenizer.kind: tokenizer for tokenizer in (CharTokenizer, SentencePieceTokenizer, PhonemeTokenizer)}
+TrainedTokenizerConfig = CharTokenizerConfig | SentencePieceTokenizerConfig | PhonemeTokenizerConfig
+TOKENIZERS = {config.tokenizer.kind: config.tokenizer for config in get_args(TrainedTokenizerConfig)}
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -81,7 +84,4 @@ class RunTokenizerConfig(Section):
         return load_tokenizer(Path(self.run) / "tokenizer")
 
 
-TokenizerConfig = Annotated[
-    CharTokenizerConfig | SentencePieceTokenizerConfig | PhonemeTokenizerConfig | RunTokenizerConfig,
-    Field(discriminator="kind"),
-]
+TokenizerConfig = Annotated[TrainedTokenizerConfig | RunTokenizerConfig, Field(discriminator="kind")]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from asr.section import Section
 from asr.text.special import (
@@ -62,6 +62,7 @@ class CharTokenizerConfig(Section):
     """One token a character."""
 
     kind: Literal["char"] = "char"
+    tokenizer: ClassVar[type[CharTokenizer]] = CharTokenizer
 
     def train(self, texts: Iterable[str]) -> CharTokenizer:
         """The characters of `texts` in code point order, so the order of the texts changes nothing."""

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -116,6 +116,7 @@ class PhonemeTokenizerConfig(Section):
     """One token a phoneme of eSpeak NG's (`pip install 'earshot[synth]'`), for words that no recording holds."""
 
     kind: Literal["phoneme"] = "phoneme"
+    tokenizer: ClassVar[type[PhonemeTokenizer]] = PhonemeTokenizer
     language: str = Field("en-us", description="eSpeak NG's voice for the pronunciations, such as en-us or de")
 
     def train(self, texts: Iterable[str]) -> PhonemeTokenizer:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -106,6 +106,7 @@ class SentencePieceTokenizerConfig(Section):
     """Pieces learned from the training transcripts."""
 
     kind: Literal["sentencepiece"] = "sentencepiece"
+    tokenizer: ClassVar[type[SentencePieceTokenizer]] = SentencePieceTokenizer
     model_type: Literal["unigram", "bpe"] = Field("unigram", description="how the pieces are chosen")
     vocabulary_size: int = Field(256, ge=NUM_SPECIAL + 1, description="tokens, the 5 special ones included")
 

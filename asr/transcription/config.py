@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,12 +13,13 @@ from asr.config.reading import apply_override, check_section, read_values
 from asr.decoding import DecodingConfig
 from asr.files.packaged import locate
 from asr.section import Section
+from asr.transcription.formats import CONVERSATION_FORMATS, FORMAT_NAMES
 from asr.transcription.segmentation import SegmentationConfig
 
-FormatName = Literal["txt", "jsonl", "json", "srt", "vtt", "ctm", "TextGrid", "tsv"]
-
-
-CONVERSATION_FORMATS = {"txt", "jsonl", "json", "srt", "vtt"}  # that say who speaks
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[FORMAT_NAMES]
 
 
 class WatchConfig(Section):
@@ -78,7 +79,7 @@ class JobConfig(Section):
             raise ValueError(
                 f"output: one file holds jsonl or txt, but the format is {', '.join(self.format)}; use output_dir"
             )
-        others = set(get_args(FormatName)) - {first}
+        others = set(FORMAT_NAMES) - {first}
         if self.output is not None and (suffix := Path(self.output).suffix[1:]) in others:
             raise ValueError(
                 f"output: {self.output} holds {first}; expected another suffix, or format: [{suffix}], for "

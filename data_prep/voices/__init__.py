@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +85,38 @@ class Engine(Protocol):
     def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
         """Samples and their rate in hertz; SynthesisError where the engine cannot."""
         ...
+
+
+class RecordedSpeakers:
+    """The part of an engine that is the same for all whose speakers were recorded: each has one accent of its own."""
+
+    def __init__(self, name: str, version: str, voices: Mapping[str, NaturalVoice]) -> None:
+        self.name, self.voices, self._version = name, voices, version
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def accents_of(self, speaker: str) -> tuple[str, ...]:
+        return (self.voices[speaker].accent,)
+
+    def families(self) -> list[tuple[str, ...]]:
+        return [(speaker,) for speaker in self.voices]
+
+    def unlike_people(self) -> frozenset[str]:
+        return frozenset()
+
+    def voice_for(self, text: str, delivery: Delivery) -> NaturalVoice:
+        """The speaker's voice. Raises SynthesisError for a speaker there is not, and for a text without words.
+
+        The programs take an unknown speaker for their default one, and without words click, die or write no samples.
+        """
+        if delivery.speaker not in self.voices:
+            expected = ", ".join(self.voices)
+            raise SynthesisError(f"{self.name}: no speaker '{delivery.speaker}'; expected one of {expected}")
+        if not any(character.isalnum() for character in text):
+            raise SynthesisError(f"{self.name}: no sound for '{text}'; expected words it can pronounce")
+        return self.voices[delivery.speaker]
 
 
 LANGUAGE_NAMES = {"no": "nb", "zh": "cmn", "iw": "he", "in": "id"}  # as grammars call what engines call otherwise

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, SynthesisError, read_speech
+from data_prep.voices import MAX_SECONDS, Delivery, NaturalVoice, RecordedSpeakers, SynthesisError, read_speech
 
 HTS = "cmu_us_slt_arctic_hts"
 # words_per_minute and pitch as in flite.py. Duration_Stretch and int_lr_params reach the diphone voices only; the
@@ -34,36 +34,19 @@ VOLUME = 0.5  # louder, the diphone voices clip
 READY = "ready for the next one"
 
 
-class Festival:
+class Festival(RecordedSpeakers):
     """The program, which goes on for as long as this process: to start and to read its voices takes it a second.
 
     Choosing a voice sets it back to its defaults, so what it says does not depend on what it said before.
     """
 
-    def __init__(self, program: str, version: str, speakers: tuple[str, ...]) -> None:
-        self._program, self._version, self._speakers = program, version, speakers
+    def __init__(self, program: str, version: str, voices: Mapping[str, NaturalVoice]) -> None:
+        super().__init__("festival", version, voices)
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
 
-    @property
-    def version(self) -> str:
-        return self._version
-
-    def accents_of(self, speaker: str) -> tuple[str, ...]:
-        return (VOICES[speaker].accent,)
-
-    def families(self) -> list[tuple[str, ...]]:
-        return [(speaker,) for speaker in self._speakers]
-
-    def unlike_people(self) -> frozenset[str]:
-        return frozenset()
-
     def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
-        if delivery.speaker not in self._speakers:
-            expected = ", ".join(self._speakers)
-            raise SynthesisError(f"festival: no speaker '{delivery.speaker}'; expected one of {expected}")
-        # Without words it dies.
-        if not any(character.isalnum() for character in text):
-            raise SynthesisError(f"festival: no sound for '{text}'; expected words it can pronounce")
+        self.voice_for(text, delivery)
         with TemporaryDirectory(prefix="festival") as folder:
             target = Path(folder) / "speech.wav"
             said = self._evaluate(
@@ -137,11 +120,11 @@ def load() -> Festival:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     listing = [program, "--batch", "(print (voice.list))"]
     listed = subprocess.run(listing, capture_output=True, text=True, check=False).stdout
-    installed = listed.replace("(", " ").replace(")", " ").split()
-    speakers = tuple(name for name in VOICES if name in installed)
-    if not speakers:
+    names = listed.replace("(", " ").replace(")", " ").split()
+    installed = {name: voice for name, voice in VOICES.items() if name in names}
+    if not installed:
         raise SynthesisError(
             f"festival: none of its voices {', '.join(VOICES)} is installed; apt-get install festvox-kallpc16k "
             f"festvox-kdlpc16k festvox-us-slt-hts, or do without this engine"
         )
-    return Festival(program, said.strip().removeprefix("festival: "), speakers)
+    return Festival(program, said.strip().removeprefix("festival: "), installed)

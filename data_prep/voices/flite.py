@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import Delivery, NaturalVoice, SynthesisError, speech_of_program
+from data_prep.voices import Delivery, NaturalVoice, RecordedSpeakers, SynthesisError, speech_of_program
 
 # words_per_minute are those at which the same sentence takes eSpeak as long; pitch is the mean in hertz, None where
 # flite lets nobody change it.
@@ -29,32 +29,15 @@ VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
 )
 
 
-class Flite:
+class Flite(RecordedSpeakers):
     """The program, run anew for each sentence: what it says never depends on what it said before."""
 
-    def __init__(self, program: str, version: str, speakers: tuple[str, ...]) -> None:
-        self._program, self._version, self._speakers = program, version, speakers
-
-    @property
-    def version(self) -> str:
-        return self._version
-
-    def accents_of(self, speaker: str) -> tuple[str, ...]:
-        return (VOICES[speaker].accent,)
-
-    def families(self) -> list[tuple[str, ...]]:
-        return [(speaker,) for speaker in self._speakers]
-
-    def unlike_people(self) -> frozenset[str]:
-        return frozenset()
+    def __init__(self, program: str, version: str, voices: Mapping[str, NaturalVoice]) -> None:
+        super().__init__("flite", version, voices)
+        self._program = program
 
     def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
-        # flite takes an unknown voice for its default one and says nothing of it, and reads no words as a click.
-        if delivery.speaker not in self._speakers:
-            raise SynthesisError(f"flite: no speaker '{delivery.speaker}'; expected one of {', '.join(self._speakers)}")
-        if not any(character.isalnum() for character in text):
-            raise SynthesisError(f"flite: no sound for '{text}'; expected words it can pronounce")
-        voice = VOICES[delivery.speaker]
+        voice = self.voice_for(text, delivery)
         settings = ["--setf", f"duration_stretch={voice.stretch(delivery):.4f}"]
         if voice.pitch is not None:
             settings += ["--setf", f"int_f0_target_mean={voice.hertz(delivery):.2f}"]
@@ -71,7 +54,7 @@ def load() -> Flite:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     version = next((line.split(":", 1)[1].strip() for line in said.splitlines() if "version:" in line), "flite")
     listed = subprocess.run([program, "-lv"], capture_output=True, text=True, check=False).stdout.split()
-    speakers = tuple(name for name in VOICES if name in listed)
-    if not speakers:
+    installed = {name: voice for name, voice in VOICES.items() if name in listed}
+    if not installed:
         raise SynthesisError(f"flite: none of its voices {', '.join(VOICES)} is installed; install flite again")
-    return Flite(program, version, speakers)
+    return Flite(program, version, installed)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.voices import Delivery, NaturalVoice, SynthesisError, speech_of_program
+from data_prep.voices import Delivery, NaturalVoice, RecordedSpeakers, SynthesisError, speech_of_program
 
 # words_per_minute and pitch as in flite.py. Pico calls a speaker by the language.
 VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
@@ -31,32 +31,15 @@ VOICES: Mapping[str, NaturalVoice] = MappingProxyType(
 VERSION = "1.0"  # the program does not say
 
 
-class Pico:
+class Pico(RecordedSpeakers):
     """The program, run anew for each sentence: what it says never depends on what it said before."""
 
     def __init__(self, program: str) -> None:
+        super().__init__("pico", VERSION, VOICES)
         self._program = program
 
-    @property
-    def version(self) -> str:
-        return VERSION
-
-    def accents_of(self, speaker: str) -> tuple[str, ...]:
-        return (VOICES[speaker].accent,)
-
-    def families(self) -> list[tuple[str, ...]]:
-        return [(speaker,) for speaker in VOICES]
-
-    def unlike_people(self) -> frozenset[str]:
-        return frozenset()
-
     def speak(self, text: str, delivery: Delivery) -> tuple[Float32[np.ndarray, " sample"], int]:
-        if delivery.speaker not in VOICES:
-            raise SynthesisError(f"pico: no speaker '{delivery.speaker}'; expected one of {', '.join(VOICES)}")
-        # Without words it writes a file of no samples.
-        if not any(character.isalnum() for character in text):
-            raise SynthesisError(f"pico: no sound for '{text}'; expected words it can pronounce")
-        voice = VOICES[delivery.speaker]
+        voice = self.voice_for(text, delivery)
         assert voice.pitch is not None
         speed, pitch = 100 / voice.stretch(delivery), 100 * voice.hertz(delivery) / voice.pitch
         # It knows no entities, so what could be a mark of its own is taken out.

@@ -28,3 +28,6 @@ FORMATS = {
     "TextGrid": Format(".TextGrid", textgrid.render),
     "tsv": Format(".tsv", tsv.render),
 }
+
+FORMAT_NAMES = ("jsonl", *FORMATS)
+CONVERSATION_FORMATS = {"jsonl"} | {name for name, form in FORMATS.items() if form.render_conversation is not None}

@@ -184,7 +184,8 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
-def run(script: str, folder: Path) -> None:
+def run(script: str, folder: Path) -> str:
+    """Returns what the script prints."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
@@ -194,6 +195,7 @@ def run(script: str, folder: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, f"{script}\nexit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -202,3 +204,14 @@ def test_the_commands_of_a_page_run_one_after_the_other(page: Path, workspace: P
     pytest.importorskip("espeakng_loader")
     for script in filter(None, map(script_of, commands_of(page))):
         run(script, workspace)
+
+
+@pytest.mark.slow
+def test_the_first_result_is_what_the_readme_shows(workspace: Path) -> None:
+    """Confidences are left out: their last digit may be another on another processor."""
+    page = (ROOT / "README.md").read_text()
+    command = next(command for command in commands_of(ROOT / "README.md") if command.startswith("earshot transcribe"))
+    shown = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0]
+    printed = run(command, workspace)
+    without = [re.sub(r"confidence 0\.\d+", "", text).splitlines() for text in (shown, printed)]
+    assert without[0] == without[1]

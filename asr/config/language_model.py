@@ -25,11 +25,6 @@ class LanguageModelConfig(TrainingConfig):
     tokenizer: TokenizerConfig = CharTokenizerConfig()
     model: RecurrentLanguageModelConfig = RecurrentLanguageModelConfig()
 
-    @property
-    def heads(self) -> tuple:
-        """It has one loss only, which needs no name in the log."""
-        return ()
-
     @model_validator(mode="after")
     def check_model(self) -> "LanguageModelConfig":
         try:

@@ -61,27 +61,28 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 class BatchPlan:
-    """Which utterances make each batch of an epoch: buckets of like duration, drawn anew each epoch.
+    """Which examples make each batch of an epoch: buckets of like size, drawn anew each epoch.
 
-    Durations are jittered by up to 10 %, sorted and cut where the padded audio would pass `batch_seconds`, so
-    that padding stays small while batches differ from epoch to epoch; then the batches are shuffled.
+    Sizes are jittered by up to 10 %, sorted and cut where a padded batch would be larger than `limit`, so that
+    padding stays small while batches differ from epoch to epoch; then the batches are shuffled. Sizes and limit are
+    of one unit: seconds of audio, say, or tokens of text.
     """
 
     def __init__(
         self,
-        durations: np.ndarray,
+        sizes: np.ndarray,
         *,
-        batch_seconds: float,
+        limit: float,
         seed: int,
         weights: np.ndarray | None = None,
         usable: np.ndarray | None = None,
     ) -> None:
-        self.durations, self.batch_seconds, self.seed = durations, batch_seconds, seed
-        self.weights = np.ones(len(durations), np.float32) if weights is None else weights
-        self.usable = np.arange(len(durations)) if usable is None else usable
+        self.sizes, self.limit, self.seed = sizes, limit, seed
+        self.weights = np.ones(len(sizes), np.float32) if weights is None else weights
+        self.usable = np.arange(len(sizes)) if usable is None else usable
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch, as arrays of utterance indices."""
+        """The batches of an epoch, as arrays of indices."""
         return self._epoch(epoch)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - one plan lives as long as its run
@@ -92,23 +93,23 @@ class BatchPlan:
         copies = whole.astype(np.int64) + (generator.random(len(weights)) < weights - whole)
         chosen = np.repeat(self.usable, copies)
         jitter = generator.uniform(0.9, 1.1, len(chosen))
-        chosen = chosen[np.argsort(self.durations[chosen] * jitter, kind="stable")]
-        batches = cut_batches(chosen, self.durations, self.batch_seconds)
+        chosen = chosen[np.argsort(self.sizes[chosen] * jitter, kind="stable")]
+        batches = cut_batches(chosen, self.sizes, self.limit)
         return [batches[number] for number in generator.permutation(len(batches))]
 
     def worst(self) -> np.ndarray:
-        """The batch of the first epoch with the most padded audio."""
-        return max(self.epoch(0), key=lambda batch: (len(batch) * self.durations[batch].max(), len(batch)))
+        """The largest padded batch of the first epoch."""
+        return max(self.epoch(0), key=lambda batch: (len(batch) * self.sizes[batch].max(), len(batch)))
 
 
-def cut_batches(order: np.ndarray, durations: np.ndarray, batch_seconds: float) -> list[np.ndarray]:
-    """Cut an order of utterances where the longest so far times their number would pass `batch_seconds`."""
-    batches, start, longest = [], 0, 0.0
-    for end, duration in enumerate(durations[order].tolist()):
-        longest = max(longest, duration)
-        if end > start and longest * (end - start + 1) > batch_seconds:
+def cut_batches(order: np.ndarray, sizes: np.ndarray, limit: float) -> list[np.ndarray]:
+    """Cut an order of examples where the largest so far times their number would pass `limit`."""
+    batches, start, largest = [], 0, 0.0
+    for end, size in enumerate(sizes[order].tolist()):
+        largest = max(largest, size)
+        if end > start and largest * (end - start + 1) > limit:
             batches.append(order[start:end])
-            start, longest = end, duration
+            start, largest = end, size
     return [*batches, order[start:]] if len(order) else []
 
 
@@ -134,11 +135,9 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         accumulation: int = 1,
         rank: int = 0,
         world_size: int = 1,
-        min_frames: np.ndarray | None = None,
     ) -> None:
         self.dataset, self.plan = dataset, plan
         self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
-        self.min_frames = min_frames
 
     def __getitem__(self, key: tuple[int, int]) -> StepBatches:
         epoch, position = key
@@ -146,16 +145,13 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         mine = indices[self.rank :: self.world_size]
         computed = mine if len(mine) else indices[:1]
         rounds = [part for start in range(self.accumulation) if len(part := computed[start :: self.accumulation])]
-        batches = [collate([self._example(int(index), epoch) for index in part]) for part in rounds]
+        batches = [collate([self.dataset.example(int(index), epoch) for index in part]) for part in rounds]
         is_idle = not len(mine)
         others = np.delete(indices, slice(self.rank, None, self.world_size))
         num_tokens = sum(len(self.dataset.tokens(int(i))) for i in others)
         num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
         # A batch of nothing but noises has no tokens to share its loss among; each noise counts for one.
         return StepBatches(epoch, position, batches, num_tokens=num_tokens or len(indices), is_idle=is_idle)
-
-    def _example(self, index: int, epoch: int) -> Example:
-        return self.dataset.example(index, epoch, 0 if self.min_frames is None else int(self.min_frames[index]))
 
 
 class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):
@@ -173,12 +169,12 @@ class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):
 
 
 class DevDataset(torch.utils.data.Dataset[Batch]):
-    """This process's share of a split, in batches of like duration, without augmentation."""
+    """This process's share of a split, in batches of like size, without augmentation."""
 
-    def __init__(self, dataset: Examples, *, batch_seconds: float, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, dataset: Examples, *, limit: float, rank: int = 0, world_size: int = 1) -> None:
         self.dataset = dataset
-        order = np.argsort(dataset.durations, kind="stable")
-        self.batches = cut_batches(order, dataset.durations, batch_seconds)[rank::world_size]
+        order = np.argsort(dataset.sizes, kind="stable")
+        self.batches = cut_batches(order, dataset.sizes, limit)[rank::world_size]
 
     def __len__(self) -> int:
         return len(self.batches)

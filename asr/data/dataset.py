@@ -1,5 +1,6 @@
 """Each source is a manifest and, if its log-mels are stored, their shards; a dataset puts several under one index."""
 
+import copy
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -89,13 +90,18 @@ class Source:
 class Examples(Protocol):
     """What batches are made of: the utterances of a corpus, or the sentences of a text."""
 
-    durations: np.ndarray  # by which they are sorted into batches and cut: seconds of each, or tokens
+    @property
+    def sizes(self) -> np.ndarray:
+        """What sorts and cuts them into batches, of each: seconds of a recording, or tokens of a sentence."""
+        ...
 
     def __len__(self) -> int: ...
 
     def tokens(self, index: int) -> list[int]: ...
 
-    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example: ...
+    def example(self, index: int, epoch: int | None = None) -> Example:
+        """One of them; with an epoch, as that epoch of a training has it."""
+        ...
 
 
 class Dataset:
@@ -114,6 +120,7 @@ class Dataset:
         self.sources = [Source(source, features) for source in sources]
         self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
         self.log_mel = LogMel(features)
+        self.min_frames: np.ndarray | None = None
         self.on_samples = [step.build(features) for step in augment if step.domain == "samples"]
         self.on_features = [step.build(features) for step in augment if step.domain == "features"]
         self.ends = np.cumsum([len(source.manifest) for source in self.sources])
@@ -129,6 +136,11 @@ class Dataset:
         """The source of an index, and the position in its manifest."""
         number = int(np.searchsorted(self.ends, index, side="right"))
         return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Seconds of each, by which they are put into batches."""
+        return self.durations
 
     def texts(self) -> Iterator[str]:
         """All transcripts, in the order of the index."""
@@ -178,16 +190,22 @@ class Dataset:
                 samples = augment(samples, generator)
         return self.log_mel(samples)
 
-    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
+    def holding(self, min_frames: np.ndarray) -> "Dataset":
+        """The same utterances, each of which has at least so many frames of log-mel where it can: [utterance]."""
+        fitted = copy.copy(self)
+        fitted.min_frames = min_frames
+        return fitted
+
+    def example(self, index: int, epoch: int | None = None) -> Example:
         """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index.
 
-        A fast copy that has fewer than `min_frames` frames could not hold its tokens; the plain one is used.
+        A fast copy that has fewer frames than are to be held could not hold its tokens; the plain one is used.
         """
         source, position = self._locate(index)
         utterance = source.manifest[position]
         generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
         log_mels = self._log_mels(source, utterance, generator)
-        if len(log_mels) < min_frames:
+        if epoch is not None and self.min_frames is not None and len(log_mels) < self.min_frames[index]:
             log_mels = self._log_mels(source, utterance, None)
         values = normalize(log_mels, config=self.features, statistics=self.statistics)
         if generator is not None:

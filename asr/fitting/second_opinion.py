@@ -59,7 +59,7 @@ def train_autoencoder(parts: RunParts, *, num_steps: int) -> Iterator[tuple[Auto
     usable = np.flatnonzero(dataset.durations <= LONGEST)
     plan = BatchPlan(
         dataset.durations,
-        batch_seconds=BATCH_SECONDS,
+        limit=BATCH_SECONDS,
         seed=config.seed,
         weights=dataset.weights,
         usable=usable if len(usable) else None,

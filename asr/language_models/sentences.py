@@ -89,7 +89,7 @@ class TextDataset:
                     words.append(len(text.split()))
         self._ids, self._ends = np.array(ids, np.int32), np.array(ends)
         self._lines, self._owners = np.array(lines, np.int64), np.array(owners, np.int64)
-        self.durations = np.diff(self._ends).astype(np.float32)  # tokens, <eos> counted
+        self.sizes = np.diff(self._ends).astype(np.float32)  # tokens, <eos> counted
         self.num_words = np.array(words, np.int64)
         self.weights = np.array([source.weight for source in sources], np.float32)[self._owners]
 
@@ -104,6 +104,6 @@ class TextDataset:
         """Returns the tokens with EOS_ID at the end, which a language model predicts too."""
         return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
 
-    def example(self, index: int, epoch: int | None = None, min_frames: int = 0) -> Example:
+    def example(self, index: int, epoch: int | None = None) -> Example:
         """Returns a sentence in the form of a Dataset's example; it is the same in every epoch."""
         return Example(self.name(index), index, torch.zeros(0, 0), self.tokens(index), audio_seconds=0.0)

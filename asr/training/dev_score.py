@@ -21,7 +21,7 @@ from asr.model.acoustic import Model
 from asr.model.heads.head import DevFigures
 from asr.runs.language_model import open_decoding
 from asr.tracking.media import DevUtterance
-from asr.training.experiment import Experiment
+from asr.training.experiment import RecognizerExperiment
 
 NUM_WATCHED = 16  # utterances, the same in each epoch, that are looked at more closely
 DOTS_PER_INCH = 80  # of an explanation
@@ -92,7 +92,9 @@ class _Sums:
 
 
 @torch.inference_mode()
-def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, processes: Processes) -> DevScore:
+def validate(
+    model: Model, batches: Iterable[Batch], *, experiment: RecognizerExperiment, processes: Processes
+) -> DevScore:
     """Decode this process's share of the dev batches; everybody gets the score of all of them."""
     tokenizer = experiment.tokenizer
     decode = open_decoding(experiment.config.decoding, tokenizer, device=processes.device)
@@ -118,7 +120,7 @@ def validate(model: Model, batches: Iterable[Batch], *, experiment: Experiment, 
     )
 
 
-def shown_utterances(experiment: Experiment, model: Model, score: DevScore) -> list[DevUtterance]:
+def shown_utterances(experiment: RecognizerExperiment, model: Model, score: DevScore) -> list[DevUtterance]:
     """The same few dev utterances each time, spread over the split, for the tracker."""
     dev, tracking = experiment.dev, experiment.config.tracking
     indices = _spread_out(len(dev), tracking.num_utterances)
@@ -143,7 +145,7 @@ def shown_utterances(experiment: Experiment, model: Model, score: DevScore) -> l
     ]
 
 
-def _draw(experiment: Experiment, model: Model, index: int) -> bytes:
+def _draw(experiment: RecognizerExperiment, model: Model, index: int) -> bytes:
     """How the model hears what was said: the reference, so that the pictures of all epochs can be compared."""
     dev, text = experiment.dev, experiment.dev.utterance(index).text
     explanation = explain(

@@ -3,20 +3,21 @@
 import contextlib
 import functools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from asr.config.language_model import AnyConfig
+from asr.config.language_model import AnyConfig, LanguageModelConfig
 from asr.config.recognizer import Config, TrainingConfig
 from asr.data.batches import BatchPlan
-from asr.data.dataset import Dataset, SourceConfig
+from asr.data.dataset import Dataset, Examples, SourceConfig
 from asr.data.features import FeatureStatistics, limit_range
 from asr.distributed import Processes
+from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
 from asr.runs.checkpoint import file_digest, write_text
 from asr.runs.folder import STATISTICS_KEY, RunFolder
@@ -38,18 +39,34 @@ class DroppedUtterance:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What is trained, on what: a recogniser, or a language model (asr/training/language_model.py)."""
+class Experiment(ABC):
+    """What is trained, on what, as far as the loop must know: a recogniser's, or a language model's."""
 
-    config: Any  # Config, or LanguageModelConfig
+    config: Config | LanguageModelConfig
     tokenizer: Tokenizer
-    statistics: FeatureStatistics | None
-    train: Any  # Dataset, or TextDataset
-    dev: Any
-    model: Any  # Model, or RecurrentLanguageModel
+    train: Examples
+    dev: Examples
+    model: Model | RecurrentLanguageModel
     plan: BatchPlan
-    min_frames: np.ndarray  # [utterance] frames of log-mel below which an utterance's tokens do not fit
     dropped: list[DroppedUtterance]
+
+    @property
+    @abstractmethod
+    def losses(self) -> list[tuple[str, float]]:
+        """The name and the weight of each loss that the model gives, in its order."""
+
+
+@dataclass(frozen=True)
+class RecognizerExperiment(Experiment):
+    config: Config
+    train: Dataset
+    dev: Dataset
+    model: Model
+    statistics: FeatureStatistics | None
+
+    @property
+    def losses(self) -> list[tuple[str, float]]:
+        return [(head.kind, head.weight) for head in self.config.heads]
 
 
 def check_prepared(config: AnyConfig) -> None:
@@ -107,13 +124,13 @@ def prepare_statistics(
     return FeatureStatistics.load(run.statistics_path)
 
 
-def open_experiment(config: Config, run: RunFolder, processes: Processes) -> Experiment:
+def open_experiment(config: Config, run: RunFolder, processes: Processes) -> RecognizerExperiment:
     """Everything a training needs, with the run's tokenizer and statistics."""
     tokenizer = prepare_tokenizer(config, run, processes)
     return build_experiment(config, tokenizer, prepare_statistics(config, tokenizer, run, processes))
 
 
-def try_experiment(config: Config) -> Experiment:
+def try_experiment(config: Config) -> RecognizerExperiment:
     """The same without a run folder, for a dry run."""
     tokenizer = train_tokenizer(config)
     statistics = measure_statistics(config, tokenizer) if config.features.normalization == "global" else None
@@ -128,7 +145,9 @@ def _check_unchanged(what: str, path: Path, found: str, recorded: str) -> None:
         )
 
 
-def build_experiment(config: Config, tokenizer: Tokenizer, statistics: FeatureStatistics | None) -> Experiment:
+def build_experiment(
+    config: Config, tokenizer: Tokenizer, statistics: FeatureStatistics | None
+) -> RecognizerExperiment:
     """Everything a training needs; raises DataError where too little is left to train on."""
 
     def dataset(sources: tuple[SourceConfig, ...], *, is_training: bool) -> Dataset:
@@ -158,13 +177,22 @@ def build_experiment(config: Config, tokenizer: Tokenizer, statistics: FeatureSt
             f"{dropped[0].reason}"
         )
     plan = BatchPlan(
-        train.durations,
-        batch_seconds=config.data.batch_seconds,
+        train.sizes,
+        limit=config.data.batch_seconds,
         seed=config.seed,
         weights=train.weights,
         usable=usable,
     )
-    return Experiment(config, tokenizer, statistics, train, dev, model, plan, min_frames, dropped)
+    return RecognizerExperiment(
+        config=config,
+        tokenizer=tokenizer,
+        statistics=statistics,
+        train=train.holding(min_frames),
+        dev=dev,
+        model=model,
+        plan=plan,
+        dropped=dropped,
+    )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from asr.language_models.sentences import TextDataset
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.text import Tokenizer
-from asr.tracking.media import DevUtterance
 from asr.training.experiment import DataError, DroppedUtterance, Experiment, prepare_tokenizer, seeded, train_tokenizer
 from asr.training.memory import try_worst_batch
 
@@ -65,44 +64,55 @@ class LanguageScore:
         return []
 
 
-def open_language_experiment(config: LanguageModelConfig, run: RunFolder, processes: Processes) -> Experiment:
+@dataclass(frozen=True)
+class LanguageExperiment(Experiment):
+    config: LanguageModelConfig
+    train: TextDataset
+    dev: TextDataset
+    model: RecurrentLanguageModel
+
+    @property
+    def losses(self) -> list[tuple[str, float]]:
+        return [("language_model", 1.0)]
+
+
+def open_language_experiment(config: LanguageModelConfig, run: RunFolder, processes: Processes) -> LanguageExperiment:
     """Everything a training needs, with the run's tokenizer."""
     return build_language_experiment(config, prepare_tokenizer(config, run, processes))
 
 
-def try_language_experiment(config: LanguageModelConfig) -> Experiment:
+def try_language_experiment(config: LanguageModelConfig) -> LanguageExperiment:
     """The same without a run folder."""
     return build_language_experiment(config, train_tokenizer(config))
 
 
-def build_language_experiment(config: LanguageModelConfig, tokenizer: Tokenizer) -> Experiment:
+def build_language_experiment(config: LanguageModelConfig, tokenizer: Tokenizer) -> LanguageExperiment:
     """Raises DataError where nothing is left to train on, or to score."""
     train = TextDataset(config.data.train, tokenizer=tokenizer)
     dev = TextDataset((config.data.dev,), tokenizer=tokenizer)
-    too_long = train.durations > config.data.max_tokens
-    for key, sentences in (("data.train", np.flatnonzero(~too_long)), ("data.dev", dev.durations)):
+    too_long = train.sizes > config.data.max_tokens
+    for key, sentences in (("data.train", np.flatnonzero(~too_long)), ("data.dev", dev.sizes)):
         if not len(sentences):
             raise DataError(f"{key}: no sentence of 1 to {config.data.max_tokens} tokens in it; expected at least one")
     with seeded(config.seed):
         model = config.model.build(tokenizer.vocabulary_size)
     plan = BatchPlan(
-        train.durations,
-        batch_seconds=config.data.batch_tokens,
+        train.sizes,
+        limit=config.data.batch_tokens,
         seed=config.seed,
         weights=train.weights,
         usable=np.flatnonzero(~too_long),
     )
     dropped = [
         DroppedUtterance(
-            train.name(index), f"{train.durations[index]:.0f} tokens; data.max_tokens is {config.data.max_tokens}"
+            train.name(index), f"{train.sizes[index]:.0f} tokens; data.max_tokens is {config.data.max_tokens}"
         )
         for index in np.flatnonzero(too_long).tolist()
     ]
-    nothing = np.zeros(len(train), np.int64)
-    return Experiment(config, tokenizer, None, train, dev, model, plan, min_frames=nothing, dropped=dropped)
+    return LanguageExperiment(config, tokenizer, train, dev, model, plan, dropped)
 
 
-def describe_language(experiment: Experiment, processes: Processes) -> list[str]:
+def describe_language(experiment: LanguageExperiment, processes: Processes) -> list[str]:
     """The lines a training starts with; the worst batch is tried here, before any step is spent."""
     config, model = experiment.config, experiment.model.to(processes.device)
     train, dev, plan = experiment.train, experiment.dev, experiment.plan
@@ -110,9 +120,9 @@ def describe_language(experiment: Experiment, processes: Processes) -> list[str]
     batch = collate([train.example(int(index)) for index in worst])
     memory = try_worst_batch(model, batch, device=processes.device, precision=config.train.precision)
     lines = [
-        f"data: {len(plan.usable):,} sentences, {int(train.durations[plan.usable].sum()):,} tokens to train on in "
-        f"{len(plan.epoch(0)):,} batches of up to {plan.batch_seconds:,.0f}; {len(dev):,} sentences, "
-        f"{int(dev.durations.sum()):,} tokens of dev",
+        f"data: {len(plan.usable):,} sentences, {int(train.sizes[plan.usable].sum()):,} tokens to train on in "
+        f"{len(plan.epoch(0)):,} batches of up to {plan.limit:,.0f}; {len(dev):,} sentences, "
+        f"{int(dev.sizes.sum()):,} tokens of dev",
         f"model: {model.num_parameters:,} parameters; {experiment.tokenizer.vocabulary_size} tokens",
         f"worst batch: {len(batch.ids)} sentences x {batch.tokens.shape[1]} tokens, peak memory "
         f"{memory.peak} on {processes.device}, {config.train.precision}",
@@ -122,7 +132,7 @@ def describe_language(experiment: Experiment, processes: Processes) -> list[str]
     return lines
 
 
-def language_shapes(experiment: Experiment, processes: Processes) -> list[str]:
+def language_shapes(experiment: LanguageExperiment) -> list[str]:
     """The shapes of the first batch, for a dry run."""
     batch = StepDataset(experiment.train, experiment.plan)[0, 0].batches[0]
     return ["the first batch:", f"  {'tokens [batch, token]':55} {' x '.join(map(str, batch.tokens.shape))}"]
@@ -130,7 +140,7 @@ def language_shapes(experiment: Experiment, processes: Processes) -> list[str]:
 
 @torch.inference_mode()
 def score_language(
-    model: RecurrentLanguageModel, batches: Iterable[Batch], *, experiment: Experiment, processes: Processes
+    model: RecurrentLanguageModel, batches: Iterable[Batch], *, experiment: LanguageExperiment, processes: Processes
 ) -> LanguageScore:
     """Score this process's share of the dev text; everybody gets the score of all of it."""
     was_training = model.training
@@ -147,16 +157,13 @@ def score_language(
     return LanguageScore(-loss, round(num_tokens), round(num_words))
 
 
-def no_utterances(experiment: Experiment, model: Any, score: LanguageScore) -> list[DevUtterance]:
-    """A text has no recordings to show."""
-    return []
-
-
 def say_perplexity(figures: Mapping[str, Any]) -> str:
     return f"dev perplexity {figures['perplexity']:.4g} a token, {figures['word_perplexity']:.4g} a word"
 
 
-def write_language_card(run: RunFolder, experiment: Experiment, *, figures: Mapping[str, Any], weights: str) -> None:
+def write_language_card(
+    run: RunFolder, experiment: LanguageExperiment, *, figures: Mapping[str, Any], weights: str
+) -> None:
     """RUN/README.md; `figures` are a LanguageScore's."""
     config, train, dev = experiment.config, experiment.train, experiment.dev
     usable = experiment.plan.usable
@@ -172,10 +179,10 @@ def write_language_card(run: RunFolder, experiment: Experiment, *, figures: Mapp
         weights=weights,
         train_files=", ".join(str(source.path) for source in config.data.train),
         num_train=len(usable),
-        num_train_tokens=int(train.durations[usable].sum()),
+        num_train_tokens=int(train.sizes[usable].sum()),
         dev_file=config.data.dev.path,
         num_dev=len(dev),
-        num_dev_tokens=int(dev.durations.sum()),
+        num_dev_tokens=int(dev.sizes.sum()),
         num_dropped=len(experiment.dropped),
         path=run.path,
     )

@@ -29,7 +29,7 @@ from asr.training.interruption import Interrupted
 from asr.training.memory import is_out_of_memory
 from asr.training.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.training.setup import Training, start_lines, start_training
-from asr.training.task import TASKS, Score
+from asr.training.task import Score, open_task
 
 Arriving = TypeVar("Arriving")  # the batches of a step, or one of dev
 
@@ -44,14 +44,13 @@ def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
     run = RunFolder(Path(config.run_dir))
     config, precision_line = settle_precision(config, processes)
     with run.claim(config, data_digests(config)) if processes.is_first else contextlib.nullcontext():
-        task = TASKS[config.kind]
-        experiment = task.open(config, run, processes)
+        task = open_task(config, run, processes)
         checkpoint, notes = load_newest_checkpoint(run.checkpoints_path) if processes.is_first else (None, [])
-        training = start_training(task, experiment, run, processes, checkpoint=processes.gather(checkpoint)[0])
+        training = start_training(task, run, processes, checkpoint=processes.gather(checkpoint)[0])
         if processes.is_first:
-            write_dropped(run, experiment.dropped)
+            write_dropped(run, task.experiment.dropped)
             record_precision(training)
-            described = (*task.describe(experiment, processes), *start_lines(training))
+            described = (*task.describe(processes), *start_lines(training))
             print(*notes, precision_line, *described, sep="\n", flush=True)
         with training.interruption.answering(), finishing_after_failure(training.tracker):
             code = run_to_end(training)
@@ -129,7 +128,6 @@ def open_steps(training: Training) -> DataLoader:
         accumulation=config.train.accumulation,
         rank=training.processes.rank,
         world_size=training.processes.world_size,
-        min_frames=training.experiment.min_frames,
     )
     order = StepOrder(plan, epoch=progress.epoch, position=progress.position, num_epochs=config.train.max_epochs)
     return open_loader(steps, order, num_workers=config.data.num_workers)
@@ -254,7 +252,7 @@ def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> N
 
 def log_interval(training: Training, watch: Stopwatch) -> None:
     """One line of the log: means since the last one."""
-    means = training.progress.take_interval(training.config.heads)
+    means = training.progress.take_interval(training.experiment.losses)
     if training.processes.is_first:
         rate = training.learner.optimizer.param_groups[0]["lr"]
         where = {"train/epoch": training.progress.epoch, "train/learning_rate": rate}
@@ -273,7 +271,7 @@ def finish_epoch(training: Training) -> None:
     with training.interruption.giving_up():
         score = score_dev(training)
         is_first = training.processes.is_first
-        rows = training.task.shown(training.experiment, training.scoring_model, score) if is_first else []
+        rows = training.task.shown(training.scoring_model, score) if is_first else []
     with training.updating():
         progress.epoch, progress.position = epoch + 1, 0
         progress.scores.append({"epoch": epoch, **score.figures})
@@ -305,14 +303,14 @@ def score_dev(training: Training) -> Score:
         training.scoring_model.load_state_dict(training.learner.average.weights)
     share = DevDataset(
         training.experiment.dev,
-        batch_seconds=training.experiment.plan.batch_seconds,
+        limit=training.experiment.plan.limit,
         rank=processes.rank,
         world_size=processes.world_size,
     )
     loader = open_loader(share, num_workers=min(training.config.data.num_workers, len(share)))
     with training.workers.reading(loader) as read, training.autocast():
         batches = arriving(training, read)
-        return training.task.score(training.scoring_model, batches, experiment=training.experiment, processes=processes)
+        return training.task.score(training.scoring_model, batches, processes)
 
 
 def _best_weights(run: RunFolder, epoch: int) -> dict[str, Tensor]:
@@ -337,7 +335,7 @@ def finish(training: Training) -> int:
     if training.processes.is_first:
         run.write_model(averaged)
         run.write_record({"steps": progress.step, "dev": figures, "weights": chosen})
-        training.task.write_card(run, training.experiment, figures=figures, weights=chosen)
+        training.task.write_card(run, figures=figures, weights=chosen)
         final = {f"final/dev_{name}": figures[name] for name in score.figures if name != "loss"}
         training.tracker.log(final, step=progress.step)
         print(f"done: {progress.step} steps; {training.task.say(figures)} with {chosen}")

@@ -12,7 +12,7 @@ from asr.model.acoustic import Model
 from asr.model.cells import Cell
 from asr.recognition.precision import autocast
 from asr.text import PAD_ID, UNKNOWN_ID
-from asr.training.experiment import Experiment
+from asr.training.experiment import RecognizerExperiment
 
 try:
     import resource
@@ -39,7 +39,7 @@ class MemoryPlan:
         return "unknown" if self.peak_bytes is None else f"{self.peak_bytes / GIBIBYTE:.2f} GiB"
 
 
-def worst_batch(experiment: Experiment, *, accumulation: int, world_size: int) -> Batch:
+def worst_batch(experiment: RecognizerExperiment, *, accumulation: int, world_size: int) -> Batch:
     """The largest part of a step that one process computes, with silence for features."""
     indices = experiment.plan.worst()[:: accumulation * world_size]
     tokens = [experiment.tokenizer.encode(experiment.train.utterance(int(index)).text) for index in indices]

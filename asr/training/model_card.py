@@ -6,7 +6,7 @@ from typing import Any
 from asr.data.dataset import Dataset
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
-from asr.training.experiment import Experiment
+from asr.training.experiment import RecognizerExperiment
 
 CARD = """# {name}
 
@@ -40,7 +40,9 @@ SEEN = """{number:,} of the {total:,} utterances of the dev data were trained on
 the training is remembered, not how well speech of others is recognised; no dev WER is known"""
 
 
-def write_model_card(run: RunFolder, experiment: Experiment, *, figures: Mapping[str, Any], weights: str) -> None:
+def write_model_card(
+    run: RunFolder, experiment: RecognizerExperiment, *, figures: Mapping[str, Any], weights: str
+) -> None:
     """`figures` holds the dev `wer` and `cer` of the final weights; `weights` says which those are.
 
     Error rates on dev data that was trained on are called recall of the training, never dev WER.

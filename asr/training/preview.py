@@ -4,14 +4,14 @@ import torch
 
 from asr.data.batches import Batch, StepDataset
 from asr.distributed import Processes
-from asr.training.experiment import Experiment
+from asr.training.experiment import RecognizerExperiment
 from asr.training.memory import multiply_adds, try_worst_batch, worst_batch
 
 NUM_NAMED = 5
 NUM_COUNTED = 200  # utterances, to know how many tokens a second has
 
 
-def describe(experiment: Experiment, processes: Processes) -> list[str]:
+def describe(experiment: RecognizerExperiment, processes: Processes) -> list[str]:
     """The lines a training starts with; the worst batch is tried here, before any step is spent."""
     config, model = experiment.config, experiment.model.to(processes.device)
     batch = worst_batch(experiment, accumulation=config.train.accumulation, world_size=processes.world_size)
@@ -24,18 +24,18 @@ def describe(experiment: Experiment, processes: Processes) -> list[str]:
     ]
 
 
-def shapes(experiment: Experiment, processes: Processes) -> list[str]:
+def shapes(experiment: RecognizerExperiment, processes: Processes) -> list[str]:
     """The shapes of the first batch, for a dry run."""
-    steps = StepDataset(experiment.train, experiment.plan, min_frames=experiment.min_frames)
+    steps = StepDataset(experiment.train, experiment.plan)
     return _shape_lines(experiment, steps[0, 0].batches[0].to(processes.device))
 
 
-def _data_lines(experiment: Experiment) -> list[str]:
+def _data_lines(experiment: RecognizerExperiment) -> list[str]:
     train, plan, dropped = experiment.train, experiment.plan, experiment.dropped
     hours, dev_hours = train.durations[plan.usable].sum() / 3600, experiment.dev.durations.sum() / 3600
     lines = [
         f"data: {len(plan.usable):,} utterances, {hours:.2f} h to train on in {len(plan.epoch(0)):,} batches of up to "
-        f"{plan.batch_seconds:g} s; {len(experiment.dev):,} utterances, {dev_hours:.2f} h of dev"
+        f"{plan.limit:g} s; {len(experiment.dev):,} utterances, {dev_hours:.2f} h of dev"
     ]
     if dropped:
         lines.append(f"left out of training: {len(dropped)} utterances (all of them in dropped.jsonl)")
@@ -43,7 +43,7 @@ def _data_lines(experiment: Experiment) -> list[str]:
     return lines + _unknown_character_lines(experiment)
 
 
-def _unknown_character_lines(experiment: Experiment) -> list[str]:
+def _unknown_character_lines(experiment: RecognizerExperiment) -> list[str]:
     dev, tokenizer = experiment.dev, experiment.tokenizer
     unknown = {
         character for index in range(len(dev)) for character in tokenizer.unknown_characters(dev.utterance(index).text)
@@ -53,7 +53,7 @@ def _unknown_character_lines(experiment: Experiment) -> list[str]:
     return [f"warning: dev has characters that the training transcripts lack: {' '.join(sorted(unknown))}"]
 
 
-def _multiply_adds_a_second(experiment: Experiment) -> float:
+def _multiply_adds_a_second(experiment: RecognizerExperiment) -> float:
     """Counts multiply-adds over ten seconds of audio, so that edges do not count."""
     config, device = experiment.config.features, next(experiment.model.parameters()).device
     num_frames = experiment.train.log_mel.num_frames(10 * config.sample_rate)
@@ -62,14 +62,14 @@ def _multiply_adds_a_second(experiment: Experiment) -> float:
     return multiply_adds(experiment.model, features, lengths, num_tokens=_tokens_in_ten_seconds(experiment)) / 10
 
 
-def _tokens_in_ten_seconds(experiment: Experiment) -> int:
+def _tokens_in_ten_seconds(experiment: RecognizerExperiment) -> int:
     """Counts the tokens of speech as it is in the training data, by its first utterances."""
     train, indices = experiment.train, experiment.plan.usable[:NUM_COUNTED]
     number = sum(len(train.tokens(int(index))) for index in indices)
     return round(10 * number / max(1e-3, float(train.durations[indices].sum())))
 
 
-def _shape_lines(experiment: Experiment, batch: Batch) -> list[str]:
+def _shape_lines(experiment: RecognizerExperiment, batch: Batch) -> list[str]:
     with torch.inference_mode():
         encodings, lengths = experiment.model.encode(batch.features, batch.feature_lengths)
     shapes = {

@@ -12,7 +12,6 @@ from torch import nn
 from asr.data.batches import StepBatches
 from asr.files.checked_json import check_values
 from asr.files.tensors import shape_differences
-from asr.model.heads import HeadConfig
 from asr.optim import ExponentialAverage
 from asr.runs.checkpoint import (
     Checkpoint,
@@ -64,13 +63,16 @@ class Progress:
         self.norm_sum += norm
         self.num_steps += 1
 
-    def take_interval(self, heads: Sequence[HeadConfig]) -> dict[str, float]:
-        """Means since the last call, for the log; of several heads each one's own loss too, without its weight."""
+    def take_interval(self, losses: Sequence[tuple[str, float]]) -> dict[str, float]:
+        """Means since the last call, for the log; `losses` has each one's name and weight.
+
+        Of several losses each one's own is there too, without its weight.
+        """
         num_tokens = max(1, self.num_tokens)
         means = {"train/loss": self.loss_sum / num_tokens}
-        if len(heads) > 1:
-            each = zip(heads, self.head_loss_sums)
-            means |= {f"train/loss_{head.kind}": total / head.weight / num_tokens for head, total in each}
+        if len(losses) > 1:
+            each = zip(losses, self.head_loss_sums)
+            means |= {f"train/loss_{name}": total / weight / num_tokens for (name, weight), total in each}
         means["train/gradient_norm"] = self.norm_sum / max(1, self.num_steps)
         self.loss_sum, self.head_loss_sums, self.num_tokens, self.norm_sum, self.num_steps = 0.0, [], 0, 0.0, 0
         return means

@@ -37,7 +37,6 @@ class Training:
     config: Config | LanguageModelConfig
     processes: Processes
     run: RunFolder
-    experiment: Experiment
     learner: Learner
     stepper: nn.Module  # the model, compiled or distributed where asked for
     scoring_model: nn.Module  # what dev is scored with: the model, or a copy that holds the averaged weights
@@ -47,6 +46,10 @@ class Training:
     interruption: Interruption  # what asks it to stop
     is_whole: bool = True  # whether what learns is as a step left it, not amid an update
     saved_at: tuple[int, int, int] | None = None  # step, epoch and position of the newest checkpoint of this process
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.task.experiment
 
     @property
     def workers(self) -> DataWorkers:
@@ -76,10 +79,9 @@ class Training:
         return bool(asked)
 
 
-def start_training(
-    task: Task, experiment: Experiment, run: RunFolder, processes: Processes, *, checkpoint: Checkpoint | None
-) -> Training:
+def start_training(task: Task, run: RunFolder, processes: Processes, *, checkpoint: Checkpoint | None) -> Training:
     """Everything on its device, with the weights and moments of the checkpoint where there is one."""
+    experiment = task.experiment
     config, model = experiment.config, experiment.model
     transfer = None
     if config.init_from and checkpoint is None:
@@ -102,7 +104,6 @@ def start_training(
         config=config,
         processes=processes,
         run=run,
-        experiment=experiment,
         learner=learner,
         stepper=stepper,
         scoring_model=copy.deepcopy(model) if learner.average else model,

@@ -1,24 +1,30 @@
 """Tasks hold what differs between a recogniser and a language model, so that the loop need not know."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+from torch import nn
 
 from asr.config.language_model import LanguageModelConfig
 from asr.config.recognizer import Config
+from asr.data.batches import Batch
 from asr.distributed import Processes
+from asr.language_models.recurrent import RecurrentLanguageModel
+from asr.model.acoustic import Model
 from asr.model.cells import Cell
 from asr.model.layers.chosen import name_path
 from asr.recognition.precision import autocast, settle_precision
 from asr.runs.folder import RunFolder
 from asr.runtime import EXIT_OK
 from asr.tracking.media import DevUtterance
-from asr.training.dev_score import say_error_rates, shown_utterances, validate
-from asr.training.experiment import Experiment, open_experiment, try_experiment
+from asr.training.dev_score import DevScore, say_error_rates, shown_utterances, validate
+from asr.training.experiment import Experiment, RecognizerExperiment, open_experiment, try_experiment
 from asr.training.language_model import (
+    LanguageExperiment,
+    LanguageScore,
     describe_language,
     language_shapes,
-    no_utterances,
     open_language_experiment,
     say_perplexity,
     score_language,
@@ -45,49 +51,109 @@ class Score(Protocol):
         ...
 
 
+@runtime_checkable
+class Task(Protocol):
+    """An experiment with what its training does its own way."""
+
+    @property
+    def experiment(self) -> Experiment: ...
+
+    def describe(self, processes: Processes) -> list[str]:
+        """The lines a training starts with; the worst batch is tried here, before any step is spent."""
+        ...
+
+    def shapes(self, processes: Processes) -> list[str]:
+        """The shapes of the first batch, for a dry run."""
+        ...
+
+    def score(self, model: nn.Module, batches: Iterable[Batch], processes: Processes) -> Score:
+        """Score this process's share of the dev batches; everybody gets the score of all of them."""
+        ...
+
+    def shown(self, model: nn.Module, score: Score) -> list[DevUtterance]:
+        """A few dev utterances with what was recognised, for the tracker."""
+        ...
+
+    def say(self, figures: Mapping[str, float]) -> str:
+        """A score's figures, for a user."""
+        ...
+
+    def write_card(self, run: RunFolder, *, figures: Mapping[str, float], weights: str) -> None:
+        """RUN/README.md."""
+        ...
+
+
 @dataclass(frozen=True)
-class Task:
-    open: Callable[[Any, RunFolder, Processes], Experiment]  # everything, for a training in a run folder
-    rehearse: Callable[[Any], Experiment]  # the same without one, for a dry run
-    describe: Callable[[Experiment, Processes], list[str]]
-    shapes: Callable[[Experiment, Processes], list[str]]
-    score: Callable[..., Any]  # (model, batches, *, experiment, processes) -> Score
-    shown: Callable[[Experiment, Any, Any], list[DevUtterance]]  # of an experiment, its model and the model's score
-    say: Callable[[Mapping[str, Any]], str]  # its figures, for a user
-    write_card: Callable[..., None]  # (run, experiment, *, figures, weights)
+class RecognizerTask:
+    experiment: RecognizerExperiment
+
+    def describe(self, processes: Processes) -> list[str]:
+        return describe(self.experiment, processes)
+
+    def shapes(self, processes: Processes) -> list[str]:
+        return shapes(self.experiment, processes)
+
+    def score(self, model: nn.Module, batches: Iterable[Batch], processes: Processes) -> DevScore:
+        assert isinstance(model, Model)
+        return validate(model, batches, experiment=self.experiment, processes=processes)
+
+    def shown(self, model: nn.Module, score: Score) -> list[DevUtterance]:
+        assert isinstance(model, Model)
+        assert isinstance(score, DevScore)
+        return shown_utterances(self.experiment, model, score)
+
+    def say(self, figures: Mapping[str, float]) -> str:
+        return say_error_rates(figures)
+
+    def write_card(self, run: RunFolder, *, figures: Mapping[str, float], weights: str) -> None:
+        write_model_card(run, self.experiment, figures=figures, weights=weights)
 
 
-TASKS = {
-    "recognizer": Task(
-        open=open_experiment,
-        rehearse=try_experiment,
-        describe=describe,
-        shapes=shapes,
-        score=validate,
-        shown=shown_utterances,
-        say=say_error_rates,
-        write_card=write_model_card,
-    ),
-    "language_model": Task(
-        open=open_language_experiment,
-        rehearse=try_language_experiment,
-        describe=describe_language,
-        shapes=language_shapes,
-        score=score_language,
-        shown=no_utterances,
-        say=say_perplexity,
-        write_card=write_language_card,
-    ),
-}
+@dataclass(frozen=True)
+class LanguageModelTask:
+    experiment: LanguageExperiment
+
+    def describe(self, processes: Processes) -> list[str]:
+        return describe_language(self.experiment, processes)
+
+    def shapes(self, processes: Processes) -> list[str]:
+        return language_shapes(self.experiment)
+
+    def score(self, model: nn.Module, batches: Iterable[Batch], processes: Processes) -> LanguageScore:
+        assert isinstance(model, RecurrentLanguageModel)
+        return score_language(model, batches, experiment=self.experiment, processes=processes)
+
+    def shown(self, model: nn.Module, score: Score) -> list[DevUtterance]:
+        return []  # a text has no recordings
+
+    def say(self, figures: Mapping[str, float]) -> str:
+        return say_perplexity(figures)
+
+    def write_card(self, run: RunFolder, *, figures: Mapping[str, float], weights: str) -> None:
+        write_language_card(run, self.experiment, figures=figures, weights=weights)
+
+
+def open_task(config: Config | LanguageModelConfig, run: RunFolder, processes: Processes) -> Task:
+    """Everything for a training in a run folder."""
+    if isinstance(config, Config):
+        return RecognizerTask(open_experiment(config, run, processes))
+    return LanguageModelTask(open_language_experiment(config, run, processes))
+
+
+def rehearse_task(config: Config | LanguageModelConfig) -> Task:
+    """The same without a run folder, for a dry run."""
+    if isinstance(config, Config):
+        return RecognizerTask(try_experiment(config))
+    return LanguageModelTask(try_language_experiment(config))
 
 
 def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
     """Check everything a training would meet and print what it would do; nothing is written."""
-    task = TASKS[config.kind]
     config, precision_line = settle_precision(config, processes)
-    experiment = task.rehearse(config)
+    task = rehearse_task(config)
+    experiment = task.experiment
     named = experiment.model.named_parameters()
-    print(precision_line, *task.describe(experiment, processes), sep="\n")
+    print(precision_line, *task.describe(processes), sep="\n")
     print(
         "what computes the recurrent layers here, over many frames:",
         *_path_lines(experiment, processes),
@@ -95,7 +161,7 @@ def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
         sep="\n",
     )
     print(*(f"  {name:55} {' x '.join(map(str, value.shape))}" for name, value in named), sep="\n")
-    print(*task.shapes(experiment, processes), sep="\n")
+    print(*task.shapes(processes), sep="\n")
     return EXIT_OK
 
 

@@ -27,7 +27,7 @@ from asr.runs.folder import RunFolder
 from asr.training.experiment import data_digests
 from asr.training.loop import compute_step, run_epochs
 from asr.training.setup import Training, start_training
-from asr.training.task import TASKS
+from asr.training.task import open_task
 
 PREFETCHED = 4  # steps by each worker, see asr.data.workers.open_loader
 
@@ -62,8 +62,7 @@ def start(config) -> Training:
     config, _ = settle_precision(config, processes)
     run = RunFolder(Path(config.run_dir))
     run.claim(config, data_digests(config))
-    task = TASKS[config.kind]
-    return start_training(task, task.open(config, run, processes), run, processes, checkpoint=None)
+    return start_training(open_task(config, run, processes), run, processes, checkpoint=None)
 
 
 @dataclass(frozen=True)

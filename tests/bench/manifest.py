@@ -77,7 +77,7 @@ def first_batch(path: Path, folder: Path) -> tuple[float, int]:
     config = load_config(folder / "large.yaml")
     start = time.process_time()
     experiment = build_experiment(config, train_tokenizer(config), None)
-    steps = StepDataset(experiment.train, experiment.plan, min_frames=experiment.min_frames)
+    steps = StepDataset(experiment.train, experiment.plan)
     (batch,) = steps[0, 0].batches
     return time.process_time() - start, len(batch.ids)
 

@@ -58,7 +58,7 @@ def build(*, packed: bool) -> Model:
 def read_batches(manifest: Path, batch_seconds: float, number: int) -> list[tuple[Tensor, ...]]:
     """Random features and tokens in the lengths of `number` batches of an epoch, from the shortest to the longest."""
     utterances = Manifest.read(manifest)
-    plan = BatchPlan(utterances.durations, batch_seconds=batch_seconds, seed=0)
+    plan = BatchPlan(utterances.durations, limit=batch_seconds, seed=0)
     batches = sorted(plan.epoch(0), key=lambda batch: utterances.durations[batch].max())
     chosen = [batches[(2 * place + 1) * len(batches) // (2 * number)] for place in range(number)]
     return [random_batch([utterances[int(index)] for index in batch]) for batch in chosen]

@@ -54,7 +54,7 @@ def train(manifest: Path, num_steps: int, batch_seconds: float) -> None:
     model = Model(num_mels=80, encoder=encoder, heads=(CTCHeadConfig(),), vocabulary_size=NUM_TOKENS).train()
     optimizer = OptimConfig().build(model)
     durations = Manifest.read(manifest).durations
-    plan = BatchPlan(durations, batch_seconds=batch_seconds, seed=0)
+    plan = BatchPlan(durations, limit=batch_seconds, seed=0)
     batches = (batch for epoch in range(num_steps) for batch in plan.epoch(epoch))
     shapes = set()
     for step, batch in zip(range(1, num_steps + 1), batches, strict=False):

@@ -14,11 +14,11 @@ from asr.data.dataset import mix_seed
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.data.workers import open_loader
 from asr.text import BLANK_ID, PAD_ID
-from asr.training.experiment import Experiment, build_experiment, train_tokenizer
+from asr.training.experiment import RecognizerExperiment, build_experiment, train_tokenizer
 
 
 @pytest.fixture
-def experiment(tone_config: Path) -> Experiment:
+def experiment(tone_config: Path) -> RecognizerExperiment:
     config = load_config(tone_config)
     return build_experiment(config, train_tokenizer(config), None)
 
@@ -27,26 +27,26 @@ DURATIONS = st.lists(st.floats(0.1, 30.0), min_size=1, max_size=60).map(np.float
 
 
 @given(DURATIONS, st.floats(1.0, 100.0))
-def test_cutting_keeps_the_order_and_the_limit(durations: np.ndarray, batch_seconds: float) -> None:
+def test_cutting_keeps_the_order_and_the_limit(durations: np.ndarray, limit: float) -> None:
     order = np.argsort(durations)
-    batches = cut_batches(order, durations, batch_seconds)
+    batches = cut_batches(order, durations, limit)
     assert np.concatenate(batches).tolist() == order.tolist()
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * durations[batch].max() <= batch_seconds * (1 + 1e-6)
+        assert len(batch) == 1 or len(batch) * durations[batch].max() <= limit * (1 + 1e-6)
 
 
 @given(DURATIONS, st.integers(0, 3), st.integers(0, 3))
 def test_an_epoch_has_every_utterance_once_and_is_a_pure_function(durations: np.ndarray, seed: int, epoch: int) -> None:
-    plan = BatchPlan(durations, batch_seconds=40.0, seed=seed)
+    plan = BatchPlan(durations, limit=40.0, seed=seed)
     batches = plan.epoch(epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(durations)))
-    again = BatchPlan(durations, batch_seconds=40.0, seed=seed).epoch(epoch)
+    again = BatchPlan(durations, limit=40.0, seed=seed).epoch(epoch)
     assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
 
 
 def test_epochs_differ_and_their_batches_hold_like_durations() -> None:
     durations = np.random.default_rng(0).uniform(0.5, 10.0, 2000).astype(np.float32)
-    plan = BatchPlan(durations, batch_seconds=60.0, seed=1)
+    plan = BatchPlan(durations, limit=60.0, seed=1)
     first, second = plan.epoch(0), plan.epoch(1)
     assert {tuple(sorted(batch)) for batch in first} != {tuple(sorted(batch)) for batch in second}
     padded = sum(len(batch) * durations[batch].max() for batch in first)
@@ -56,7 +56,7 @@ def test_epochs_differ_and_their_batches_hold_like_durations() -> None:
 def test_weights_repeat_and_thin_out_sources() -> None:
     durations = np.ones(3000, np.float32)
     weights = np.repeat(np.float32([2.0, 0.5, 1.25]), 1000)
-    chosen = np.concatenate(BatchPlan(durations, batch_seconds=10.0, seed=0, weights=weights).epoch(0))
+    chosen = np.concatenate(BatchPlan(durations, limit=10.0, seed=0, weights=weights).epoch(0))
     counts = [int(((chosen >= start) & (chosen < start + 1000)).sum()) for start in (0, 1000, 2000)]
     assert counts[0] == 2000
     assert abs(counts[1] - 500) < 60
@@ -81,11 +81,11 @@ def test_a_mix_of_corpora_is_as_the_configuration_weighs_it(tone_config: Path, t
 
 def test_the_worst_batch_has_the_most_padded_audio() -> None:
     durations = np.float32([1, 1, 1, 30, 9, 9])
-    plan = BatchPlan(durations, batch_seconds=20.0, seed=0)
+    plan = BatchPlan(durations, limit=20.0, seed=0)
     assert plan.worst().tolist() == [3]
 
 
-def test_a_batch_pads_and_says_what_is_real(experiment: Experiment) -> None:
+def test_a_batch_pads_and_says_what_is_real(experiment: RecognizerExperiment) -> None:
     examples = [experiment.train.example(index) for index in (0, 1, 2)]
     batch = collate(examples)
     assert batch.ids == [example.id for example in examples]
@@ -103,7 +103,7 @@ def test_a_batch_pads_and_says_what_is_real(experiment: Experiment) -> None:
     assert batch.audio_seconds == pytest.approx(sum(example.audio_seconds for example in examples))
 
 
-def test_augmentation_depends_on_the_epoch_and_on_nothing_else(experiment: Experiment) -> None:
+def test_augmentation_depends_on_the_epoch_and_on_nothing_else(experiment: RecognizerExperiment) -> None:
     train = experiment.train
     assert torch.equal(train.example(3, epoch=1).features, train.example(3, epoch=1).features)
     assert not torch.equal(train.example(3, epoch=1).features, train.example(3, epoch=2).features)
@@ -120,10 +120,11 @@ def test_a_copy_too_fast_for_its_tokens_is_read_at_its_own_speed(tone_config: Pa
     train = build_experiment(config, train_tokenizer(config), None).train
     plain, fast = train.example(0), train.example(0, epoch=0)
     assert len(fast.features) < 0.6 * len(plain.features)
-    assert len(train.example(0, epoch=0, min_frames=len(plain.features)).features) == len(plain.features)
+    fitted = train.holding(np.full(len(train), len(plain.features)))
+    assert len(fitted.example(0, epoch=0).features) == len(plain.features)
 
 
-def step_ids(experiment: Experiment, world_size: int, accumulation: int, position: int) -> list[list[str]]:
+def step_ids(experiment: RecognizerExperiment, world_size: int, accumulation: int, position: int) -> list[list[str]]:
     shares = []
     for rank in range(world_size):
         steps = StepDataset(
@@ -134,7 +135,7 @@ def step_ids(experiment: Experiment, world_size: int, accumulation: int, positio
     return shares
 
 
-def test_processes_and_accumulation_share_a_step_out_without_loss(experiment: Experiment) -> None:
+def test_processes_and_accumulation_share_a_step_out_without_loss(experiment: RecognizerExperiment) -> None:
     (alone,) = step_ids(experiment, 1, 1, 0)
     for world_size, accumulation in ((2, 1), (3, 2), (1, 4), (len(alone) + 2, 1)):
         shares = step_ids(experiment, world_size, accumulation, 0)
@@ -142,7 +143,7 @@ def test_processes_and_accumulation_share_a_step_out_without_loss(experiment: Ex
     assert [] in step_ids(experiment, len(alone) + 2, 1, 0)
 
 
-def test_all_processes_divide_by_the_tokens_of_the_whole_step(experiment: Experiment) -> None:
+def test_all_processes_divide_by_the_tokens_of_the_whole_step(experiment: RecognizerExperiment) -> None:
     tokens = {
         StepDataset(experiment.train, experiment.plan, rank=rank, world_size=2)[0, 1].num_tokens for rank in (0, 1)
     }
@@ -171,7 +172,7 @@ def test_noises_are_learnt_as_empty_transcripts(tone_config: Path, tone_corpus: 
     torch.testing.assert_close(loss, torch.stack(expected))
 
 
-def test_the_order_goes_on_where_it_was_across_epochs(experiment: Experiment) -> None:
+def test_the_order_goes_on_where_it_was_across_epochs(experiment: RecognizerExperiment) -> None:
     whole = list(StepOrder(experiment.plan, epoch=0, position=0, num_epochs=3))
     assert len(whole) == sum(len(experiment.plan.epoch(epoch)) for epoch in range(3))
     for start in (1, len(whole) // 2, len(whole) - 1):
@@ -179,7 +180,7 @@ def test_the_order_goes_on_where_it_was_across_epochs(experiment: Experiment) ->
         assert list(StepOrder(experiment.plan, epoch=epoch, position=position, num_epochs=3)) == whole[start:]
 
 
-def test_workers_change_nothing(experiment: Experiment) -> None:
+def test_workers_change_nothing(experiment: RecognizerExperiment) -> None:
     steps = StepDataset(experiment.train, experiment.plan)
     order = StepOrder(experiment.plan, epoch=0, position=0, num_epochs=1)
     alone = list(open_loader(steps, order, num_workers=0))
@@ -190,8 +191,8 @@ def test_workers_change_nothing(experiment: Experiment) -> None:
         assert torch.equal(left.batches[0].features, right.batches[0].features)
 
 
-def test_dev_is_shared_out_without_loss(experiment: Experiment) -> None:
-    shares = [DevDataset(experiment.dev, batch_seconds=5.0, rank=rank, world_size=2) for rank in (0, 1)]
+def test_dev_is_shared_out_without_loss(experiment: RecognizerExperiment) -> None:
+    shares = [DevDataset(experiment.dev, limit=5.0, rank=rank, world_size=2) for rank in (0, 1)]
     indices = [index for share in shares for number in range(len(share)) for index in share[number].indices]
     assert sorted(indices) == list(range(len(experiment.dev)))
 

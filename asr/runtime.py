@@ -1,4 +1,4 @@
-"""What every program shares at its top: exit codes, one line for a user's mistake, a look at what is installed."""
+"""Every program shares this at its top: exit codes, one line for a user's mistake, a look at what is installed."""
 
 import argparse
 import atexit
@@ -21,8 +21,7 @@ STOPPED_BY_SIGNAL = 128  # plus its number
 # oneDNN keeps 1,024 compiled primitives for shapes to come again, and so does PyTorch's layer above it. Each lies
 # between blocks of the heap, which can then not grow together any more, and memory grows for as long as new shapes
 # come. The batches' lengths in steps (asr/data/batches.py) and products in pieces (asr/model/scan/products.py) make
-# them come again
-# sooner. Both read this when torch first computes.
+# them come again sooner. Both read this when torch first computes.
 NUM_KEPT_PRIMITIVES = 256
 KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 

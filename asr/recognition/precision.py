@@ -10,8 +10,12 @@ from torch import Tensor, nn
 from asr.config.language_model import load_experiment
 from asr.config.recognizer import TrainingConfig
 from asr.distributed import Processes
-from asr.model.cells import Cell
+from asr.model.cells.cell import Cell, RecurrentBytes
+from asr.model.cells.lstm import LSTM
+from asr.model.heads.attention import AttentionHead
+from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan import processor
+from asr.model.scan.choose import find_kernel
 from asr.model.scan.cpu.build import notice
 from asr.model.scan.halves import without_halves
 from asr.runs.folder import RunFolder
@@ -20,7 +24,7 @@ Precision = Literal["fp32", "bf16", "int8"]
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 LARGEST = 127  # of 8 bits, without -128: the range is the same on both sides
-EXACT_TERMS = 2**24 // LARGEST**2  # so many products of them add up to what float32 still holds exactly
+LARGEST_OF_INPUTS = 63  # of 7 bits
 
 
 class PrecisionError(ValueError):
@@ -94,68 +98,96 @@ def name_device(device: torch.device) -> str:
 
 
 class Int8Linear(nn.Module):
-    """W x + b by integers: each row of W and each x scaled to -127..127 by its own largest value and rounded.
+    """W x + b by integers: each row of W and each x scaled by its own largest value and rounded.
 
-    Products and sums of integers are exact, so a row's result does not depend on what is computed beside it. Sources:
-    "dynamic quantization", symmetric and for each row, as Jacob et al. 2018 (arXiv:1712.05877) have it for each layer.
+    W has 8 bits, -127..127, and x has 7, -63..63, because two products of theirs then fit the 16 bits in which AVX2
+    without VNNI adds them: products and sums are exact, so a row's result does not depend on what is computed beside
+    it, nor on the processor. Multiplied by FBGEMM (Khudia et al. 2021, arXiv:2101.05615). Sources: "dynamic
+    quantization", symmetric and for each row, as Jacob et al. 2018 (arXiv:1712.05877) have it for each layer.
     """
 
-    weight: Int8[Tensor, "inner output"]  # turned round, as the product wants it
-    scales: Float[Tensor, " output"]
     bias: Float[Tensor, " output"]
 
     def __init__(self, weight: Float[Tensor, "output inner"], bias: Float[Tensor, " output"] | None) -> None:
         super().__init__()
-        quantized, scales = _quantize_rows(weight.detach())
-        self.register_buffer("weight", quantized.t().contiguous())
-        self.register_buffer("scales", scales)
-        self.register_buffer("bias", torch.zeros_like(scales) if bias is None else bias.detach().clone())
+        self.weight = _pack(*quantize_rows(weight.detach()))
+        self.register_buffer("bias", weight.new_zeros(len(weight)) if bias is None else bias.detach().clone())
 
     def forward(self, inputs: Float[Tensor, "*rows inner"]) -> Float[Tensor, "*rows output"]:
-        rows, scales = _quantize_rows(inputs.reshape(-1, inputs.shape[-1]).float())
-        sums = multiply_bytes(rows, self.weight)
-        return sums.mul_(scales[:, None]).mul_(self.scales).add_(self.bias).view(*inputs.shape[:-1], sums.shape[1])
+        rows = inputs.reshape(-1, inputs.shape[-1]).float()
+        if len(rows) == 0:
+            return inputs.new_zeros(*inputs.shape[:-1], len(self.bias))
+        scales = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / LARGEST_OF_INPUTS
+        sums = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            rows / scales, 1.0, LARGEST_OF_INPUTS + 1, self.weight
+        )
+        return torch.addcmul(self.bias, sums, scales, out=sums).view(*inputs.shape[:-1], -1)
 
 
-def multiply_bytes(
-    rows: Int8[Tensor, "row inner"], columns: Int8[Tensor, "inner column"]
-) -> Float[Tensor, "row column"]:
-    """The product of integers of -127..127, exactly.
-
-    A processor without VNNI adds such products up in 16 bits, which overflow. There the product is that of float32,
-    in pieces whose sums it holds exactly, and one notice says so.
-    """
-    if processor.has_bytes():
-        return torch._int_mm(rows, columns).float()
-    notice(
-        f"precision int8: this processor ({processor.name()}) has no products of 8 bits (VNNI); they are computed in "
-        "float32, which is no faster than fp32"
-    )
-    pieces = zip(rows.split(EXACT_TERMS, dim=1), columns.split(EXACT_TERMS), strict=True)
-    first, *others = (left.float() @ right.float() for left, right in pieces)
-    return sum(others, start=first)
+def _pack(integers: Int8[Tensor, "output inner"], scales: Float[Tensor, " output"]) -> torch.ScriptObject:
+    """Weights as FBGEMM takes them; it is chosen by a setting of PyTorch's, which is left as it was."""
+    nothing = torch.zeros(len(scales), dtype=torch.int64)
+    numbers = integers.float() * scales[:, None]
+    quantized = torch.quantize_per_channel(numbers, scales.double(), nothing, 0, torch.qint8)
+    engine = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        return torch.ops.quantized.linear_prepack(quantized, None)
+    finally:
+        torch.backends.quantized.engine = engine
 
 
-def _quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row inner"], Float[Tensor, " row"]]:
-    """Integers, and what one of them stands for in each row."""
+def quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row inner"], Float[Tensor, " row"]]:
+    """Integers of -127..127, and what one of them stands for in each row."""
     scales = rows.abs().amax(dim=1).clamp_(min=1e-30) / LARGEST
     return (rows / scales[:, None]).round_().to(torch.int8), scales
 
 
 def quantize(model: AnyModule) -> AnyModule:
-    """The model, or a part, with its products over whole utterances in 8 bits: linear layers, and the inputs of cells.
+    """The model, or a part, with its products in 8 bits: linear layers, and in cells those of inputs and of outputs.
 
-    What a cell does step by step stays in float32, where rounding would pile up over an utterance, and so do
-    convolutions. The model itself is changed, and can be trained no more. Raises PrecisionError on a GPU, whose
-    8-bit products want other shapes.
+    Sums, what a cell carries from step to step, and convolutions stay in float32. So does all that a head computes
+    token by token, and a layer that would be no faster. The model itself is changed, and can be trained no more. A
+    processor without fast products of 8 bits changes nothing, and one notice says so. Raises PrecisionError on a GPU,
+    whose 8-bit products want other shapes.
     """
     device = next(model.parameters()).device
     if device.type != "cpu":
         raise PrecisionError(f"precision: int8 on {device}; expected a CPU; on a GPU use bf16")
-    for module in list(model.modules()):
-        if isinstance(module, Cell) and type(module).input_gates is Cell.input_gates:
-            module.input_product = Int8Linear(module.input_weight, module.bias)
+    if not processor.multiplies_bytes():
+        notice(
+            f"precision int8: this processor ({processor.name()}) has no fast products of 8 bits (AVX2); it computes in "
+            "float32, which is as fast as fp32"
+        )
+        return model
+    model.requires_grad_(False)
+    kept = {part for head in model.modules() if isinstance(head, AttentionHead) for part in head.modules()}
+    for module in [part for part in model.modules() if part not in kept]:
+        if isinstance(module, Cell):
+            _quantize_cell(module)
         for name, child in module.named_children():
-            if isinstance(child, nn.Linear):
+            if isinstance(child, nn.Linear) and child not in kept:
                 setattr(module, name, Int8Linear(child.weight, child.bias))
+    for module in model.modules():
+        if isinstance(module, RecurrentLayer) and module.backwards is not None:
+            _join_products(module.forwards, module.backwards)
     return model
+
+
+def _quantize_cell(cell: Cell) -> None:
+    """Both products of a cell in 8 bits, as far as that is faster than what computes it in float32."""
+    if cell.is_bounded():
+        of_bytes = RecurrentBytes(*quantize_rows(cell.recurrent_weight.detach()))
+        if find_kernel(cell.form, of_bytes.weight, zoneout=cell.options.zoneout > 0) is not None:
+            cell.recurrent_bytes = of_bytes
+    if cell.recurrent_bytes is None and isinstance(cell, LSTM):
+        notice("precision int8: no compiled kernel for LSTM layers; they compute in float32, by PyTorch's own")
+    elif type(cell).input_gates is Cell.input_gates:
+        cell.input_product = Int8Linear(cell.input_weight, cell.bias)
+
+
+def _join_products(forwards: Cell, backwards: Cell) -> None:
+    """One product with the inputs for both directions, where each has one."""
+    if forwards.input_product is not None and backwards.input_product is not None:
+        weights = torch.cat((forwards.input_weight, backwards.input_weight))
+        forwards.product_of_both = Int8Linear(weights, torch.cat((forwards.bias, backwards.bias)))

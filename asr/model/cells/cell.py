@@ -1,7 +1,7 @@
 """All cells share this: weights, options, the initial state, and the way from inputs to the scan over time."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
@@ -51,6 +51,18 @@ class BandOptions(Section):
         return self
 
 
+class RecurrentBytes(nn.Module):
+    """The recurrent weights as integers of 8 bits, with what one of them stands for in each row."""
+
+    weight: Int8[Tensor, "gate_unit recurrent"]
+    scales: Float[Tensor, " gate_unit"]
+
+    def __init__(self, weight: Int8[Tensor, "gate_unit recurrent"], scales: Float[Tensor, " gate_unit"]) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("scales", scales)
+
+
 class Cell(nn.Module):
     """A recurrent layer in one direction, given its step.
 
@@ -76,7 +88,10 @@ class Cell(nn.Module):
         self.num_bands, self.kernel_size = num_bands, kernel_size
         self.output_size = num_bands * self.recurrent_size
         self.path: Path = "auto"
-        self.input_product: nn.Module | None = None  # in the place of W x[t] + b, where it is computed in another way
+        # In the place of W x[t] + b and R h[t-1], where they are computed in another way (see `quantize`).
+        self.input_product: nn.Module | None = None
+        self.product_of_both: nn.Module | None = None  # the inputs' share for this cell, and that for its backward one
+        self.recurrent_bytes: RecurrentBytes | None = None
         rows = form.num_gates * units
         self.input_weight = nn.Parameter(torch.empty(rows, kernel_size * (input_size // num_bands)))
         self.recurrent_weight = nn.Parameter(torch.empty(rows, kernel_size * self.recurrent_size))
@@ -134,6 +149,11 @@ class Cell(nn.Module):
         outputs, state = scan(recurrence, path=self.path)
         return outputs.flatten(2), tuple(part.flatten(1) for part in state)
 
+    def scanned_weight(self) -> Tensor:
+        """The recurrent weights as the compiled scan takes them: where it is quantized integers, else the numbers."""
+        chosen = self.recurrent_bytes is not None and self.path in ("auto", "compiled")
+        return self.recurrent_bytes.weight if chosen and self.recurrent_bytes is not None else self.recurrent_weight
+
     def recurrence(
         self,
         gates: Float[Tensor, "batch time band gate_unit"],
@@ -145,16 +165,23 @@ class Cell(nn.Module):
         batch, time = gates.shape[:2]
         if state is None:
             state = tuple(part.expand(batch, -1) for part in self.initial_state)
+        weight = self.scanned_weight() if gates.numel() else self.recurrent_weight
+        of_bytes = self.recurrent_bytes is not None and weight.dtype == torch.int8
         return Recurrence(
             form=self.form,
             gates=gates,
-            recurrent_weight=self.recurrent_weight,
+            recurrent_weight=weight,
+            scales=self.recurrent_bytes.scales if of_bytes else None,
             state=tuple(part.reshape(batch, self.num_bands, -1) for part in state),
             weights=self.unit_weights(),
             projection=self.projection(),
             mask=self._dropout_mask(batch, generator),
             noise=self._zoneout_noise(batch, time, generator),
         )
+
+    def is_bounded(self) -> bool:
+        """Whether all outputs lie in -1..1, from the first state on, so that 8 bits of a fixed scale hold them."""
+        return self.form.bounded and not self.options.learnt_initial_state
 
     def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
         """Whether PyTorch's own layer runs in the place of the scan."""

@@ -39,4 +39,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return output_gate.sigmoid() * cell.tanh(), cell
 
 
-FORM = StepForm(step, num_gates=3, num_states=2, gates=("forget", "output"))
+FORM = StepForm(step, num_gates=3, num_states=2, bounded=True, gates=("forget", "output"))

@@ -46,4 +46,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return (candidate + update * (state[0] - candidate),)
 
 
-FORM = StepForm(step, num_gates=3, num_states=1, num_weights=1, gates=("reset", "update"))
+FORM = StepForm(step, num_gates=3, num_states=1, num_weights=1, bounded=True, gates=("reset", "update"))

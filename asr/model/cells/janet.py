@@ -37,4 +37,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return (new + forget_gate.sigmoid() * (state[0] - new),)
 
 
-FORM = StepForm(step, num_gates=2, num_states=1, gates=("forget",))
+FORM = StepForm(step, num_gates=2, num_states=1, bounded=True, gates=("forget",))

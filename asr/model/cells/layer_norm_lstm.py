@@ -58,4 +58,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return let_out * (cell_gain * normal_cell + cell_bias).tanh(), cell
 
 
-FORM = StepForm(step, num_gates=4, num_states=2, num_weights=6, gates=("input", "forget", "output"))
+FORM = StepForm(step, num_gates=4, num_states=2, num_weights=6, bounded=True, gates=("input", "forget", "output"))

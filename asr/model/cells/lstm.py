@@ -99,4 +99,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return let_out * cell.tanh(), cell
 
 
-FORM = StepForm(step, num_gates=4, num_states=2, gates=("input", "forget", "output"))
+FORM = StepForm(step, num_gates=4, num_states=2, bounded=True, gates=("input", "forget", "output"))

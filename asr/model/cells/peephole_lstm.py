@@ -51,4 +51,4 @@ def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) 
     return (output_gate + output_peephole * cell).sigmoid() * cell.tanh(), cell
 
 
-FORM = StepForm(step, num_gates=4, num_states=2, num_weights=3, gates=("input", "forget", "output"))
+FORM = StepForm(step, num_gates=4, num_states=2, num_weights=3, bounded=True, gates=("input", "forget", "output"))

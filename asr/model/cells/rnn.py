@@ -40,6 +40,6 @@ def relu_step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vect
 
 
 FORMS = {
-    "tanh": StepForm(tanh_step, num_gates=1, num_states=1),
+    "tanh": StepForm(tanh_step, num_gates=1, num_states=1, bounded=True),
     "relu": StepForm(relu_step, num_gates=1, num_states=1),
 }

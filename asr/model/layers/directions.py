@@ -32,7 +32,7 @@ def run_both(
             return None
     if inputs.shape[0] == 0 or inputs.shape[1] == 0:
         return None
-    kernel = find_kernel(forwards.form, forwards.recurrent_weight, zoneout=forwards.options.zoneout > 0)
+    kernel = find_kernel(forwards.form, forwards.scanned_weight(), zoneout=forwards.options.zoneout > 0)
     if kernel is None:
         return None
     gates = gates_of_both(forwards, backwards, inputs)
@@ -74,6 +74,8 @@ def gates_of_both(
     forwards: Cell, backwards: Cell, inputs: Float[Tensor, "batch time feature"]
 ) -> Float[Tensor, "batch time band direction gate_unit"]:
     """The inputs' share of all gates: in one product, where the cells have nothing more to do to it."""
+    if forwards.product_of_both is not None:
+        return forwards.product_of_both(inputs).unflatten(-1, (2, -1)).unsqueeze(2)
     if type(forwards).input_gates is not Cell.input_gates or forwards.input_product is not None:
         return torch.stack((forwards.input_gates(inputs), backwards.input_gates(inputs)), dim=3)
     weight = torch.cat((forwards.input_weight, backwards.input_weight))

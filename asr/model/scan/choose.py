@@ -49,11 +49,15 @@ def scan(
 def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | None:
     """The compiled kernel for weights such as this one, or None on a GPU and where it cannot be built.
 
-    Under autocast it keeps and multiplies in bfloat16, where the processor gains by that.
+    Under autocast it keeps and multiplies in bfloat16, where the processor gains by that. Weights that are integers of
+    8 bits it multiplies as such, and keeps all else in float32.
     """
-    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64, torch.int8):
         return None
     program = trace(form, zoneout=zoneout)
+    if weight.dtype == torch.int8:
+        library = load_kernel(program, torch.int8)
+        return None if library is None else Kernel(library, program, torch.float32)
     kinds = [weight.dtype]
     if weight.dtype == torch.float32 and multiplies_halves(weight):
         kinds.insert(0, torch.bfloat16)

@@ -26,6 +26,7 @@ class Recurrence:
     projection: Float[Tensor, "recurrent unit"] | None
     mask: Float[Tensor, "batch band recurrent"] | None  # of variational dropout, scaled
     noise: Float[Tensor, "batch time band state unit"] | None  # of zoneout: 1 keeps the old state
+    scales: Float[Tensor, " gate_unit"] | None = None  # what one stands for where the recurrent weights are integers
 
     @property
     def num_taps(self) -> int:

@@ -146,6 +146,7 @@ class StepForm:
     num_weights: int = 0
     # The output is projected to another width before it recurs, so the step cannot see the last output.
     projected: bool = False
+    bounded: bool = False  # from states in -1..1 the outputs stay there
     gates: tuple[str, ...] = ()  # the names of the step's sigmoids, in the order in which it takes them
 
 

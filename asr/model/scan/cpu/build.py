@@ -27,7 +27,7 @@ from asr.model.scan import processor
 from asr.model.scan.cpu.source import step_header
 from asr.model.scan.step import Program
 
-SOURCES = [Path(__file__).with_name(f) for f in ("kernel.cpp", "rows.h", "halves.h", "panels.h", "vectors.h")]
+SOURCES = [Path(__file__).with_name(f) for f in ("kernel.cpp", "rows.h", "halves.h", "bytes.h", "panels.h", "vectors.h")]
 SWITCH = "EARSHOT_COMPILED_CELLS"
 # Not GCC on Windows: it does not align its stack to vectors of 32 bytes there.
 COMPILERS = ("clang++",) if sys.platform == "win32" else ("c++", "g++", "clang++")
@@ -44,7 +44,9 @@ FLAGS_OF_TYPE = {
     torch.float32: ("-O3", "-DSCALAR=float", "-DSTORED=float"),
     torch.float64: ("-O1", "-DSCALAR=double", "-DSTORED=double"),  # for proofs, not for speed
     torch.bfloat16: ("-O3", "-DSCALAR=float", "-DSTORED=Half", "-DHALVES", "-mavx512bf16"),
+    torch.int8: ("-O3", "-DSCALAR=float", "-DSTORED=float", "-DBYTES"),  # of the recurrent weights; gates are float32
 }
+FLAGS_OF_VNNI = ("-mavx512vnni",)
 FLAGS_OF_TILES = ("-mamx-tile", "-mamx-bf16")
 FLAGS = (
     "-std=c++17",
@@ -84,14 +86,16 @@ class Arguments(ctypes.Structure):
 def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
     """The library of one cell's step for one type of gates, or None where this machine cannot build or run it.
 
-    Then a notice says so, but for bfloat16 on a processor that does not multiply it.
+    int8 stands for recurrent weights of 8 bits. Where there is none a notice says so, but for a processor that does not
+    multiply bfloat16 or bytes.
     """
-    if os.environ.get(SWITCH, "1") == "0" or (stored == torch.bfloat16 and not multiplies_halves()):
+    unfit = {torch.bfloat16: not multiplies_halves(), torch.int8: not processor.multiplies_bytes()}
+    if os.environ.get(SWITCH, "1") == "0" or unfit.get(stored, False):
         return None
     try:
         return ctypes.CDLL(str(build_kernel(program, stored, cache_folder())))
     except (KernelError, OSError) as error:
-        if stored != torch.bfloat16:
+        if stored not in unfit:
             notice(f"compiled cells: {error}; cells run in PyTorch, more slowly")
         elif load_kernel(program, torch.float32) is not None:
             notice(f"compiled cells: {error}; cells keep to float32")
@@ -125,6 +129,8 @@ def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
     command = [find_compiler(), *FLAGS, *cpu_flags(), *FLAGS_OF_TYPE[stored]]
     if stored == torch.bfloat16 and processor.may_use_tiles():
         command += FLAGS_OF_TILES
+    if stored == torch.int8 and processor.vectors() == "AVX512" and processor.has_bytes():
+        command += FLAGS_OF_VNNI
     header = step_header(program)
     texts = [*command, header, *(source.read_text() for source in SOURCES)]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]

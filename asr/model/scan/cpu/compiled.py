@@ -42,13 +42,19 @@ def scan_compiled(
     With `lengths`, no utterance takes a step past its own, and outputs are zeros there. The states after the last
     step, without the output, are given for one direction and no lengths only. The gates of `directions` are not read.
     """
-    groups = [(r.recurrent_weight, r.weights, r.projection, r.mask, r.noise, *r.state) for r in directions]
+    groups = [(*multiplied(r), r.mask, r.noise, *r.state) for r in directions]
     tensors = [gates, *(tensor for group in groups for tensor in group)]
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if lengths is not None:
         lengths = lengths.to("cpu", torch.int64).contiguous()
     outputs, *last = CompiledScan.apply(kernel, training, lengths, *tensors)
     return outputs, tuple(last)
+
+
+def multiplied(recurrence: Recurrence) -> tuple[Tensor | None, ...]:
+    """The weights; integers of 8 bits come with their scales in the place of a projection."""
+    scales = recurrence.projection if recurrence.scales is None else recurrence.scales
+    return recurrence.recurrent_weight, recurrence.weights, scales
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,9 @@ class Direction:
 
 def as_directions(tensors: Sequence[Tensor | None], count: int, kind: torch.dtype) -> list[Direction]:
     def solid(tensor: Any) -> Any:
-        return None if tensor is None else tensor.detach().to(kind).contiguous()
+        if tensor is None:
+            return None
+        return tensor.detach().to(tensor.dtype if tensor.dtype == torch.int8 else kind).contiguous()
 
     size = len(tensors) // count
     directions = []

@@ -18,7 +18,8 @@
 // Threads share out directions and utterances and never wait for one another.
 //
 // What is only kept or multiplied can be of fewer bits (`Stored`) than what is summed and carried on (`Scalar`). A
-// library is compiled for one pair of them, which the compiler is told as SCALAR and STORED.
+// library is compiled for one pair of them, which the compiler is told as SCALAR and STORED. With BYTES it multiplies
+// integers of 8 bits, forwards only, for cells of one band and no projection, whose outputs lie in -1..1.
 
 #include <algorithm>
 #include <numeric>
@@ -26,6 +27,14 @@
 #include <vector>
 
 #include "rows.h"
+
+#if defined(BYTES)
+template <class>
+using Factor = Byte;
+#else
+template <class Stored>
+using Factor = Stored;
+#endif
 
 // ---- The arguments, as kernel.py fills them in
 
@@ -36,8 +45,8 @@ struct Arguments {
   int64_t noise_strides[4];               // of batch, time, band and state; the units are adjacent
   const int64_t* lengths;                 // [batch] in frames, or null
   const Stored* inputs;                   // [batch, time, band, gate, unit], frames gate_stride apart
-  const Scalar* recurrent_weight;         // [gate, unit, tap, recurrent]
-  const Scalar* projection;               // [recurrent, unit], or null
+  const Scalar* recurrent_weight;         // [gate, unit, tap, recurrent]; of int8_t with BYTES
+  const Scalar* projection;               // [recurrent, unit], or null; with BYTES the weights' scales, [gate, unit]
   const Scalar* weights;                  // [weight, band, unit]
   const Scalar* mask;                     // [batch, band, recurrent], or null
   const Scalar* noise;                    // by noise_strides
@@ -60,8 +69,8 @@ struct Arguments {
 template <class Scalar, class Stored>
 struct Part {
   using Values = std::vector<Scalar>;
-  using Rows = Neighbourhoods<Stored>;
-  using Matrix = Panels<Stored>;
+  using Rows = Neighbourhoods<Factor<Stored>>;
+  using Matrix = Panels<Factor<Stored>>;
   const Arguments<Scalar, Stored>& a;
   int64_t rows;                // utterances times bands
   std::vector<int64_t> order;  // the utterances, the longest first, so that those still running come first
@@ -129,7 +138,7 @@ struct Part {
   void forward(const Matrix& weights, const Matrix& projection) {
     Rows hidden(rows / a.bands, a.bands, a.taps, a.recurrent);
     Rows unprojected(Step::projected ? rows / a.bands : 0, a.bands, 1, a.units);
-    Products<Stored, Scalar> products(hidden, weights), projected(unprojected, projection);
+    Products<Factor<Stored>, Scalar> products(hidden, weights), projected(unprojected, projection);
     for (int64_t row = 0; row < rows; row++)
       copy_masked(hidden.middle(row), state_before(0, row, 0), mask(row), a.recurrent);
     for (int64_t t = 0; t < a.time; t++) {
@@ -230,11 +239,15 @@ void share_out(int64_t number, int64_t num_threads, Run run) {
 
 template <class Stored>
 struct Weights {
-  Panels<Stored> recurrent, projection;
+  Panels<Factor<Stored>> recurrent, projection;
 };
 
 template <class Scalar, class Stored>
 Weights<Stored> forward_weights(const Arguments<Scalar, Stored>& a) {
+#if defined(BYTES)
+  const auto* bytes = reinterpret_cast<const int8_t*>(a.recurrent_weight);
+  return {{a.recurrent, Step::gates * a.units, bytes, a.projection}, {0, 0, nullptr, nullptr}};
+#else
   const int64_t depth = a.taps * a.recurrent;
   return {
       {a.taps, a.recurrent, Step::gates * a.units,
@@ -242,8 +255,10 @@ Weights<Stored> forward_weights(const Arguments<Scalar, Stored>& a) {
       {Step::projected, Step::projected ? a.units : 1, Step::projected ? a.recurrent : 0,
        [&](int64_t, int64_t k, int64_t j) { return a.projection[j * a.units + k]; }},
   };
+#endif
 }
 
+#if !defined(BYTES)
 // The gradient of h[t-1] gathers from the bands that it gave to: the same convolution with the taps turned round.
 template <class Scalar, class Stored>
 Weights<Stored> backward_weights(const Arguments<Scalar, Stored>& a) {
@@ -257,13 +272,13 @@ Weights<Stored> backward_weights(const Arguments<Scalar, Stored>& a) {
        [&](int64_t, int64_t k, int64_t j) { return a.projection[k * a.units + j]; }},
   };
 }
+#endif
 
 // One direction or both; with one thread, one after the other, so that each one's weights stay in the cache.
-template <class Scalar, class Stored>
-void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t threads, bool is_forward) {
+template <class Scalar, class Stored, class Pack, class Run>
+void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t threads, Pack pack, Run run_part) {
   std::vector<Weights<Stored>> weights;
-  for (int64_t d = 0; d < count; d++)
-    weights.push_back(is_forward ? forward_weights(directions[d]) : backward_weights(directions[d]));
+  for (int64_t d = 0; d < count; d++) weights.push_back(pack(directions[d]));
   const int64_t batch = directions[0].batch;
   const int64_t parts = std::min(std::max<int64_t>(1, threads / count), batch);
   share_out(count * parts, threads, [&](int64_t job) {
@@ -271,8 +286,7 @@ void run(const Arguments<Scalar, Stored>* directions, int64_t count, int64_t thr
     const int64_t first = batch * part / parts, end = batch * (part + 1) / parts;
     [[maybe_unused]] const Tiles tiles;
     Part<Scalar, Stored> utterances(directions[d], first, end - first);
-    if (is_forward) utterances.forward(weights[d].recurrent, weights[d].projection);
-    else utterances.backward(weights[d].recurrent, weights[d].projection);
+    run_part(utterances, weights[d]);
   });
 }
 
@@ -296,12 +310,16 @@ void add_outer_product(const Scalar* left, const Scalar* right, Scalar* result, 
 
 extern "C" {
 EXPORT void forward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
-  run(directions, count, threads, true);
+  run(directions, count, threads, forward_weights<SCALAR, STORED>,
+      [](auto& part, const auto& weights) { part.forward(weights.recurrent, weights.projection); });
 }
+#if !defined(BYTES)
 EXPORT void backward(const Arguments<SCALAR, STORED>* directions, int64_t count, int64_t threads) {
-  run(directions, count, threads, false);
+  run(directions, count, threads, backward_weights<SCALAR, STORED>,
+      [](auto& part, const auto& weights) { part.backward(weights.recurrent, weights.projection); });
 }
-#if !defined(HALVES)
+#endif
+#if !defined(HALVES) && !defined(BYTES)
 EXPORT void outer_product(const SCALAR* left, const SCALAR* right, SCALAR* result, const int64_t* sizes,
                           int64_t threads) {
   add_outer_product(left, right, result, sizes, threads);

@@ -4,6 +4,9 @@
 
 #if defined(HALVES)
 #include "halves.h"
+#elif defined(BYTES)
+#include "bytes.h"
+struct Tiles {};
 #else
 #include "panels.h"
 struct Tiles {};

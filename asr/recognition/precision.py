@@ -156,8 +156,8 @@ def quantize(model: AnyModule) -> AnyModule:
         raise PrecisionError(f"precision: int8 on {device}; expected a CPU; on a GPU use bf16")
     if not processor.multiplies_bytes():
         notice(
-            f"precision int8: this processor ({processor.name()}) has no fast products of 8 bits (AVX2); it computes in "
-            "float32, which is as fast as fp32"
+            f"precision int8: this processor ({processor.name()}) has no fast products of 8 bits (AVX2); "
+            "it computes in float32, which is as fast as fp32"
         )
         return model
     model.requires_grad_(False)
@@ -182,12 +182,12 @@ def _quantize_cell(cell: Cell) -> None:
             cell.recurrent_bytes = of_bytes
     if cell.recurrent_bytes is None and isinstance(cell, LSTM):
         notice("precision int8: no compiled kernel for LSTM layers; they compute in float32, by PyTorch's own")
-    elif type(cell).input_gates is Cell.input_gates:
-        cell.input_product = Int8Linear(cell.input_weight, cell.bias)
+    elif cell.num_bands == 1:
+        cell.input_product = Int8Linear(cell.input_weight, cell.product_bias())
 
 
 def _join_products(forwards: Cell, backwards: Cell) -> None:
     """One product with the inputs for both directions, where each has one."""
-    if forwards.input_product is not None and backwards.input_product is not None:
+    if type(forwards).input_gates is Cell.input_gates and None not in (forwards.input_product, backwards.input_product):
         weights = torch.cat((forwards.input_weight, backwards.input_weight))
         forwards.product_of_both = Int8Linear(weights, torch.cat((forwards.bias, backwards.bias)))

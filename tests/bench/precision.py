@@ -3,10 +3,10 @@
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
         python -m tests.bench.precision RUN        as without AVX-512
 
-A row for each size of batch of recordings of four seconds: the model alone, from log-mels to log-probabilities, as the
-time of bf16 and of int8 over that of fp32, on one thread, in turns, the best of ten; and how far their log-probabilities
-lie from those of fp32 at most and on average. FBGEMM, which multiplies the inputs of 8 bits, heeds none of these
-variables, so where PyTorch is told to do without AVX-512 it is too.
+A row for each size of batch of noises of four seconds: the model alone, from log-mels to log-probabilities, as the time
+of bf16 and of int8 over that of fp32, on one thread, in turns, the best of ten; and how far their probabilities lie
+from those of fp32, at most and on average. FBGEMM, which multiplies the inputs of 8 bits, heeds none of these variables, so
+where PyTorch is told to do without AVX-512 it is told too.
 """
 
 import argparse

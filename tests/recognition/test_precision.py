@@ -1,5 +1,7 @@
 """Fewer bits: integers are exact beside any neighbours, and near the numbers that they stand for."""
 
+import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +11,43 @@ from torch import nn
 
 from asr.config.recognizer import load_config
 from asr.distributed import Processes
-from asr.model.cells import CellConfig, ConvLSTMConfig, GRUConfig, LayerNormLSTMConfig, LSTMConfig, ProjectedLSTMConfig
+from asr.model.cells import (
+    CellConfig,
+    ConvLSTMConfig,
+    CoupledLSTMConfig,
+    GRUConfig,
+    JANETConfig,
+    LayerNormLSTMConfig,
+    LSTMConfig,
+    PeepholeLSTMConfig,
+    ProjectedLSTMConfig,
+    RNNConfig,
+)
+from asr.model.heads.attention import AttentionHeadConfig
+from asr.model.layers.masking import clear_padding
+from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan import processor
+from asr.model.scan.choose import find_kernel, scan
 from asr.model.scan.cpu.build import notice
 from asr.recognition.precision import (
     Int8Linear,
     PrecisionError,
     autocast,
-    multiply_bytes,
     name_device,
     quantize,
     settle_precision,
 )
 from asr.recognizer import Recognizer
+from tests.model.scan.test_paths import fresh_kernels  # noqa: F401
 from tests.support.small_run import some_speech, write_small_run
 from tests.support.tone_recognizer import train_tone_recognizer
 from tests.support.tones import SAMPLE_RATE, speak
 
+ANY, AVX2 = 0, 1  # of fbgemm::inst_set_t
+need_bytes = pytest.mark.skipif(not processor.multiplies_bytes(), reason="needs AVX2")
 
+
+@need_bytes
 def test_a_product_of_integers_is_that_of_the_numbers_they_stand_for() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(96, 40)
@@ -39,22 +60,30 @@ def test_a_product_of_integers_is_that_of_the_numbers_they_stand_for() -> None:
     assert torch.equal(Int8Linear(layer.weight, None)(torch.zeros(2, 96)), torch.zeros(2, 40))
 
 
-@pytest.mark.parametrize("has_bytes", [True, False])
-def test_products_of_bytes_are_exact(has_bytes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the largest values there are, which overflow in 16 bits, and more of them than float32 adds exactly."""
-    if has_bytes and not processor.has_bytes():
-        pytest.skip("needs a processor that multiplies 8 bits (VNNI)")
-    monkeypatch.setattr(processor, "has_bytes", lambda: has_bytes)
+@pytest.fixture(params=[ANY, AVX2], ids=["whole processor", "as on AVX2"])
+def fbgemm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """FBGEMM heeds no variable, but can be told to use less than the processor has."""
+    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    force = library["_ZN6fbgemm14fbgemmForceIsaENS_10inst_set_tE"]
+    force(request.param)
+    yield
+    force(ANY)
+
+
+@need_bytes
+@pytest.mark.usefixtures("fbgemm")
+@pytest.mark.parametrize("rows", [1, 5, 70])
+def test_products_of_integers_are_exact(rows: int) -> None:
+    """With the largest values there are, which overflow in 16 bits where inputs have 8 bits."""
     generator = torch.Generator().manual_seed(3)
-    rows, columns = (
-        torch.randint(-127, 128, shape, generator=generator).to(torch.int8) for shape in ((5, 3000), (3000, 7))
-    )
-    rows[0], columns[:, 0] = 127, 127
-    rows[1] = -127
-    expected = (rows.double() @ columns.double()).float()
-    assert torch.equal(multiply_bytes(rows, columns), expected)
+    inputs = torch.randint(-63, 64, (rows, 2000), generator=generator).float()
+    weight = torch.randint(-127, 128, (37, 2000), generator=generator).float()
+    inputs[0], inputs[-1], weight[0], weight[1] = 63, -63, 127, -127
+    inputs[:, 0], weight[:, 0] = 63, 127  # so that one stands for one
+    assert torch.equal(Int8Linear(weight, None)(inputs), (inputs.double() @ weight.double().T).float())
 
 
+@need_bytes
 def test_a_row_does_not_depend_on_the_others() -> None:
     torch.manual_seed(1)
     layer = Int8Linear(torch.randn(33, 50), torch.randn(33))
@@ -62,6 +91,21 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     loud = torch.cat((rows, 1e4 * torch.randn(5, 50)))
     assert torch.equal(layer(rows), layer(loud)[:20])
     assert torch.equal(layer(rows[3]), layer(rows)[3])
+
+
+every_bounded_cell = pytest.mark.parametrize(
+    "config",
+    [
+        LSTMConfig(hidden_size=24),
+        GRUConfig(hidden_size=24),
+        JANETConfig(hidden_size=24),
+        CoupledLSTMConfig(hidden_size=24),
+        PeepholeLSTMConfig(hidden_size=24),
+        RNNConfig(hidden_size=24),
+        LSTMConfig(hidden_size=24, zoneout=0.1),
+    ],
+    ids=lambda config: f"{config.kind}-{config.zoneout}",
+)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +127,10 @@ def test_every_cell_stays_near_itself(config: CellConfig) -> None:
         before, _ = cell(inputs)
         after, _ = quantize(nn.Sequential(cell))[0](inputs)
     assert float((after - before).abs().max()) < 0.05
-    assert (cell.input_product is None) == (type(cell).input_gates is not type(cell).__mro__[1].input_gates)
+    has_kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=False) is not None
+    assert (cell.recurrent_bytes is not None) == (cell.is_bounded() and has_kernel and processor.multiplies_bytes())
+    if processor.multiplies_bytes() and has_kernel:
+        assert (cell.input_product is None) == (cell.num_bands > 1)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
@@ -107,11 +154,86 @@ def test_transcripts_are_those_of_full_precision_whatever_the_batch(precision: s
 def test_a_run_is_loaded_in_8_bits(tmp_path: Path) -> None:
     folder = write_small_run(tmp_path / "run")
     recognizer = Recognizer.load(folder.path, precision="int8")
-    assert isinstance(recognizer.model.encoder.subsampling.projection, Int8Linear)
+    projection = recognizer.model.get_submodule("encoder.subsampling.projection")
+    assert isinstance(projection, Int8Linear) == processor.multiplies_bytes()
     speech = [some_speech(seed, 1.0 + seed) for seed in range(3)]
     alone = [recognizer.transcripts([each, each])[0].pred_text for each in speech]
     assert [found.pred_text for found in recognizer.transcripts(speech)] == alone
     assert all(alone)
+
+
+@every_bounded_cell
+@pytest.mark.parametrize("units", [7, 40])  # less than a vector, and whole vectors with some units over
+def test_a_step_of_bytes_is_that_of_the_numbers_they_stand_for(config: CellConfig, units: int) -> None:
+    """From outputs that 8 bits hold, by weights that they hold: the largest and any others."""
+    generator = torch.Generator().manual_seed(5)
+    cell = config.model_copy(update={"hidden_size": units}).build(8).eval()
+    integers = torch.randint(-127, 128, cell.recurrent_weight.shape, generator=generator)
+    integers[0], integers[1, ::2], integers[:, 0] = 127, -127, 127
+    with torch.inference_mode():
+        cell.recurrent_weight.copy_(integers / 2048)
+        inputs, state = torch.randn(19, 1, 8), [torch.randint(-127, 128, (19, units)) / 127.0]
+        state[0][0], state[0][1] = 1.0, -1.0
+        state += [torch.randn(19, units) for _ in range(cell.form.num_states - 1)]
+        gates = cell.input_gates(inputs)
+        expected = scan(cell.recurrence(gates, tuple(state)), path="reference")[0]
+        quantize(nn.Sequential(cell))
+        if cell.recurrent_bytes is None:
+            pytest.skip("needs a C++ compiler and AVX2")
+        found = scan(cell.recurrence(gates, tuple(state)))[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@every_bounded_cell
+def test_an_utterance_in_8_bits_does_not_depend_on_its_batch(config: CellConfig) -> None:
+    torch.manual_seed(6)
+    layer = quantize(RecurrentLayer(config, 48, bidirectional=True).eval())
+    lengths = torch.tensor([30, 7, 1, 22, 30, 13, 30, 30, 9])
+    inputs = clear_padding(torch.randn(9, 30, 48), lengths)
+    inputs[3] *= 1e3
+    if layer.forwards.recurrent_bytes is None:
+        pytest.skip("needs a C++ compiler and AVX2")
+    with torch.inference_mode():
+        together = layer(inputs, lengths)
+        for number, length in enumerate(lengths.tolist()):
+            alone = layer(inputs[number : number + 1, :length], lengths[number : number + 1])
+            assert torch.equal(alone[0], together[number, :length])
+    assert not together[1, 7:].any()
+
+
+def test_without_fast_products_everything_stays_in_float32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processor, "multiplies_bytes", lambda: False)
+    notice.cache_clear()
+    model = nn.Sequential(LSTMConfig(hidden_size=8).build(4), nn.Linear(8, 3))
+    quantize(quantize(model))
+    assert isinstance(model[1], nn.Linear)
+    assert model[0].is_builtin(torch.randn(1, 20, 4))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"precision int8: this processor ({processor.name()}) has no fast products of 8 bits (AVX2); it computes in "
+        "float32, which is as fast as fp32"
+    ]
+
+
+@need_bytes
+@pytest.mark.usefixtures("fresh_kernels")
+def test_without_a_compiler_lstm_layers_stay_with_pytorch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EARSHOT_COMPILED_CELLS", "0")
+    notice.cache_clear()
+    model = quantize(nn.Sequential(LSTMConfig(hidden_size=8).build(4), nn.Linear(8, 3)))
+    assert isinstance(model[1], Int8Linear)
+    assert model[0].is_builtin(torch.randn(1, 20, 4))
+    assert "no compiled kernel for LSTM layers; they compute in float32" in caplog.text
+
+
+@need_bytes
+def test_what_is_computed_token_by_token_stays_in_float32() -> None:
+    head = AttentionHeadConfig().build(16, vocabulary_size=5)
+    quantize(nn.ModuleList([head]))
+    assert not any(isinstance(part, Int8Linear) for part in head.modules())
 
 
 def test_8_bits_are_for_processors() -> None:

@@ -119,7 +119,11 @@ class Cell(nn.Module):
         """The inputs' share of every gate, W x[t] + b, for all steps at once."""
         if self.input_product is not None:
             return self.input_product(inputs).unsqueeze(2)
-        return linear(inputs, self.input_weight, self.bias).unsqueeze(2)
+        return linear(inputs, self.input_weight, self.product_bias()).unsqueeze(2)
+
+    def product_bias(self) -> Tensor | None:
+        """What is added to the inputs' product itself."""
+        return self.bias
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:
         """The weights that act on single units, in the order in which the step takes them."""
@@ -150,9 +154,10 @@ class Cell(nn.Module):
         return outputs.flatten(2), tuple(part.flatten(1) for part in state)
 
     def scanned_weight(self) -> Tensor:
-        """The recurrent weights as the compiled scan takes them: where it is quantized integers, else the numbers."""
-        chosen = self.recurrent_bytes is not None and self.path in ("auto", "compiled")
-        return self.recurrent_bytes.weight if chosen and self.recurrent_bytes is not None else self.recurrent_weight
+        """The recurrent weights as the compiled scan takes them: integers where they are quantized."""
+        if self.recurrent_bytes is None or self.path not in ("auto", "compiled"):
+            return self.recurrent_weight
+        return self.recurrent_bytes.weight
 
     def recurrence(
         self,
@@ -166,12 +171,12 @@ class Cell(nn.Module):
         if state is None:
             state = tuple(part.expand(batch, -1) for part in self.initial_state)
         weight = self.scanned_weight() if gates.numel() else self.recurrent_weight
-        of_bytes = self.recurrent_bytes is not None and weight.dtype == torch.int8
+        of_bytes = self.recurrent_bytes if weight.dtype == torch.int8 else None
         return Recurrence(
             form=self.form,
             gates=gates,
             recurrent_weight=weight,
-            scales=self.recurrent_bytes.scales if of_bytes else None,
+            scales=None if of_bytes is None else of_bytes.scales,
             state=tuple(part.reshape(batch, self.num_bands, -1) for part in state),
             weights=self.unit_weights(),
             projection=self.projection(),
@@ -180,8 +185,8 @@ class Cell(nn.Module):
         )
 
     def is_bounded(self) -> bool:
-        """Whether all outputs lie in -1..1, from the first state on, so that 8 bits of a fixed scale hold them."""
-        return self.form.bounded and not self.options.learnt_initial_state
+        """Whether 8 bits of a fixed scale do for the outputs, from the first state on."""
+        return self.form.bounded and self.num_bands == 1 and not self.options.learnt_initial_state
 
     def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
         """Whether PyTorch's own layer runs in the place of the scan."""

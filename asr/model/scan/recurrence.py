@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +20,7 @@ class Recurrence:
 
     form: StepForm
     gates: Float[Tensor, "batch time band gate_unit"]
-    recurrent_weight: Float[Tensor, "gate_unit tap_recurrent"]
+    recurrent_weight: Float[Tensor, "gate_unit tap_recurrent"] | Int8[Tensor, "gate_unit tap_recurrent"]
     state: tuple[Float[Tensor, "batch band _"], ...]  # the output first
     weights: Float[Tensor, "weight band unit"] | None
     projection: Float[Tensor, "recurrent unit"] | None

@@ -146,7 +146,9 @@ class StepForm:
     num_weights: int = 0
     # The output is projected to another width before it recurs, so the step cannot see the last output.
     projected: bool = False
-    bounded: bool = False  # from states in -1..1 the outputs stay there
+    # From states in -1..1 the outputs stay there, and what is made of them does not grow by a normalisation: then 8 bits
+    # of a fixed scale do for them.
+    bounded: bool = False
     gates: tuple[str, ...] = ()  # the names of the step's sigmoids, in the order in which it takes them
 
 

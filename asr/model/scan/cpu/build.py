@@ -27,7 +27,8 @@ from asr.model.scan import processor
 from asr.model.scan.cpu.source import step_header
 from asr.model.scan.step import Program
 
-SOURCES = [Path(__file__).with_name(f) for f in ("kernel.cpp", "rows.h", "halves.h", "bytes.h", "panels.h", "vectors.h")]
+NAMES = ("kernel.cpp", "rows.h", "halves.h", "bytes.h", "panels.h", "vectors.h")
+SOURCES = [Path(__file__).with_name(name) for name in NAMES]
 SWITCH = "EARSHOT_COMPILED_CELLS"
 # Not GCC on Windows: it does not align its stack to vectors of 32 bytes there.
 COMPILERS = ("clang++",) if sys.platform == "win32" else ("c++", "g++", "clang++")

@@ -146,7 +146,7 @@ def quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row i
 def quantize(model: AnyModule) -> AnyModule:
     """The model, or a part, with its products in 8 bits: linear layers, and in cells those of inputs and of outputs.
 
-    Sums, what a cell carries from step to step, and convolutions stay in float32. So does all that a head computes
+    Sums, what a cell carries from step to step, what is normalised, and convolutions stay in float32. So does all that a head computes
     token by token, and a layer that would be no faster. The model itself is changed, and can be trained no more. A
     processor without fast products of 8 bits changes nothing, and one notice says so. Raises PrecisionError on a GPU,
     whose 8-bit products want other shapes.
@@ -182,12 +182,12 @@ def _quantize_cell(cell: Cell) -> None:
             cell.recurrent_bytes = of_bytes
     if cell.recurrent_bytes is None and isinstance(cell, LSTM):
         notice("precision int8: no compiled kernel for LSTM layers; they compute in float32, by PyTorch's own")
-    elif cell.num_bands == 1:
-        cell.input_product = Int8Linear(cell.input_weight, cell.product_bias())
+    elif type(cell).input_gates is Cell.input_gates:
+        cell.input_product = Int8Linear(cell.input_weight, cell.bias)
 
 
 def _join_products(forwards: Cell, backwards: Cell) -> None:
     """One product with the inputs for both directions, where each has one."""
-    if type(forwards).input_gates is Cell.input_gates and None not in (forwards.input_product, backwards.input_product):
+    if forwards.input_product is not None and backwards.input_product is not None:
         weights = torch.cat((forwards.input_weight, backwards.input_weight))
         forwards.product_of_both = Int8Linear(weights, torch.cat((forwards.bias, backwards.bias)))

@@ -5,8 +5,8 @@
 
 A row for each size of batch of noises of four seconds: the model alone, from log-mels to log-probabilities, as the time
 of bf16 and of int8 over that of fp32, on one thread, in turns, the best of ten; and how far their probabilities lie
-from those of fp32, at most and on average. FBGEMM, which multiplies the inputs of 8 bits, heeds none of these variables, so
-where PyTorch is told to do without AVX-512 it is told too.
+from those of fp32, at most and on average. FBGEMM, which multiplies the inputs, heeds none of these variables, so where
+PyTorch is told to do without AVX-512 it is told too.
 """
 
 import argparse

@@ -119,11 +119,7 @@ class Cell(nn.Module):
         """The inputs' share of every gate, W x[t] + b, for all steps at once."""
         if self.input_product is not None:
             return self.input_product(inputs).unsqueeze(2)
-        return linear(inputs, self.input_weight, self.product_bias()).unsqueeze(2)
-
-    def product_bias(self) -> Tensor | None:
-        """What is added to the inputs' product itself."""
-        return self.bias
+        return linear(inputs, self.input_weight, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:
         """The weights that act on single units, in the order in which the step takes them."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.model.cells.cell import Cell, ForgetGateOptions
+from asr.model.scan.products import linear
 from asr.model.scan.step import StepForm, Vector, Vectors, normalize
 
 
@@ -41,11 +42,8 @@ class LayerNormLSTM(Cell):
         self.set_gate_bias(1, config.forget_gate_bias)
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
-        gates = super().input_gates(inputs)
-        return F.layer_norm(gates, self.bias.shape, self.input_gain, self.bias)
-
-    def product_bias(self) -> None:
-        """Returns nothing: the bias comes after the normalisation."""
+        gates = linear(inputs, self.input_weight, None)
+        return F.layer_norm(gates, self.bias.shape, self.input_gain, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"]:
         return torch.cat((self.recurrent_gain, self.cell_gain[None], self.cell_bias[None])).unsqueeze(1)

@@ -146,8 +146,8 @@ class StepForm:
     num_weights: int = 0
     # The output is projected to another width before it recurs, so the step cannot see the last output.
     projected: bool = False
-    # From states in -1..1 the outputs stay there, and what is made of them does not grow by a normalisation: then 8 bits
-    # of a fixed scale do for them.
+    # From states in -1..1 the outputs stay there, and no normalisation makes small ones large: 8 bits of a fixed scale
+    # do for them.
     bounded: bool = False
     gates: tuple[str, ...] = ()  # the names of the step's sigmoids, in the order in which it takes them
 

@@ -146,10 +146,10 @@ def quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row i
 def quantize(model: AnyModule) -> AnyModule:
     """The model, or a part, with its products in 8 bits: linear layers, and in cells those of inputs and of outputs.
 
-    Sums, what a cell carries from step to step, what is normalised, and convolutions stay in float32. So does all that a head computes
-    token by token, and a layer that would be no faster. The model itself is changed, and can be trained no more. A
-    processor without fast products of 8 bits changes nothing, and one notice says so. Raises PrecisionError on a GPU,
-    whose 8-bit products want other shapes.
+    Sums, what a cell carries from step to step, what is normalised, and convolutions stay in float32. So does all that
+    a head computes token by token, and a layer that would be no faster. The model itself is changed, and can be trained
+    no more. A processor without fast products of 8 bits changes nothing, and one notice says so. Raises PrecisionError
+    on a GPU, whose 8-bit products want other shapes.
     """
     device = next(model.parameters()).device
     if device.type != "cpu":

@@ -12,7 +12,6 @@ from asr.config.recognizer import TrainingConfig
 from asr.distributed import Processes
 from asr.model.cells.cell import Cell, RecurrentBytes
 from asr.model.cells.lstm import LSTM
-from asr.model.heads.attention import AttentionHead
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan import processor
 from asr.model.scan.choose import find_kernel
@@ -161,7 +160,8 @@ def quantize(model: AnyModule) -> AnyModule:
         )
         return model
     model.requires_grad_(False)
-    kept = {part for head in model.modules() if isinstance(head, AttentionHead) for part in head.modules()}
+    # Of a head without scores for frames, each of which comes token by token.
+    kept = {part for each in model.modules() if not getattr(each, "scores_frames", True) for part in each.modules()}
     for module in [part for part in model.modules() if part not in kept]:
         if isinstance(module, Cell):
             _quantize_cell(module)

@@ -18,7 +18,7 @@ from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_progr
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
 
-    from asr.evaluation.run import EvaluationSettings, open_evaluation, run
+    from asr.evaluation.run import EvaluationSettings, open_evaluation, run, with_decoding
     from asr.evaluation.scoring import ScoringOptions
     from asr.fitting.fusion import tune_in_run
 
@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     evaluation = open_evaluation(settings)
     if evaluation.decoding is not None and options.tune_fusion:
         (manifest,) = evaluation.manifests.values()
-        tune_in_run(evaluation.recognizer, evaluation.decoding, manifest, run=options.run, device=options.device)
+        tuned = tune_in_run(evaluation.recognizer, evaluation.decoding, manifest, run=options.run)
+        evaluation = with_decoding(evaluation, tuned)
     return EXIT_OK if run(evaluation) else EXIT_BAD_FILES
 
 

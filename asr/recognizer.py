@@ -12,7 +12,8 @@ This is what the programs use, and what a program of your own imports.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from asr.audio.reading import AudioError, read_audio, resample
+from asr.audio.reading import AudioError, read_stretch, resample
+from asr.data.cutting import cut_longest_first
 from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
@@ -35,12 +37,13 @@ from asr.recognition.listening import Heard, listen
 from asr.recognition.precision import Precision, quantize
 from asr.runs.language_model import open_decoding
 from asr.runs.recognizer import RecognizerError, RunParts, load_run
+from asr.stretch import Stretch
 from asr.text import Tokenizer
 from asr.transcript import Transcript, Word
 from asr.understanding.autoencoder import load_autoencoder
 from asr.understanding.label_priors import load_priors
 from asr.understanding.rejection import load_rejection
-from asr.understanding.result import CommandResult, CommandSearch, CommandWord
+from asr.understanding.result import CommandResult, CommandSearch
 
 MAX_BATCH_SECONDS = 600.0
 """Padded audio in one batch, however many recordings were asked for; bounds memory at some hundred MB."""
@@ -59,15 +62,6 @@ class Transcription:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of a recording."""
-
-    path: Path
-    offset: float = 0.0  # seconds
-    duration: float | None = None  # seconds; None: to the end
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of one stretch: a transcription, or why there is none."""
 
@@ -76,43 +70,29 @@ class Outcome:
     error: AudioError | None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Recognizer:
     """A model with its tokenizer, features and decoding.
 
-    A recording's transcript does not depend on what is transcribed beside it, nor on the order.
+    A recording's transcript does not depend on what is transcribed beside it, nor on the order. The model is used on
+    the device where it is, and is put into evaluation mode for the time of each call.
     """
 
-    def __init__(
-        self,
-        *,
-        model: Model,
-        tokenizer: Tokenizer,
-        features: FeatureConfig,
-        decoding: Any,
-        statistics: FeatureStatistics | None = None,
-        commands: CommandSearch | None = None,
-        precision: Precision = "fp32",
-    ) -> None:
-        """`decoding` is a built decoding; `statistics` are needed for globally normalised features only.
+    model: Model  # with precision int8 it is changed (see asr.recognition.precision)
+    tokenizer: Tokenizer
+    feature_config: FeatureConfig
+    decoding: Any  # a built one
+    statistics: FeatureStatistics | None = None  # needed for globally normalised features only
+    commands: CommandSearch | None = None  # if given, only those are understood: a transcript is of a command, or empty
+    endpointing: EndpointingConfig | None = None  # if given, only the speech is heard
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)  # what words are written down for
+    calibration: WordCalibration = field(default_factory=WordCalibration)  # without one, confidence is the posterior
+    decoding_key: str = ""  # names the way words are found, of which a calibration is
+    precision: Precision = "fp32"
 
-        With `commands`, only those are understood: a transcript is that of a command, or empty. A word's confidence is
-        its posterior until `calibration` is set to another.
-
-        With `precision` int8 the model is changed (see asr.recognition.precision). The model is used on the device
-        where it is, and
-        is put into evaluation mode for the time of each call.
-        """
-        self.model = quantize(model) if precision == "int8" else model
-        self.tokenizer, self.decoding = tokenizer, decoding
-        self.precision: Precision = precision
-        self.feature_config, self.statistics = features, statistics
-        self.commands = commands
-        self.calibration = WordCalibration()
-        self.endpointing: EndpointingConfig | None = None
-        self.evidence = EvidenceConfig()
-        self.decoding_key = ""  # names the way words are found, of which a calibration is
-        self._log_mel = LogMel(features)
-        self._frames_per_encoding = _frames_per_encoding(model)
+    def __post_init__(self) -> None:
+        if self.precision == "int8":
+            quantize(self.model)
 
     @classmethod
     def load(
@@ -133,21 +113,40 @@ class Recognizer:
         """
         parts = load_run(run, decoding=decoding)
         search = _load_commands(parts, Path(commands)) if commands is not None else None
-        recognizer = cls(
+        key = decoding_key(parts, search)
+        return cls(
             model=parts.model.to(device),
             tokenizer=parts.tokenizer,
-            features=parts.features,
+            feature_config=parts.features,
             decoding=open_decoding(parts.config.decoding, parts.tokenizer, device=device),
             statistics=parts.statistics,
             commands=search,
+            endpointing=parts.config.endpointing,
+            evidence=parts.config.evidence,
+            calibration=load_calibration(parts.folder.path, decoding=key, model=parts.model_digest),
+            decoding_key=key,
             precision=precision,
         )
-        recognizer.endpointing, recognizer.evidence = parts.config.endpointing, parts.config.evidence
-        recognizer.decoding_key = decoding_key(parts, search)
-        recognizer.calibration = load_calibration(
-            parts.folder.path, decoding=recognizer.decoding_key, model=parts.model_digest
-        )
-        return recognizer
+
+    def with_commands(self, commands: CommandSearch) -> "Recognizer":
+        """The same model, hearing only these commands; the confidence of their words is the posterior."""
+        key = commands_key(commands)
+        return replace(self, commands=commands, calibration=WordCalibration(), decoding_key=key)
+
+    def with_calibration(self, calibration: WordCalibration) -> "Recognizer":
+        """The same recogniser with another confidence of words."""
+        return replace(self, calibration=calibration)
+
+    @cached_property
+    def _log_mel(self) -> LogMel:
+        return LogMel(self.feature_config)
+
+    @cached_property
+    def _frames_per_encoding(self) -> float:
+        """How many log-mel frames one encoding stands for, read off the encoder's own arithmetic."""
+        num_frames = 3840  # divisible by every usual subsampling factor
+        lengths: Tensor = self.model.encoder.output_lengths(torch.tensor([num_frames]))  # type: ignore[operator]
+        return num_frames / int(lengths)
 
     def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
         """The command in one file, or in an array of samples [sample] in -1..1 with its `sample_rate` in hertz."""
@@ -211,7 +210,7 @@ class Recognizer:
     ) -> Float[Tensor, "frame mel"]:
         """Log-mels of a file or an array, as `recognize` takes them."""
         if not isinstance(recording, np.ndarray):
-            return self.stretch_log_mels(Stretch(Path(recording)))
+            return self.stretch_log_mels(Stretch(str(recording)))
         _check_array(recording, sample_rate)
         assert sample_rate is not None
         samples = recording.astype(np.float32, copy=False)
@@ -267,16 +266,15 @@ class Recognizer:
         result = self.commands.understand(
             scores.numpy(), seconds_per_encoding=self._frames_per_encoding * hop, familiarity=familiarity
         )
-        spans = [WordSpan(word.text, word.start / hop, word.end / hop, word.confidence) for word in result.words]
+        spans = [WordSpan(word.word, word.start / hop, word.end / hop, word.confidence) for word in result.words]
         words = self._words(spans, heard, row)
-        found = tuple(CommandWord(word.word, word.start, word.end, word.confidence) for word in words)
         return Transcription(
             text=result.text,
             tokens=tuple(self.tokenizer.encode(result.text)),
             score=result.score,
             words=words,
             confidence=result.confidence if result.understood else 0.0,
-            command=replace(result, words=found),
+            command=replace(result, words=words),
         )
 
     def _transcription(self, heard: Heard, row: int, hypothesis: Hypothesis) -> Transcription:
@@ -320,12 +318,7 @@ class Recognizer:
 
     def stretch_log_mels(self, stretch: Stretch) -> Float[Tensor, "frame mel"]:
         """Log-mels of a part of a file, as `recognize` takes them."""
-        samples = read_audio(
-            stretch.path,
-            sample_rate=self.feature_config.sample_rate,
-            offset=stretch.offset,
-            duration=stretch.duration,
-        )
+        samples = read_stretch(stretch, sample_rate=self.feature_config.sample_rate)
         return self._log_mel(torch.from_numpy(samples))
 
 
@@ -350,10 +343,15 @@ def _rounded(value: Any) -> Any:
 def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:
     """A name for the way in which words are found, by which their calibration is kept."""
     if commands is not None:
-        return f"commands {commands.grammar.digest}"
+        return commands_key(commands)
     sections = parts.config.model_dump(mode="json", include={"decoding", "endpointing"})
     found = sections["decoding"] if sections["endpointing"] is None else sections
     return json.dumps(found, sort_keys=True)
+
+
+def commands_key(commands: CommandSearch) -> str:
+    """Returns the `decoding_key` of words of commands."""
+    return f"commands {commands.grammar.digest}"
 
 
 def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
@@ -381,15 +379,4 @@ def _batches(durations: Sequence[float], batch_size: int) -> Iterator[list[int]]
     """Indices, longest first, cut into batches of at most `batch_size` and MAX_BATCH_SECONDS of padded audio."""
     if batch_size < 1:
         raise RecognizerError(f"batch_size: {batch_size}; expected at least 1")
-    order = sorted(range(len(durations)), key=lambda index: (-durations[index], index))
-    while order:
-        size = max(1, min(batch_size, int(MAX_BATCH_SECONDS / max(durations[order[0]], 1e-3))))
-        yield order[:size]
-        order = order[size:]
-
-
-def _frames_per_encoding(model: Model) -> float:
-    """How many log-mel frames one encoding stands for, read off the encoder's own arithmetic."""
-    num_frames = 3840  # divisible by every usual subsampling factor
-    lengths: Tensor = model.encoder.output_lengths(torch.tensor([num_frames]))  # type: ignore[operator]
-    return num_frames / int(lengths)
+    return cut_longest_first(durations, most=MAX_BATCH_SECONDS, size=batch_size)

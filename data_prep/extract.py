@@ -68,9 +68,10 @@ def make_shard(job: ShardJob) -> Finished:
     import torch
     from safetensors.torch import save_file
 
-    from asr.audio.reading import AudioError, read_audio
+    from asr.audio.reading import AudioError, read_stretch
     from asr.data.features import LogMel
-    from asr.data.shards import ShardEntry, checksum, shard_name
+    from asr.data.shards import ShardEntry, shard_name
+    from asr.files.digest import file_digest
     from asr.files.replacing import replacing
 
     torch.set_num_threads(1)
@@ -78,12 +79,7 @@ def make_shard(job: ShardJob) -> Finished:
     features, faults = {}, {}
     for utterance in job.utterances:
         try:
-            samples = read_audio(
-                utterance.audio_filepath,
-                sample_rate=job.config.sample_rate,
-                offset=utterance.offset,
-                duration=utterance.duration,
-            )
+            samples = read_stretch(utterance.stretch, sample_rate=job.config.sample_rate)
         except (AudioError, OSError) as error:
             faults[utterance.id] = f"{utterance.id}: {error}"
         else:
@@ -91,7 +87,7 @@ def make_shard(job: ShardJob) -> Finished:
     path = job.folder / shard_name(job.number)
     with replacing(path) as beside:
         save_file(features, beside)
-    entry = ShardEntry(path.name, checksum(path), path.stat().st_size, len(features), left_out=tuple(faults))
+    entry = ShardEntry(path.name, file_digest(path), path.stat().st_size, len(features), left_out=tuple(faults))
     return Finished(job.number, entry, tuple(faults.values()))
 
 
@@ -191,12 +187,12 @@ def _some(ids: Sequence[str]) -> str:
 
 def _is_finished(folder: Path, index: ShardIndex, number: int) -> bool:
     """Whether a shard is there, whole, and without broken recordings (which may have been mended since)."""
-    from asr.data.shards import checksum
+    from asr.files.digest import file_digest
 
     entry = index.shards[number]
     if entry is None or entry.left_out or not (folder / entry.file).is_file():
         return False
-    return checksum(folder / entry.file) == entry.sha256
+    return file_digest(folder / entry.file) == entry.sha256
 
 
 @dataclass(frozen=True)

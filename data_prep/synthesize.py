@@ -140,8 +140,7 @@ def _accents(options: argparse.Namespace, engines: Engines) -> dict[str, dict[st
 
 def check_settings(options: argparse.Namespace, engines: Engines) -> None:
     """Write down what the folder is made from; SynthesisError where it was made from something else."""
-    import hashlib
-
+    from asr.files.digest import file_digest
     from asr.files.replacing import replacing
     from data_prep.voices import SynthesisError
 
@@ -150,11 +149,11 @@ def check_settings(options: argparse.Namespace, engines: Engines) -> None:
         for name, value in sorted(vars(options).items())
         if name not in ("grammar", "output_dir", "num_workers")
     }
-    settings["grammar_sha256"] = hashlib.sha256(options.grammar.read_bytes()).hexdigest()
+    settings["grammar_sha256"] = file_digest(options.grammar)
     of_others = {name: settings.pop(name) for name in ("other_speech", "num_other", "num_other_held_out")}
     if options.other_speech is not None:
         settings |= of_others
-        settings["other_speech"] = hashlib.sha256(options.other_speech.read_bytes()).hexdigest()
+        settings["other_speech"] = file_digest(options.other_speech)
     settings["engine_versions"] = {name: engine.version for name, engine in engines.items()}
     path = options.output_dir / SETTINGS_NAME
     if path.is_file():

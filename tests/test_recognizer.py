@@ -1,7 +1,7 @@
 """The recogniser: batches change nothing, a run folder that does not fit together is refused."""
 
 import json
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ from asr.decoding.evidence import EvidenceConfig
 from asr.decoding.hypothesis import Hypothesis
 from asr.recognition.confidence import WordCalibration, save_calibration
 from asr.recognition.listening import Heard
-from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, Stretch, _batches
+from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, _batches
 from asr.runs.folder import RunFolder
+from asr.stretch import Stretch
 from asr.text import BLANK_ID, CharTokenizerConfig
 from asr.transcript import Transcript, Word
 from tests.support.small_run import (
@@ -110,7 +111,7 @@ def test_live_objects_make_a_recognizer_and_the_model_keeps_its_mode() -> None:
     tokenizer = CharTokenizerConfig().train(["abc de"])
     model = small_model(config, tokenizer.vocabulary_size).train()
     recognizer = Recognizer(
-        model=model, tokenizer=tokenizer, features=config.features, decoding=CTCGreedyConfig().build()
+        model=model, tokenizer=tokenizer, feature_config=config.features, decoding=CTCGreedyConfig().build()
     )
     log_mels = recognizer.log_mels(some_speech(1), sample_rate=16_000)
     first, second = recognizer.recognize([log_mels, log_mels])
@@ -151,10 +152,8 @@ def test_a_word_lasts_as_long_as_its_tokens_are_shown_and_what_is_loud(recognize
     # 4 log-mel frames of 10 ms to an encoding; "to" is shown where it is quiet, "go" reaches over what is loud
     assert transcription.words == (Word("to", 0.2, 0.28, 0.8187), Word("go", 0.72, 1.1, 0.8187))
     calibrated = WordCalibration(0.5, -1.0, num_words=7)
-    recognizer.calibration, before = calibrated, recognizer.calibration
     later = replace(heard, first_frames=[50])
-    again = recognizer._transcription(later, 0, Hypothesis(tokens, (), score=-1.0))
-    recognizer.calibration = before
+    again = recognizer.with_calibration(calibrated)._transcription(later, 0, Hypothesis(tokens, (), score=-1.0))
     assert [word.start for word in again.words] == [0.7, 1.22]
     assert [word.confidence for word in again.words] == [round(calibrated.confidence(np.exp(-0.2)), 4)] * 2
 
@@ -178,7 +177,7 @@ def test_a_stretch_is_the_same_as_its_own_file(recognizer: Recognizer, tmp_path:
     samples = some_speech(9, 3.0)
     write_audio(tmp_path / "whole.wav", samples, sample_rate=16_000)
     write_audio(tmp_path / "part.wav", samples[16_000:32_000], sample_rate=16_000)
-    stretch = Stretch(tmp_path / "whole.wav", offset=1.0, duration=1.0)
+    stretch = Stretch(str(tmp_path / "whole.wav"), offset=1.0, duration=1.0)
     (outcome,) = recognizer.transcribe_stretches([stretch], [1.0])
     assert outcome.transcription == recognizer.transcribe(tmp_path / "part.wav")
 
@@ -188,7 +187,7 @@ def test_broken_files_are_named_and_the_rest_transcribed(
 ) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF....")
     paths = [recordings[0], tmp_path / "broken.wav", recordings[1], tmp_path / "absent.wav"]
-    stretches = [Stretch(path) for path in paths]
+    stretches = [Stretch(str(path)) for path in paths]
     outcomes = {
         outcome.index: outcome
         for outcome in recognizer.transcribe_stretches(stretches, [1.0, 0.0, 3.0, 0.0], batch_size=1)
@@ -199,6 +198,15 @@ def test_broken_files_are_named_and_the_rest_transcribed(
     assert "absent.wav" in str(outcomes[3].error)
     with pytest.raises(AudioError, match=r"absent\.wav"):
         recognizer.transcribe_batch([recordings[0], tmp_path / "absent.wav"])
+
+
+def test_a_recognizer_is_whole_and_stays_as_it_was_made(recognizer: Recognizer) -> None:
+    with pytest.raises(FrozenInstanceError, match="calibration"):
+        recognizer.calibration = WordCalibration(0.5, -1.0, num_words=7)  # type: ignore[misc]
+    before, calibrated = recognizer.calibration, WordCalibration(0.5, -1.0, num_words=7)
+    other = recognizer.with_calibration(calibrated)
+    assert (other.calibration, recognizer.calibration) == (calibrated, before)
+    assert (other.model, other.decoding_key) == (recognizer.model, recognizer.decoding_key)
 
 
 def test_batches_are_longest_first_and_bounded() -> None:
@@ -309,8 +317,8 @@ def test_a_click_is_no_word(copy: RunFolder, num_samples: int) -> None:
     assert (alone.text, alone.tokens, alone.words, alone.confidence) == ("", (), (), 0.0)
     beside = recognizer.transcripts([speech, click])
     assert [bool(each.pred_text) for each in beside] == [True, False]
-    recognizer.evidence = EvidenceConfig(shortest=0.0)
-    assert recognizer.transcribe(click, sample_rate=16_000).text
+    eager = replace(recognizer, evidence=EvidenceConfig(shortest=0.0))
+    assert eager.transcribe(click, sample_rate=16_000).text
 
 
 def test_words_of_which_none_is_sure_are_not_written(copy: RunFolder) -> None:

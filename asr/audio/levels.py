@@ -13,6 +13,7 @@ from jaxtyping import Float32
 CANCELLED = 0.05  # of the power that the mean of unlike channels has: 13 dB less
 DEAD = 1e-6  # of the loudest channel's power: 60 dB less
 SILENT = 2.0**-32  # mean square, about that of digital silence: half a step of 16 bits
+SILENCE = 2.0**-16  # digital silence: every sample is below half a step of 16 bits
 REMEDY = "transcribe each channel by itself: --channel each"
 
 

@@ -32,6 +32,7 @@ from pydantic import Field
 from asr.audio.reading import AudioError
 from asr.audio.worker import DONE, ERROR, FRAME_HEAD
 from asr.section import Section
+from asr.stretch import Stretch
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_AHEAD = 256  # recordings decoded before they are asked for
@@ -47,17 +48,6 @@ class AudioLimits(Section):
     )
     stall_seconds: float = Field(120.0, gt=0, description="time without any answer, as of a drive that hangs")
     longest_hours: float = Field(24.0, gt=0, description="longer recordings are refused")
-
-
-@dataclass(frozen=True)
-class AudioRequest:
-    """One channel of one stretch of a recording."""
-
-    path: str
-    offset: float = 0.0  # seconds
-    duration: float | None = None  # seconds; None: to the end
-    channel: int | None = None  # counted from 0; None: the mean of all
-    tag: Any = None  # the caller's own
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,7 @@ class AudioFacts:
 class Decoded:
     """One request's answer: an error, all samples of a short recording, or the blocks of a long one."""
 
-    request: AudioRequest
+    stretch: Stretch
     error: AudioError | None = None
     samples: Float32[np.ndarray, " sample"] | None = None
     facts: AudioFacts | None = None  # of a long recording: once its blocks have been consumed
@@ -131,17 +121,17 @@ class AudioPool:
         for process in self._processes:
             process.stop()
 
-    def read(self, requests: Iterable[AudioRequest], *, num_ahead: int = NUM_AHEAD) -> Generator[Decoded]:
-        """The answers, in the order of the requests, of which so many are worked on ahead; one reader at a time.
+    def read(self, stretches: Iterable[Stretch], *, num_ahead: int = NUM_AHEAD) -> Generator[Decoded]:
+        """The answers, in the order of the stretches, of which so many are worked on ahead; one reader at a time.
 
         A long recording whose blocks have not been consumed keeps its process, and another is started in its stead
         where none is left for the recording that is asked for.
         """
         pending: deque[tuple[int, Future[Decoded]]] = deque()
         try:
-            for request in requests:
+            for stretch in stretches:
                 ticket = next(self._tickets)
-                pending.append((ticket, self._threads.submit(self._decode, request, ticket)))
+                pending.append((ticket, self._threads.submit(self._decode, stretch, ticket)))
                 if len(pending) > num_ahead:
                     yield self._take(*pending.popleft())
             while pending:
@@ -207,19 +197,19 @@ class AudioPool:
                 self._processes.remove(process)
             self._room.notify_all()
 
-    def _decode(self, request: AudioRequest, ticket: int) -> Decoded:
+    def _decode(self, stretch: Stretch, ticket: int) -> Decoded:
         process = self._begin(ticket)
-        answer = self._answer(process, request)
+        answer = self._answer(process, stretch)
         with self._room:
             self._waiting += 0 if answer.samples is None else len(answer.samples)
         if answer.rest is None:
             self._release(process)
         return answer
 
-    def _answer(self, process: _Process, request: AudioRequest) -> Decoded:
+    def _answer(self, process: _Process, stretch: Stretch) -> Decoded:
         """Whole, or its first `whole_samples` and the process that has the rest; a crash is tried once more."""
         for attempt in (1, 2):
-            answer = Decoded(request)
+            answer = Decoded(stretch)
             frames = self._frames(process, answer)
             parts: list[np.ndarray] = []
             try:
@@ -259,9 +249,9 @@ class AudioPool:
             self._release(process)
 
     def _frames(self, process: _Process, answer: Decoded) -> Iterator[Float32[np.ndarray, " sample"]]:
-        request = answer.request
+        stretch = answer.stretch
         try:
-            process.ask(request, sample_rate=self.sample_rate)
+            process.ask(stretch, sample_rate=self.sample_rate)
             while True:
                 letter, content = process.hear()
                 if letter == DONE:
@@ -271,7 +261,7 @@ class AudioPool:
                     raise AudioError(**json.loads(content))
                 yield np.frombuffer(content, np.float32)
         except _Died:
-            raise process.obituary(request.path) from None
+            raise process.obituary(stretch.path) from None
 
 
 class _Process:
@@ -284,16 +274,16 @@ class _Process:
         self._child: subprocess.Popen[bytes] | None = None
         self._has_stalled = self._is_closed = False
 
-    def ask(self, request: AudioRequest, *, sample_rate: int) -> None:
+    def ask(self, stretch: Stretch, *, sample_rate: int) -> None:
         if self._is_closed:
             raise _Died
         if self._child is None or self._child.poll() is not None:
             self._start()
         question = {
-            "path": request.path,
-            "offset": request.offset,
-            "duration": request.duration,
-            "channel": "mix" if request.channel is None else request.channel,
+            "path": stretch.path,
+            "offset": stretch.offset,
+            "duration": stretch.duration,
+            "channel": "mix" if stretch.channel is None else stretch.channel,
             "sample_rate": sample_rate,
             "longest": self.limits.longest_hours * 3600,
         }

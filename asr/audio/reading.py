@@ -24,6 +24,7 @@ from asr.audio.opening import (
     read_header,
 )
 from asr.files.replacing import replacing
+from asr.stretch import Stretch
 
 # m4a, aac, wma and webm are no format of libsndfile: PyAV reads them, where it is installed.
 AUDIO_EXTENSIONS = frozenset(
@@ -47,7 +48,7 @@ def read_info(path: str | Path) -> AudioInfo:
 def read_audio(
     path: str | Path,
     *,
-    sample_rate: int | None = 16_000,
+    sample_rate: int | None,
     offset: float = 0.0,
     duration: float | None = None,
     channel: int | Literal["mix"] = "mix",
@@ -70,10 +71,18 @@ def read_audio(
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
+def read_stretch(stretch: Stretch, *, sample_rate: int) -> Float32[np.ndarray, " sample"]:
+    """Read a stretch at the rate of whoever hears it, in hertz. Raises as `read_audio`."""
+    channel = "mix" if stretch.channel is None else stretch.channel
+    return read_audio(
+        stretch.path, sample_rate=sample_rate, offset=stretch.offset, duration=stretch.duration, channel=channel
+    )
+
+
 def stream_audio(
     path: str | Path,
     *,
-    sample_rate: int | None = 16_000,
+    sample_rate: int | None,
     offset: float = 0.0,
     duration: float | None = None,
     channel: int | Literal["mix"] = "mix",

@@ -6,8 +6,9 @@ from pathlib import Path
 from asr.comparison.long_lag import TASKS, LagResult, LongLagConfig, table
 from asr.files.replacing import replacing
 from asr.pages.plots import Panel, draw_panels
+from asr.pages.render import render
 
-TEMPLATE = Path(__file__).parents[1] / "pages" / "comparison.html.j2"
+TEMPLATE = "comparison.html.j2"
 SMALLEST_DRAWN = 1e-12  # of the gradient at once; below it all is gone, and the axis stays readable
 
 
@@ -40,7 +41,6 @@ def _drawn(gradient: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
 
 def write_reports(folder: Path, results: Sequence[LagResult], config: LongLagConfig) -> None:
     """report.md, report.html and the plots."""
-    from jinja2 import Environment
     from markupsafe import Markup
 
     trained = config.lags[len(config.lags) // 2]
@@ -68,10 +68,8 @@ def write_reports(folder: Path, results: Sequence[LagResult], config: LongLagCon
     _write(folder / "report.md", _markdown(notes, tables, plots))
     headings = next(iter(tables.values()))[0]
     rows = [[f"{row[0]}, {name}", *row[1:]] for name, (_, own) in tables.items() for row in own]
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
-    page = template.render(
+    page = render(
+        TEMPLATE,
         title="How long each cell remembers",
         headings=headings,
         rows=rows,

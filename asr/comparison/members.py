@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from asr.comparison.long_lag import LongLagConfig
 from asr.config.recognizer import Config, load_config
-from asr.model.acoustic import Model
 from asr.section import Section
 from asr.training.experiment import check_prepared, train_tokenizer
 
@@ -134,10 +133,7 @@ def _vocabulary_size(data_and_tokenizer: str) -> int:
 def count_parameters(config: Config, num_tokens: int) -> int:
     """Counts the parameters of the configuration's model, without taking the memory for them."""
     with torch.device("meta"):
-        model = Model(
-            num_mels=config.features.num_mels, encoder=config.encoder, heads=config.heads, vocabulary_size=num_tokens
-        )
-    return model.num_parameters
+        return config.build_model(num_tokens).num_parameters
 
 
 def solve_size(count: Callable[[int], int], target: int, *, step: int) -> int:

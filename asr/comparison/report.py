@@ -12,8 +12,9 @@ from asr.comparison.trial import Speed, TrialResult
 from asr.files.replacing import replacing
 from asr.metrics import ErrorCounts, Interval, bootstrap_interval
 from asr.pages.plots import Points, draw_intervals, draw_lines, draw_scatter
+from asr.pages.render import render
 
-TEMPLATE = Path(__file__).parents[1] / "pages" / "comparison.html.j2"
+TEMPLATE = "comparison.html.j2"
 NOTHING_LEARNT = "nothing learnt"
 LEVEL = 0.05  # of the significance tests, all of them together
 
@@ -289,14 +290,12 @@ def write_markdown(path: Path, comparison: Comparison, plots: Mapping[str, tuple
 
 def write_page(path: Path, comparison: Comparison, plots: Mapping[str, tuple[str, str]]) -> None:
     """report.html, with its plots inside."""
-    from jinja2 import Environment
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     _write(
         path,
-        template.render(
+        render(
+            TEMPLATE,
             title=comparison.title,
             headings=HEADINGS,
             rows=table_rows(comparison),

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.audio.reading import read_audio
+from asr.audio.reading import read_stretch
 from asr.comparison.members import ComparisonConfig, Member
 from asr.data.manifest import Manifest
 from asr.distributed import set_num_threads
 from asr.files.replacing import split_lines
 from asr.metrics import ErrorCounts, count_word_errors
-from asr.recognizer import Recognizer, Stretch
+from asr.recognizer import Recognizer
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.runtime import EXIT_OK
+from asr.stretch import Stretch
 from asr.tracking.lines import METRICS_FILE, SPEED_FILE
 from asr.training.memory import multiply_adds
 
@@ -127,7 +128,7 @@ def run_training(command: Sequence[str], log: Path, *, group: str) -> int:
 def score_words(trial: Trial, test: str) -> tuple[ErrorCounts, ...]:
     """The word errors of each test utterance. Raises TrialError for one that cannot be read: all must be the same."""
     utterances = list(Manifest.read(test))
-    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in utterances]
+    stretches = [item.stretch for item in utterances]
     texts: dict[int, str] = {}
     recognizer = Recognizer.load(trial.path)
     for outcome in recognizer.transcribe_stretches(stretches, [item.duration for item in utterances]):
@@ -211,7 +212,7 @@ def _some_utterances(test: str) -> tuple[list[Stretch], float]:
     utterances = list(Manifest.read(test))
     step = max(1, int(sum(item.duration for item in utterances) / TIMED_SECONDS))
     chosen = utterances[::step]
-    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in chosen]
+    stretches = [item.stretch for item in chosen]
     return stretches, sum(item.duration for item in chosen)
 
 
@@ -222,9 +223,7 @@ def _command(recognizer: Recognizer, stretches: Sequence[Stretch]) -> Any:
     parts, total = [], 0
     while total < number:
         for stretch in stretches:
-            parts.append(
-                read_audio(stretch.path, sample_rate=sample_rate, offset=stretch.offset, duration=stretch.duration)
-            )
+            parts.append(read_stretch(stretch, sample_rate=sample_rate))
             total += len(parts[-1])
             if total >= number:
                 break

@@ -16,6 +16,7 @@ from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.endpointing import EndpointingConfig
 from asr.decoding.evidence import EvidenceConfig
 from asr.files.yaml import write_yaml
+from asr.model.acoustic import Model
 from asr.model.encoders import EncoderConfig
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
 from asr.model.heads import HeadConfig
@@ -86,6 +87,12 @@ class Config(TrainingConfig):
     decoding: DecodingConfig = CTCGreedyConfig()
     evidence: EvidenceConfig = Field(EvidenceConfig(), description="of a trained model: what words need to be written")
     endpointing: EndpointingConfig | None = Field(None, description="of a trained model: hear only the speech, if set")
+
+    def build_model(self, vocabulary_size: int) -> Model:
+        """Returns the acoustic model with weights drawn by torch's generator."""
+        return Model(
+            num_mels=self.features.num_mels, encoder=self.encoder, heads=self.heads, vocabulary_size=vocabulary_size
+        )
 
     @model_validator(mode="after")
     def check_across_sections(self) -> "Config":

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from asr.data.cutting import cut_in_order
 from asr.data.dataset import Example, Examples
 from asr.text import PAD_ID
 
@@ -104,13 +105,8 @@ class BatchPlan:
 
 def cut_batches(order: np.ndarray, sizes: np.ndarray, limit: float) -> list[np.ndarray]:
     """Cut an order of examples where the largest so far times their number would pass `limit`."""
-    batches, start, largest = [], 0, 0.0
-    for end, size in enumerate(sizes[order].tolist()):
-        largest = max(largest, size)
-        if end > start and largest * (end - start + 1) > limit:
-            batches.append(order[start:end])
-            start, largest = end, size
-    return [*batches, order[start:]] if len(order) else []
+    measured = zip(order.tolist(), sizes[order].tolist(), strict=True)
+    return [np.array(batch, order.dtype) for batch in cut_in_order(measured, most=limit)]
 
 
 @dataclass(frozen=True)

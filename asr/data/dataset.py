@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from asr.audio.reading import read_audio
+from asr.audio.reading import read_stretch
 from asr.data.augment import AugmentationConfig
 from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.data.manifest import Manifest, Utterance
@@ -165,14 +165,7 @@ class Dataset:
         return self._read(self.utterance(index))
 
     def _read(self, utterance: Utterance) -> Float[Tensor, " sample"]:
-        return torch.from_numpy(
-            read_audio(
-                Path(utterance.audio_filepath),
-                sample_rate=self.features.sample_rate,
-                offset=utterance.offset,
-                duration=utterance.duration,
-            )
-        )
+        return torch.from_numpy(read_stretch(utterance.stretch, sample_rate=self.features.sample_rate))
 
     def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
         """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""

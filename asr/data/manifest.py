@@ -23,6 +23,7 @@ from jaxtyping import Float32, Int64
 from asr.data.utterance_ids import make_ids
 from asr.files.json_lines import LineError, bounded_lines, parse_object
 from asr.files.replacing import absolute_path, replacing
+from asr.stretch import Stretch
 
 OWN_KEYS = ("id", "audio_filepath", "offset", "duration", "text", "speaker")
 LONGEST_DURATION = 1e7  # seconds; above it a float32 could not tell batches apart
@@ -44,6 +45,11 @@ class Utterance:
     speaker: str | None = None
     offset: float = 0.0  # seconds into the recording
     extra: dict[str, Any] = field(default_factory=dict)  # a line's other keys, kept as they are
+
+    @property
+    def stretch(self) -> Stretch:
+        """Where its speech is."""
+        return Stretch(self.audio_filepath, self.offset, self.duration)
 
 
 class Manifest:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from asr.data.features import FeatureConfig
 from asr.files.checked_json import read_object
+from asr.files.digest import file_digest
 from asr.files.replacing import replacing
 from asr.files.tensors import TensorsError, read_shapes
 
@@ -170,7 +170,7 @@ class FeatureShards:
 
     def verify(self) -> None:
         """Compare every shard with its checksum; ShardError naming all that changed."""
-        changed = [entry.file for entry in self._entries if checksum(self.folder / entry.file) != entry.sha256]
+        changed = [entry.file for entry in self._entries if file_digest(self.folder / entry.file) != entry.sha256]
         if changed:
             raise ShardError(
                 f"{self.folder}: not what was written: {', '.join(changed)}; run the same "
@@ -200,9 +200,3 @@ class FeatureShards:
                     "extract it again"
                 )
         return safe_open(path, framework="pt")
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -171,7 +171,9 @@ class _Crew:
                 self._again += [_Task({item.number: item}, deaths) for item in task.left.values()]
             else:
                 for item in task.left.values():
-                    message = f"{item.path}: {deaths} workers died over it ({how}); see memory and --batch-seconds"
+                    message = (
+                        f"{item.stretch.path}: {deaths} workers died over it ({how}); see memory and --batch-seconds"
+                    )
                     yield Outcome(item.number, error=message, error_kind="crash")
         self._members[member.number] = self._start(member.number)
         self._wake()

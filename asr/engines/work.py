@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from asr.stretch import Stretch
 from asr.transcript import Transcript
 
 
@@ -13,9 +14,7 @@ class Item:
     """A recording to transcribe."""
 
     number: int  # in the job
-    path: str
-    offset: float = 0.0  # seconds
-    duration: float | None = None  # seconds; None: to its end
+    stretch: Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Share:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Share:
-        return cls(tuple(Item(**item) for item in values["items"]))
+        return cls(tuple(Item(item["number"], Stretch(**item["stretch"])) for item in values["items"]))
 
 
 @dataclass(frozen=True, slots=True)

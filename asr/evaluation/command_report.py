@@ -15,8 +15,9 @@ from asr.evaluation.breakdown import (
     slot_rows,
     slot_values,
 )
-from asr.evaluation.report import LONGEST_EMBEDDED, AudioChoice, Evaluation, audio_sources, render
+from asr.evaluation.report import LONGEST_EMBEDDED, AudioChoice, Evaluation, audio_sources
 from asr.files.replacing import replacing
+from asr.pages.render import render
 from asr.understanding.rejection import poisson_upper
 from asr.understanding.scoring import CommandScore
 

@@ -1,29 +1,24 @@
 """Reports an evaluation as one HTML page that needs nothing else: figures, tables, every utterance to hear."""
 
-import base64
-import io
-import math
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import soundfile
-
-from asr.audio.reading import read_audio
 from asr.data.manifest import Utterance
 from asr.evaluation.breakdown import JudgedCommand
 from asr.evaluation.reference_form import FormFault
 from asr.files.replacing import replacing
 from asr.metrics import Confusion, ErrorCounts, GroupScore, Interval, Operation
+from asr.pages.player import embedded_audio
+from asr.pages.render import render
 from asr.recognizer import Transcription
 from asr.understanding.scoring import CommandScore
 
 TEMPLATE = "report.html.j2"
 LONGEST_EMBEDDED = 30.0  # seconds; longer recordings would make the page heavy
 MAX_EMBEDDED_BYTES = 20_000_000  # of audio in one page
-EMBEDDED_SAMPLE_RATE = 16_000  # hertz
 
 AudioChoice = Literal["embed", "link", "none"]
 
@@ -134,17 +129,6 @@ def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_
         beside.write_text(page, encoding="utf-8")
 
 
-def render(template: str, **values: Any) -> str:
-    """Returns a page by a template of this folder."""
-    from jinja2 import Environment, FileSystemLoader
-
-    # Everything from a manifest is text, never markup: autoescape is what keeps it so.
-    loader = FileSystemLoader(Path(__file__).parents[1] / "pages")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader)
-    environment.filters |= {"percent": _percent, "clock": _clock}
-    return environment.get_template(template).render(**values)
-
-
 def _worst(utterances: Sequence[ScoredUtterance], number: int) -> list[ScoredUtterance]:
     """The `number` utterances with the most word errors, in the order given."""
     order = sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index))
@@ -171,30 +155,9 @@ def _audio_source(utterance: Utterance, audio: AudioChoice) -> str | None:
         # A media fragment plays the stretch alone: file:///x/a.wav#t=2.5,5.735
         end = utterance.offset + utterance.duration
         return f"file://{urllib.parse.quote(utterance.audio_filepath)}#t={utterance.offset:g},{end:g}"
-    samples = read_audio(
-        utterance.audio_filepath,
-        sample_rate=EMBEDDED_SAMPLE_RATE,
-        offset=utterance.offset,
-        duration=utterance.duration,
-    )
-    # MP3: the one small format that every browser plays; at this level about 30 kbit/s.
-    encoded = io.BytesIO()
-    soundfile.write(encoded, samples, EMBEDDED_SAMPLE_RATE, format="MP3", compression_level=0.7)
-    return "data:audio/mpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
+    return embedded_audio(utterance.stretch)
 
 
 def _ranked(groups: dict[str, GroupScore]) -> list[tuple[str, GroupScore]]:
     """Worst first."""
     return sorted(groups.items(), key=lambda item: (-item[1].counts.rate, -item[1].counts.errors, item[0]))
-
-
-def _percent(rate: float) -> str:
-    """0.08312 -> "8.31 %", with a space that does not break; a rate over nothing has no percentage."""
-    return f"{100 * rate:.2f}\u202f%" if math.isfinite(rate) else "–"
-
-
-def _clock(duration: float) -> str:
-    """Returns seconds as a person reads them: "4.2 s", "12 min", "1.53 h"."""
-    if duration < 60:
-        return f"{duration:.1f} s"
-    return f"{duration / 60:.0f} min" if duration < 3600 else f"{duration / 3600:.2f} h"

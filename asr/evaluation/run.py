@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -71,23 +71,32 @@ def open_evaluation(settings: EvaluationSettings) -> OpenEvaluation:
     """Reads the run and the manifests. Raises EvaluationError for settings that do not go together."""
     set_num_threads(settings.num_threads)
     decoding = _choose_decoding(settings)
-    recognizer = Recognizer.load(
+    recognizer = _load(settings, decoding)
+    manifests = {path: Manifest.read(path, root=settings.root) for path in settings.manifests}
+    names = dict(zip(settings.manifests, distinct_names(settings.manifests)))
+    return OpenEvaluation(settings, recognizer, decoding, manifests, names, _folders(settings, decoding))
+
+
+def with_decoding(opened: OpenEvaluation, decoding: DecodingConfig) -> OpenEvaluation:
+    """Returns the evaluation with another decoding, and what the run holds for it."""
+    return replace(opened, recognizer=_load(opened.settings, decoding), decoding=decoding)
+
+
+def _load(settings: EvaluationSettings, decoding: DecodingConfig | None) -> Recognizer:
+    return Recognizer.load(
         settings.run,
         device=settings.device,
         commands=settings.commands,
         decoding=decoding,
         precision=settings.precision,
     )
-    manifests = {path: Manifest.read(path, root=settings.root) for path in settings.manifests}
-    names = dict(zip(settings.manifests, distinct_names(settings.manifests)))
-    return OpenEvaluation(settings, recognizer, decoding, manifests, names, _folders(settings, decoding))
 
 
 def run(opened: OpenEvaluation) -> bool:
     """Scores each manifest, writes its files and shows its figures; returns whether everything could be scored."""
     settings, recognizer, console = opened.settings, opened.recognizer, Console()
     if settings.calibrate_confidence:
-        recognizer.calibration = WordCalibration()  # what is fitted is the posterior
+        recognizer = recognizer.with_calibration(WordCalibration())  # what is fitted is the posterior
     conditions, is_whole = [], True
     for path, manifest in opened.manifests.items():
         evaluation, seconds = _evaluate(recognizer, manifest, path=path, settings=settings)

@@ -38,7 +38,7 @@ from asr.metrics import (
     score_groups,
 )
 from asr.recognition.confidence import WordCalibration, calibration_error, fit_words, reliability, save_calibration
-from asr.recognizer import Recognizer, Stretch, Transcription
+from asr.recognizer import Recognizer, Transcription
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.text.normalization import normalize_transcript
@@ -70,7 +70,7 @@ def recognize_manifest(
     With `normalize`, references and transcripts are compared in lower case and without punctuation.
     """
     utterances = list(manifest)
-    stretches = [Stretch(Path(item.audio_filepath), item.offset, item.duration) for item in utterances]
+    stretches = [item.stretch for item in utterances]
     outcomes = track(
         recognizer.transcribe_stretches(stretches, manifest.durations.tolist(), batch_size=batch_size),
         description="recognising",

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from asr.runs.checkpoint import file_digest, write_text
+from asr.files.digest import file_digest
+from asr.runs.checkpoint import write_text
 from asr.runs.folder import STATISTICS_KEY, RunFolder
 from asr.runs.recognizer import RunParts, load_run
 from asr.understanding.autoencoder import FILE_NAME as AUTOENCODER

@@ -1,7 +1,5 @@
 """Files: written whole or not at all, cut into lines at line feeds only, and named as the system finds them."""
 
-import functools
-import hashlib
 import os
 import stat
 import threading
@@ -62,21 +60,6 @@ def size_of(path: str) -> int:
         return Path(path).stat().st_size
     except OSError:
         return 0
-
-
-def digest_of(path: str) -> str:
-    """SHA-256 of a file's bytes, in hex; empty where it cannot be read."""
-    try:
-        state = Path(path).stat()
-        return _digest_of(path, state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else ""
-    except OSError:
-        return ""
-
-
-@functools.lru_cache(maxsize=16)  # a manifest names a recording again and again
-def _digest_of(path: str, _size: int, _changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split_lines(text: str) -> list[str]:

@@ -14,9 +14,9 @@ from asr.data.manifest import Manifest
 from asr.decoding import DecodingConfig, choose_heads
 from asr.files.yaml import write_yaml
 from asr.metrics import ErrorCounts, count_character_errors, count_word_errors, total
-from asr.recognizer import Recognizer, Stretch
+from asr.recognizer import Recognizer
 from asr.runs.checkpoint import write_text
-from asr.runs.language_model import decoding_name, load_asked_model, open_decoding
+from asr.runs.language_model import decoding_name, load_asked_model
 
 BATCH_SIZE = 32
 STEPS = {"weight": 0.4, "token_bonus": 0.8, "word_bonus": 0.8}  # of the first pattern
@@ -109,10 +109,8 @@ def search_pattern(attempt: Callable[[dict[str, float]], FusionTrial], *, start:
     return list(tried.values())
 
 
-def tune_in_run(
-    recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, run: Path, device: str
-) -> None:
-    """Finds the weights of the fusion on the manifest, keeps them in the run folder, and goes on with them."""
+def tune_in_run(recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, run: Path) -> DecodingConfig:
+    """Finds the weights of the fusion on the manifest and keeps them in the run folder; returns their decoding."""
     console = Console()
 
     def report(trial: FusionTrial) -> None:
@@ -122,8 +120,8 @@ def tune_in_run(
     tuned, trials = tune_fusion(recognizer, decoding, manifest, report=report)
     path = run / "decodings" / f"{decoding_name(tuned)}.yaml"
     write_decoding(path, tuned)
-    recognizer.decoding = open_decoding(tuned, recognizer.tokenizer, device=device)
     console.print(f"the best of {len(trials)}, for --decoding: {path}", soft_wrap=True, highlight=False, markup=False)
+    return tuned
 
 
 def with_weights(decoding: DecodingConfig, weights: dict[str, float]) -> DecodingConfig:
@@ -145,10 +143,7 @@ def encode(recognizer: Recognizer, manifest: Manifest) -> Iterator[Encoded]:
     for first in range(0, len(order), BATCH_SIZE):
         indices = order[first : first + BATCH_SIZE]
         chosen = [utterances[index] for index in indices]
-        log_mels = [
-            recognizer.stretch_log_mels(Stretch(Path(item.audio_filepath), item.offset, item.duration))
-            for item in chosen
-        ]
+        log_mels = [recognizer.stretch_log_mels(item.stretch) for item in chosen]
         heard = recognizer.listen(log_mels)
         yield Encoded(indices, heard.encodings, heard.encoding_lengths)
 

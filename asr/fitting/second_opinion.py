@@ -14,7 +14,7 @@ from rich.progress import track
 
 from asr.data.batches import BatchPlan, collate
 from asr.data.dataset import Dataset
-from asr.runs.checkpoint import file_digest
+from asr.files.digest import file_digest
 from asr.runs.recognizer import RunParts, load_run
 from asr.training.experiment import check_prepared, seeded
 from asr.understanding.autoencoder import FILE_NAME, Autoencoder, SecondOpinion, load_autoencoder, save_autoencoder

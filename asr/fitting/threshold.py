@@ -15,8 +15,9 @@ from asr.files.replacing import distinct_names
 from asr.fitting.second_opinion import open_second_opinion
 from asr.grammar.templates import load_grammar
 from asr.recognition.confidence import reliability
-from asr.recognizer import Recognizer, Stretch
+from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
+from asr.stretch import Stretch
 from asr.tracking.bars import tracked
 from asr.understanding.autoencoder import SecondOpinion
 from asr.understanding.label_priors import load_priors
@@ -197,21 +198,20 @@ def calibrate(
     folder, grammar = RunFolder(run), load_grammar(grammar_path)
     recognizer = Recognizer.load(run)
     second = open_second_opinion(run) if second_opinion else None
-    recognizer.commands = CommandSearch(
-        grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder)
-    )
+    search = CommandSearch(grammar, recognizer.tokenizer, num_best=1, second_opinion=second, priors=load_priors(folder))
+    recognizer = recognizer.with_commands(search)
     names = distinct_names(negatives)
     others_read = [(name, item) for name, path in zip(names, negatives) for item in Manifest.read(path)]
-    without = [(name, item) for name, item in others_read if not _is_command(item, recognizer.commands)]
+    without = [(name, item) for name, item in others_read if not _is_command(item, search)]
     named_pieces = [
-        (name, Stretch(Path(item.audio_filepath), item.offset + start, length))
+        (name, Stretch(item.audio_filepath, item.offset + start, length))
         for name, item in without
         for start, length in _cut(item.duration, window)
     ]
     pieces = [piece for _, piece in named_pieces]
     others, errors = _understand(recognizer, pieces)
     items = [item for path in positives for item in Manifest.read(path)]
-    commands, more = _understand(recognizer, [_whole(item) for item in items])
+    commands, more = _understand(recognizer, [item.stretch for item in items])
     heard = _Heard(
         against=[result.evidence for result in others.values() if result.heard],
         hours=sum(pieces[index].duration or 0.0 for index in others) / 3600,
@@ -277,7 +277,7 @@ def _sources(rejection: Rejection, others: Sequence[tuple[str, Stretch, CommandR
 def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> list[tuple[float, str, str]]:
     """Confidence, recording and sentence of those without a command that are most like one."""
     found = [
-        (rejection.confidence(result.evidence), str(stretch.path), result.guesses[0].text)
+        (rejection.confidence(result.evidence), stretch.path, result.guesses[0].text)
         for stretch, result in others.items()
         if result.heard and result.guesses
     ]
@@ -289,10 +289,6 @@ def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:
     number = max(1, int(np.ceil(duration / window - 1e-6)))
     for piece in range(number):
         yield piece * duration / number, duration / number
-
-
-def _whole(item: Utterance) -> Stretch:
-    return Stretch(Path(item.audio_filepath), item.offset, item.duration)
 
 
 def _understand(recognizer: Recognizer, stretches: Sequence[Stretch]) -> tuple[dict[int, CommandResult], list[str]]:

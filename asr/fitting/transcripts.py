@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.audio.reading import AudioError, read_audio
+from asr.audio.reading import AudioError, read_stretch
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.grammar.network import word_graph
 from asr.grammar.templates import Grammar, load_grammar
@@ -126,7 +126,7 @@ def hear(recognizer: Recognizer, item: Utterance) -> Heard:
     if not recognizer.model.scores_frames:
         raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
     rate = recognizer.feature_config.sample_rate
-    samples = read_audio(item.audio_filepath, sample_rate=rate, offset=item.offset, duration=item.duration)
+    samples = read_stretch(item.stretch, sample_rate=rate)
     return recognizer.listen([recognizer.log_mels(samples, sample_rate=rate)])
 
 

@@ -18,10 +18,10 @@ sentence and at its end, and means nothing. `grammar_form.py` has all keys.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
+from asr.files.digest import file_digest
 from asr.grammar.building import Builder, without_dead_ends
 from asr.grammar.file import GrammarError, ParsedFile, read_grammar_file
 from asr.grammar.grammar import Grammar, Mark, TemplateFacts
@@ -61,7 +61,7 @@ def load_grammar(path: Path | str) -> Grammar:
     return Grammar(
         path=parsed.path,
         language=parsed.language,
-        digest=hashlib.sha256(parsed.path.read_bytes()).hexdigest(),
+        digest=file_digest(parsed.path),
         arcs=tuple(tuple(arcs) for arcs in without_dead_ends(builder.arcs)),
         templates=templates,
         skip_words=skip_words,

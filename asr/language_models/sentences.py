@@ -1,6 +1,5 @@
 """Sentences to train a language model on: from manifests, or from text files with one sentence a line."""
 
-import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 
 from asr.data.dataset import Example, open_manifest
+from asr.files.digest import file_digest
 from asr.section import Section
 from asr.text import EOS_ID, Tokenizer
 from asr.text.normalization import normalize_transcript
@@ -41,8 +41,7 @@ class TextSourceConfig(Section):
         """SHA-256 of the file, in hex."""
         if self.manifest:
             return open_manifest(self.manifest).digest
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(self.path)
 
     def texts(self) -> Iterator[str]:
         """The sentences, a line each; some may be empty. Raises ValueError for a file that is not UTF-8."""

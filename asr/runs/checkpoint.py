@@ -4,7 +4,6 @@ RUN/checkpoints/step-00000500/state.safetensors   weights and optimizer moments,
 RUN/checkpoints/step-00000500/state.json          step, epoch, position, everything that is not a tensor, SHA-256
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asr.files.checked_json import read_object
+from asr.files.digest import file_digest
 from asr.files.replacing import replacing
 from asr.files.tensors import check_finite, read_tensors
 
@@ -135,12 +135,6 @@ def write_text(path: Path, text: str) -> None:
     """A small file, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

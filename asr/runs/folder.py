@@ -25,8 +25,9 @@ from torch import Tensor
 from asr.config.language_model import AnyConfig, load_experiment
 from asr.config.recognizer import Config
 from asr.files.checked_json import read_object
+from asr.files.digest import file_digest
 from asr.files.replacing import HeldLock
-from asr.runs.checkpoint import file_digest, write_tensors, write_text
+from asr.runs.checkpoint import write_tensors, write_text
 
 STATISTICS_KEY = "feature_statistics"  # of run.json
 
@@ -127,6 +128,12 @@ class RunFolder:
             parts.append(f"endpointing {endpointing.margin:g}")
             parts += [f"first_look {endpointing.first_look:g}"] if endpointing.first_look else []
         return " ".join(parts)
+
+    def files_of_recognition(self) -> list[Path]:
+        """Every file, beside the weights, that decides about a transcript; some of them need not be there."""
+        found = [self.config_path, *sorted(self.tokenizer_path.glob("*")), *sorted(self.path.glob("*.json"))]
+        found += [path for path in sorted(self.path.glob("*.safetensors")) if path != self.model_path]
+        return [path for path in found if path.is_file()]
 
     def best_path(self, epoch: int) -> Path:
         return self.path / "best" / f"epoch-{epoch:04d}.safetensors"

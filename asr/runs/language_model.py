@@ -12,11 +12,11 @@ from asr.config.recognizer import Config
 from asr.decoding import DecodingConfig
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, WordModel
 from asr.decoding.scorer import Scorer
+from asr.files.digest import file_digest
 from asr.files.tensors import read_tensors
 from asr.language_models.kenlm import KenLMScorer
 from asr.language_models.ngram import NGramScorer
 from asr.language_models.table import check_counts, read_arpa, read_words
-from asr.runs.checkpoint import file_digest
 from asr.runs.folder import RunFolder
 from asr.section import Section
 from asr.text import Tokenizer, load_tokenizer

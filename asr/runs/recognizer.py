@@ -10,10 +10,10 @@ from asr.config.reading import check_section
 from asr.config.recognizer import Config, load_config
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.decoding import DecodingConfig
+from asr.files.digest import file_digest
 from asr.files.packaged import locate
 from asr.files.tensors import read_shapes, read_tensors, shape_differences
 from asr.model.acoustic import Model
-from asr.runs.checkpoint import file_digest
 from asr.runs.folder import STATISTICS_KEY, RunFolder, flatten
 from asr.text import Tokenizer, load_tokenizer
 
@@ -40,6 +40,14 @@ class RunParts:
         return self.config.features
 
 
+def open_run(run: str | Path) -> tuple[RunFolder, Config]:
+    """A run folder and its configuration, without the model. Raises RecognizerError where there is none."""
+    folder = RunFolder(locate(run))
+    if not folder.config_path.is_file():
+        raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
+    return folder, load_config(folder.config_path)
+
+
 def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunParts:
     """Read a run folder, with this decoding in the place of its own where one is given.
 
@@ -47,10 +55,8 @@ def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunP
     another tokenizer, other feature settings or statistics than run.json says, or weights of another shape than
     config.yaml describes; and what reading its parts raises.
     """
-    folder = RunFolder(locate(run))
-    if not folder.config_path.is_file():
-        raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
-    config, record = load_config(folder.config_path), folder.read_record()
+    folder, config = open_run(run)
+    record = folder.read_record()
     if decoding is not None:
         values = {**config.to_dict(), "decoding": decoding.model_dump(mode="json")}
         config = check_section(values, Config, where=str(folder.config_path))
@@ -81,24 +87,15 @@ def _load_model(folder: RunFolder, config: Config, tokenizer: Tokenizer, record:
         raise RecognizerError(f"{path}: no such file; the training has not finished its first epoch yet")
     _check_digest(path, file_digest(path), record.get("model"))
     with torch.device("meta"):  # without memory: a file that fits is as large as the model, so nothing larger is made
-        outline = _build_model(config, tokenizer).state_dict()
+        outline = config.build_model(tokenizer.vocabulary_size).state_dict()
     expected = {name: tuple(value.shape) for name, value in outline.items()}
     if differences := shape_differences(read_shapes(path, remedy=COPY_AGAIN), expected):
         raise RecognizerError(f"{path}: not the weights of the model in config.yaml:\n{differences}")
     weights = read_tensors(path, like=outline, remedy=COPY_AGAIN)
     with torch.random.fork_rng(devices=[]):  # the weights it draws are replaced: leave the caller's generator alone
-        model = _build_model(config, tokenizer)
+        model = config.build_model(tokenizer.vocabulary_size)
     model.load_state_dict(weights)
     return model.eval()
-
-
-def _build_model(config: Config, tokenizer: Tokenizer) -> Model:
-    return Model(
-        num_mels=config.features.num_mels,
-        encoder=config.encoder,
-        heads=config.heads,
-        vocabulary_size=tokenizer.vocabulary_size,
-    )
 
 
 def _check_features(folder: RunFolder, config: Config, recorded: dict[str, Any] | None) -> None:

@@ -17,9 +17,10 @@ from asr.data.batches import BatchPlan
 from asr.data.dataset import Dataset, Examples, SourceConfig
 from asr.data.features import FeatureStatistics, limit_range
 from asr.distributed import Processes
+from asr.files.digest import file_digest
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
-from asr.runs.checkpoint import file_digest, write_text
+from asr.runs.checkpoint import write_text
 from asr.runs.folder import STATISTICS_KEY, RunFolder
 from asr.text import Tokenizer, load_tokenizer
 
@@ -163,12 +164,7 @@ def build_experiment(
     train = dataset(config.data.train, is_training=True)
     dev = dataset((config.data.dev,), is_training=False)
     with seeded(config.seed):
-        model = Model(
-            num_mels=config.features.num_mels,
-            encoder=config.encoder,
-            heads=config.heads,
-            vocabulary_size=tokenizer.vocabulary_size,
-        )
+        model = config.build_model(tokenizer.vocabulary_size)
     min_frames, dropped = find_unfit(train, model, max_duration=config.data.max_duration)
     usable = np.flatnonzero(min_frames >= 0)
     if not len(usable):

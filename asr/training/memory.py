@@ -3,15 +3,15 @@
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asr.data.batches import Batch
+from asr.data.batches import Batch, collate
+from asr.data.dataset import Example
 from asr.model.acoustic import Model
 from asr.model.cells import Cell
 from asr.recognition.precision import autocast
-from asr.text import PAD_ID, UNKNOWN_ID
+from asr.text import UNKNOWN_ID
 from asr.training.experiment import RecognizerExperiment
 
 try:
@@ -42,19 +42,18 @@ class MemoryPlan:
 def worst_batch(experiment: RecognizerExperiment, *, accumulation: int, world_size: int) -> Batch:
     """The largest part of a step that one process computes, with silence for features."""
     indices = experiment.plan.worst()[:: accumulation * world_size]
-    tokens = [experiment.tokenizer.encode(experiment.train.utterance(int(index)).text) for index in indices]
-    lengths = torch.tensor([experiment.train.num_frames(int(index)) for index in indices])
-    padded = torch.full((len(indices), max(map(len, tokens))), PAD_ID)
-    for row, ids in enumerate(tokens):
-        padded[row, : len(ids)] = torch.tensor(ids)
-    return Batch(
-        ids=[experiment.train.utterance(int(index)).id for index in indices],
-        indices=indices.tolist(),
-        features=torch.zeros(len(indices), int(lengths.max()), experiment.config.features.num_mels),
-        feature_lengths=lengths,
-        tokens=padded,
-        token_lengths=torch.tensor([len(ids) for ids in tokens]),
-        audio_seconds=float(np.sum(experiment.train.durations[indices])),
+    return collate([_silence(experiment, int(index)) for index in indices])
+
+
+def _silence(experiment: RecognizerExperiment, index: int) -> Example:
+    """Returns an utterance of the training data as long as it is, with its tokens, and silence for features."""
+    train = experiment.train
+    return Example(
+        id=train.utterance(index).id,
+        index=index,
+        features=torch.zeros(train.num_frames(index), experiment.config.features.num_mels),
+        tokens=train.tokens(index),
+        audio_seconds=float(train.durations[index]),
     )
 
 
@@ -66,7 +65,7 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
     on_cuda = device.type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    moved = batch.to(device)
+    moved, num_frames = batch.to(device), int(batch.feature_lengths.max())
     try:
         with autocast(precision, device):
             losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
@@ -75,13 +74,13 @@ def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, pre
         if not is_out_of_memory(error):
             raise
         raise ValueError(
-            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {batch.features.shape[1]} frames) "
+            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {num_frames} frames) "
             f"does not fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
         ) from None
     finally:
         model.zero_grad(set_to_none=True)
     peak = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
-    return MemoryPlan(num_utterances=len(batch.ids), num_frames=batch.features.shape[1], peak_bytes=peak)
+    return MemoryPlan(num_utterances=len(batch.ids), num_frames=num_frames, peak_bytes=peak)
 
 
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

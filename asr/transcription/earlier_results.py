@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.files.replacing import digest_of
+from asr.files.digest import digest_of
 
 if TYPE_CHECKING:
     from asr.transcription.inputs import Inputs, Recording
@@ -31,7 +31,8 @@ class EarlierResultsError(ValueError):
 
 def source_of(recording: Recording) -> dict[str, Any]:
     """Which stretch of which file a recording is, as the journal keeps it."""
-    return {"path": recording.path, "offset": recording.offset, "duration": recording.duration}
+    stretch = recording.stretch
+    return {"path": stretch.path, "offset": stretch.offset, "duration": stretch.duration}
 
 
 def check_earlier_results(output: Output, inputs: Inputs, journal: Journal) -> int:

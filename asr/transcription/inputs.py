@@ -29,6 +29,7 @@ from asr.audio.reading import AUDIO_EXTENSIONS, AudioError
 from asr.data.manifest import Manifest
 from asr.data.utterance_ids import is_place, place_of
 from asr.files.replacing import absolute_path
+from asr.stretch import Stretch
 
 LONGEST_NAME = 255 - 24  # bytes of a file's name; what remains is for the suffixes of outputs
 MANIFEST_SUFFIXES = (".jsonl", ".json")  # NeMo's own are .json
@@ -44,9 +45,7 @@ class Recording:
     """A recording, or a stretch of one, to transcribe."""
 
     name: str  # unique in the job
-    path: str  # absolute
-    offset: float = 0.0  # seconds
-    duration: float | None = None  # seconds; None: to its end
+    stretch: Stretch  # of an absolute path, all channels
     fields: dict[str, Any] | None = None  # the line of the manifest that it stands in
 
 
@@ -70,7 +69,7 @@ class Inputs:
 
     def __getitem__(self, index: int) -> Recording:
         if self.manifest is None:
-            return Recording(self.names[index], os.path.join(self.root, self.names[index]))
+            return Recording(self.names[index], Stretch(os.path.join(self.root, self.names[index])))
         utterance = self.manifest[index]
         fields = {
             "id": utterance.id,
@@ -82,7 +81,7 @@ class Inputs:
         }
         defaults = {"text": "", "speaker": None, "offset": 0.0}
         kept = {key: value for key, value in fields.items() if key not in defaults or value != defaults[key]}
-        return Recording(utterance.id, utterance.audio_filepath, utterance.offset, utterance.duration, kept)
+        return Recording(utterance.id, utterance.stretch, kept)
 
     def stem(self, name: str) -> str:
         """Where the transcripts of a recording go, below the output folder and without a suffix.
@@ -260,7 +259,7 @@ def total_bytes(inputs: Inputs, numbers: Iterable[int]) -> int:
     total = 0
     for number in numbers:
         with contextlib.suppress(OSError):
-            total += os.stat(inputs[number].path).st_size
+            total += os.stat(inputs[number].stretch.path).st_size
     return total
 
 
@@ -269,7 +268,7 @@ def settled(found: Inputs, known: dict[str, tuple[int, int]], settle_seconds: fl
     names = []
     for recording in found:
         try:
-            state = os.stat(recording.path)
+            state = os.stat(recording.stretch.path)
         except OSError:
             continue
         now = (state.st_size, state.st_mtime_ns)

@@ -23,7 +23,9 @@ from typing import Any, Protocol, runtime_checkable
 from asr.audio.reading import AudioError
 from asr.engines.local import LocalEngine
 from asr.engines.work import Item, Outcome, Share
-from asr.files.replacing import digest_of, size_of
+from asr.files.digest import digest_of
+from asr.files.replacing import size_of
+from asr.runs.recognizer import open_run
 from asr.runtime import count_cores
 from asr.transcription.config import JobConfig
 from asr.transcription.earlier_results import (
@@ -40,7 +42,7 @@ from asr.transcription.journal import Journal
 from asr.transcription.output import Output, Settings, readable
 from asr.transcription.progress import JobProgress
 from asr.transcription.report import JobReport
-from asr.transcription.worker import make_transcriber, sample_rate_of
+from asr.transcription.worker import make_transcriber
 
 SHARE_SIZE = 64  # recordings; a kill costs no more of them a worker
 SHARES_A_WORKER = 4  # at least, where there are so many recordings: the last to finish is not waited for long
@@ -219,7 +221,7 @@ class Job:
         weight = 0
         for position, number in enumerate(numbers, 1):
             chunk.append(number)
-            weight += size_of(self.inputs[number].path) if of > 1 else 0
+            weight += size_of(self.inputs[number].stretch.path) if of > 1 else 0
             if len(chunk) == SHARE_SIZE or (of > 1 and weight >= share_bytes) or position == len(numbers):
                 if items := self._pending(chunk):
                     yield Share(tuple(items))
@@ -238,7 +240,7 @@ class Job:
             elif (fault := self._fault_of_name(recording)) is not None:
                 self._take(Outcome(number, error=str(fault), error_kind=fault.kind))
             else:
-                items.append(Item(number, recording.path, recording.offset, recording.duration))
+                items.append(Item(number, recording.stretch))
         return items
 
     def _is_long(self, record: dict[str, Any]) -> bool:
@@ -266,7 +268,7 @@ class Job:
             return State.FAILED
         if not is_same_recording(record, self.inputs[number]):
             return State.CHANGED
-        return State.DONE if digest_of(self.inputs[number].path) == record["sha256"] else State.CHANGED
+        return State.DONE if digest_of(self.inputs[number].stretch.path) == record["sha256"] else State.CHANGED
 
     def _take(self, outcome: Outcome) -> None:
         """Into the journal, and into its files."""
@@ -285,7 +287,9 @@ class Job:
         self.progress.show(readable(recording.name), self.journal[outcome.number] or record)
         duration = sum(transcript.duration for transcript in outcome.transcripts)
         self._audio_seconds += duration
-        self.progress.add(num_bytes=size_of(recording.path), audio_seconds=duration, is_error=outcome.error is not None)
+        self.progress.add(
+            num_bytes=size_of(recording.stretch.path), audio_seconds=duration, is_error=outcome.error is not None
+        )
 
     def _put(self, number: int, record: dict[str, Any], *, previous: dict[str, Any] | None) -> None:
         """A record and the files that follow from it; files of the one before that no longer do are removed."""
@@ -342,7 +346,7 @@ class Job:
         report = JobReport(
             passed_over=dict(self.inputs.passed_over),
             num_resumed=self._num_resumed,
-            model_rate=sample_rate_of(self.config.run),
+            model_rate=open_run(self.config.run)[1].features.sample_rate,
         )
         digests = set()
         with self.output.replacing(self.output.collection_path) as file:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from asr.files.digest import file_digest
 from asr.files.json_lines import parse_object
+from asr.runs.folder import RunFolder
 from asr.transcript import Transcript
 from asr.transcription.conversation import Conversation, merge, turn_values
 from asr.transcription.journal import FOLDER, JournalFullError
@@ -42,31 +44,28 @@ class Settings:
         """Returns a job's settings: the files of its run, grammar and language model, and what changes a transcript."""
         from asr import __version__
 
-        run = Path(config.run)
-        files = [run / "config.yaml", *sorted((run / "tokenizer").glob("*")), *sorted(run.glob("*.json"))]
-        files += [path for path in sorted(run.glob("*.safetensors")) if path.name != "model.safetensors"]
+        run = RunFolder(Path(config.run))
         try:
-            model = parse_object((run / "run.json").read_bytes(), is_finite=False).get("model") or ""
+            model = parse_object(run.record_path.read_bytes(), is_finite=False).get("model") or ""
         except (OSError, ValueError) as error:
-            raise ValueError(f"{run}: not a run folder ({error}); expected one written by asr.train") from None
+            raise ValueError(f"{run.path}: not a run folder ({error}); expected one written by asr.train") from None
         if not isinstance(model, str):
-            raise ValueError(f"{run / 'run.json'}: model: found {model!r:.60}; expected the SHA-256 of the weights")
+            raise ValueError(f"{run.record_path}: model: found {model!r:.60}; expected the SHA-256 of the weights")
         options = config.model_dump(mode="json", include={"channel", "decoding", "segmentation", "precision"})
         values = {
             "version": __version__,
-            "run": {path.name: _digest(path) for path in files if path.is_file()},
+            "run": {path.name: file_digest(path) for path in run.files_of_recognition()},
             "commands": None if config.commands is None else _digest_of_grammar(Path(config.commands)),
-            "language_model": _language_model_digests(options["decoding"] or _own_decoding(run)),
+            "language_model": _language_model_digests(options["decoding"] or _own_decoding(run.config_path)),
             **options,
         }
         return cls(model[:12], values)
 
 
-def _own_decoding(run: Path) -> Any:
+def _own_decoding(path: Path) -> Any:
     """The section of a run's configuration, as it is written there."""
     from asr.config.reading import read_values
 
-    path = run / "config.yaml"
     return read_values(path).get("decoding") if path.is_file() else None
 
 
@@ -80,7 +79,7 @@ def _language_model_digests(section: Any) -> dict[str, str]:
             path = Path(value)
             of_a_run = ("config.yaml", "run.json", "model.*", "words.*")
             files = [each for pattern in of_a_run for each in path.glob(pattern)] if path.is_dir() else [path]
-            found |= {each.name: _digest(each) for each in sorted(files) if each.is_file()}
+            found |= {each.name: file_digest(each) for each in sorted(files) if each.is_file()}
         else:
             found |= _language_model_digests(value)
     return found
@@ -89,12 +88,7 @@ def _language_model_digests(section: Any) -> dict[str, str]:
 def _digest_of_grammar(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected a grammar, such as conf/commands/home.yaml")
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 @dataclass(frozen=True)
@@ -267,7 +261,7 @@ class Output:
 
     def head(self, recording: Recording) -> dict[str, Any]:
         """What a line says of a recording itself."""
-        audio, folder = Path(recording.path), self.folder
+        audio, folder = Path(recording.stretch.path), self.folder
         # As in every manifest: relative to its folder for what lies below it.
         path = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
         head = {"id": readable(recording.name), "audio_filepath": readable(path), **(recording.fields or {})}

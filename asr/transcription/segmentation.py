@@ -15,13 +15,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 from pydantic import Field, model_validator
 
+from asr.audio.levels import SILENCE
 from asr.audio.voice_activity import EnergyConfig, VoiceActivityConfig
+from asr.data.cutting import cut_in_order
 from asr.section import Section
 from asr.transcript import Transcript
 from asr.transcription.stitching import Piece, join
-
-MAX_BATCH_SECONDS = 120.0  # of segments transcribed at a time
-SILENCE = 2.0**-16  # digital silence: below half a step of 16 bits
 
 
 class SegmentationConfig(Section):
@@ -183,10 +182,12 @@ def transcribe_long(
     sample_rate: int,
     config: SegmentationConfig | None = None,
     batch_size: int = 16,
+    batch_seconds: float = 120.0,
 ) -> Transcript:
     """Transcribe a recording of any length from its blocks of samples, at the model's own `sample_rate`.
 
-    Its memory does not grow with the recording, but for the words.
+    Its memory does not grow with the recording, but for the words: of its segments, `batch_size` or `batch_seconds` of
+    padded audio are transcribed at a time.
     """
     num_samples = 0
 
@@ -197,24 +198,12 @@ def transcribe_long(
             yield block
 
     segments = Segmenter(config or SegmentationConfig(), sample_rate).cut(counted())
-    pieces = [piece for batch in _batches(segments, batch_size, sample_rate) for piece in _hear(listener, batch)]
+    measured = ((segment, len(segment.samples) / sample_rate) for segment in segments)
+    batches = cut_in_order(measured, most=batch_seconds, size=batch_size)
+    pieces = [piece for batch in batches for piece in _hear(listener, batch)]
     return join(pieces, duration=num_samples / sample_rate)
 
 
 def _hear(listener: Listener, batch: Sequence[Segment]) -> Iterator[Piece]:
     for segment, transcript in zip(batch, listener.transcripts([each.samples for each in batch]), strict=True):
         yield Piece(segment.start, segment.overlap, transcript)
-
-
-def _batches(segments: Iterable[Segment], batch_size: int, sample_rate: int) -> Iterator[list[Segment]]:
-    """Segments that follow each other, so many, or so many seconds of them padded."""
-    batch: list[Segment] = []
-    longest = 0
-    for segment in segments:
-        longest = max(longest, len(segment.samples))
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > MAX_BATCH_SECONDS * sample_rate):
-            yield batch
-            batch, longest = [], len(segment.samples)
-        batch.append(segment)
-    if batch:
-        yield batch

@@ -7,6 +7,7 @@ became of each. A recording's batch is chosen within its share, so that it does 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Float32
 
-from asr.audio.pool import AudioPool, AudioRequest, Decoded
+from asr.audio.levels import SILENCE
+from asr.audio.pool import AudioPool, Decoded
 from asr.audio.reading import AudioError
+from asr.data.cutting import cut_longest_first
 from asr.engines.work import Item, Outcome, Share
 from asr.runtime import count_cores
 from asr.signals import use_signal_stack
+from asr.stretch import Stretch
 from asr.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -27,9 +31,7 @@ if TYPE_CHECKING:
 
 # What a library raises where it does not load, or fails on one recording: never a mistake of ours such as TypeError.
 LIBRARY_FAILURES = (ImportError, OSError, RuntimeError, ValueError)
-LARGEST_SAMPLE_RATE = 1_000_000  # hertz of a model
 BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
-SILENCE = 2.0**-16  # digital silence: less than half a step of 16 bits, in every sample
 
 
 @dataclass
@@ -54,7 +56,7 @@ class _Progress:
             self.sha256, self.size = facts.sha256, facts.size
             self.sample_rate = facts.sample_rate
             self.seconds += facts.seconds
-            self.warnings[decoded.request.channel] = facts.warning
+            self.warnings[decoded.stretch.channel] = facts.warning
 
     def add(self, channel: int | None, transcript: Transcript, seconds: float) -> None:
         self.transcripts[channel] = transcript.with_channel(channel)
@@ -97,15 +99,14 @@ class Transcriber:
     def __init__(self, config: JobConfig, *, device: str, num_decoders: int) -> None:
         self.config = config
         self._pools: list[AudioPool] = []
-        sample_rate = sample_rate_of(config.run)
-        self.pool = self._open_pool(sample_rate, num_decoders)  # it starts while the model loads
         self.recognizer = _load(config, device)
         self.sample_rate = self.recognizer.feature_config.sample_rate
+        self.pool = self._open_pool(num_decoders)
 
-    def _open_pool(self, sample_rate: int, num_processes: int) -> AudioPool:
+    def _open_pool(self, num_processes: int) -> AudioPool:
         self._pools.append(
             AudioPool(
-                sample_rate=sample_rate,
+                sample_rate=self.sample_rate,
                 num_processes=num_processes,
                 whole_seconds=self.config.segmentation.longest,
                 limits=self.config.limits,
@@ -125,8 +126,9 @@ class Transcriber:
         """What became of each recording, in no certain order; audio is decoded ahead, across shares too."""
         waiting: list[_Utterance] = []
         num_samples = 0
-        for decoded in self.pool.read(self._requests(shares)):
-            item, is_last = decoded.request.tag
+        asked: deque[tuple[Item, bool]] = deque()  # which recordings are decoded, and whether each ends its share
+        for decoded in self.pool.read(self._stretches(shares, asked)):
+            item, is_last = asked.popleft()
             recording = _Progress(item)
             for utterance in self._channels(recording, decoded):
                 waiting.append(utterance)
@@ -136,13 +138,14 @@ class Transcriber:
                 yield from self._transcribe(waiting)
                 waiting, num_samples = [], 0
 
-    def _requests(self, shares: Iterable[Share]) -> Iterator[AudioRequest]:
+    def _stretches(self, shares: Iterable[Share], asked: deque[tuple[Item, bool]]) -> Iterator[Stretch]:
+        """What to decode; answers come in this order, so that `asked` tells whose they are."""
         channel = self.config.channel
         first = None if channel == "mix" else 0 if channel == "each" else channel
         for share in shares:
             for item in share.items:
-                tag = (item, item is share.items[-1])
-                yield AudioRequest(item.path, item.offset, item.duration, first, tag)
+                asked.append((item, item is share.items[-1]))
+                yield replace(item.stretch, channel=first)
 
     def _channels(self, recording: _Progress, first: Decoded) -> Iterator[_Utterance]:
         """The short ones, to be put into batches; long ones are transcribed at once."""
@@ -153,16 +156,13 @@ class Transcriber:
         if recording.num_channels == 1:
             return
         if len(self._pools) == 1:  # one of its own: the other is busy with what comes later
-            self._open_pool(self.sample_rate, 1)
-        item = recording.item
-        others = (
-            AudioRequest(item.path, item.offset, item.duration, channel) for channel in range(1, recording.num_channels)
-        )
+            self._open_pool(1)
+        others = (replace(first.stretch, channel=channel) for channel in range(1, recording.num_channels))
         for decoded in self._pools[1].read(others, num_ahead=1):
             yield from self._channel(recording, decoded)
 
     def _channel(self, recording: _Progress, decoded: Decoded) -> Iterator[_Utterance]:
-        channel, samples = decoded.request.channel, decoded.samples
+        channel, samples = decoded.stretch.channel, decoded.samples
         if samples is not None and decoded.rest is not None:
             start = time.perf_counter()
             try:
@@ -189,15 +189,14 @@ class Transcriber:
             sample_rate=self.sample_rate,
             config=self.config.segmentation,
             batch_size=self.config.batch_size,
+            batch_seconds=self.config.batch_seconds,
         )
 
     def _transcribe(self, waiting: list[_Utterance]) -> Iterator[Outcome]:
         """In batches of like length, longest first."""
-        order = sorted(waiting, key=lambda utterance: (-len(utterance.samples), utterance.recording.item.number))
-        while order:
-            longest = len(order[0].samples) / self.sample_rate
-            size = max(1, min(self.config.batch_size, int(self.config.batch_seconds / longest)))
-            batch, order = order[:size], order[size:]
+        seconds = [len(utterance.samples) / self.sample_rate for utterance in waiting]
+        for places in cut_longest_first(seconds, most=self.config.batch_seconds, size=self.config.batch_size):
+            batch = [waiting[place] for place in places]
             self._transcribe_batch(batch)
             for utterance in batch:
                 yield from utterance.recording.take_outcome()
@@ -246,7 +245,7 @@ class Transcriber:
 
 
 def _too_long(item: Item, error: MemoryError) -> AudioError:
-    return AudioError(f"{item.path}: too long for the memory ({error})", kind="memory")
+    return AudioError(f"{item.stretch.path}: too long for the memory ({error})", kind="memory")
 
 
 def _library_error(item: Item, error: Exception) -> AudioError:
@@ -257,7 +256,7 @@ def _library_error(item: Item, error: Exception) -> AudioError:
         if isinstance(error, ImportError | OSError)
         else "expected it to be computed; try it with --device cpu, --precision fp32 or another --decoding"
     )
-    return AudioError(f"{item.path}: {type(error).__name__}: {cause}; {remedy}", kind="library")
+    return AudioError(f"{item.stretch.path}: {type(error).__name__}: {cause}; {remedy}", kind="library")
 
 
 def _load(config: JobConfig, device: str) -> Recognizer:
@@ -273,22 +272,6 @@ def _load(config: JobConfig, device: str) -> Recognizer:
         decoding=config.decoding,
         precision=config.precision,
     )
-
-
-def sample_rate_of(run: str) -> int:
-    """Returns the sample rate of the model's features, read without the model."""
-    from pathlib import Path
-
-    from asr.files.json_lines import parse_object
-
-    try:
-        features = parse_object((Path(run) / "run.json").read_bytes(), is_finite=False).get("features")
-    except (OSError, ValueError):
-        features = None
-    rate = features.get("sample_rate") if isinstance(features, dict) else None
-    if type(rate) is not int or not 0 < rate <= LARGEST_SAMPLE_RATE:
-        return 16_000  # loading the run will say what is wrong with it
-    return rate
 
 
 def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Transcriber:

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from asr.files.digest import file_digest
 from asr.files.replacing import replacing
 from asr.files.tensors import read_shapes, read_tensors
 from asr.model.cells.lstm import LSTMConfig
 from asr.model.layers.recurrent import RecurrentLayer
-from asr.runs.checkpoint import file_digest
 from asr.understanding.rejection import RejectionError
 
 FILE_NAME = "autoencoder.safetensors"

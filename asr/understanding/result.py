@@ -20,6 +20,7 @@ from asr.grammar.network import word_graph
 from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.templates import Grammar, load_grammar
 from asr.text import BLANK_ID, Tokenizer
+from asr.transcript import Word
 from asr.understanding.autoencoder import SecondOpinion
 from asr.understanding.label_priors import LabelPriors
 from asr.understanding.rejection import LOWEST_RATIO, Evidence, Rejection, score_ratio
@@ -29,16 +30,6 @@ from asr.understanding.token_graph import SpelledWord, WordReader
 MAX_KNOWN = 20_000  # sentences whose meaning is kept: recordings share many of their alternatives
 
 Spans = list[tuple[int, int]]  # of each token its first encoding, and the one after its last
-
-
-@dataclass(frozen=True)
-class CommandWord:
-    """A word of an understood command."""
-
-    text: str
-    start: float  # seconds from the beginning of the recording, where CTC first shows the word
-    end: float  # seconds, where its last token ends
-    confidence: float  # 0 to 1: how probable its tokens are beside what the model would rather have written
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class CommandResult:
     text: str
     intent: str | None
     slots: dict[str, Any]
-    words: tuple[CommandWord, ...]
+    words: tuple[Word, ...]
     score: float  # of the best sentence, understood or not, as a guess's; LOWEST_RATIO where none fits
     certainty: float  # of the filler, as in Evidence: low for sounds that the model does not know
     agreement: float  # of the best sentence's tokens, as in Evidence: low where some are made up
@@ -79,8 +70,10 @@ class CommandResult:
         return Evidence(self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the value as JSON types."""
-        return asdict(self)
+        """Returns the value as JSON types, in which a word is its `text`."""
+        found = asdict(self)
+        found["words"] = tuple({"text": each.pop("word"), **each} for each in found["words"])
+        return found
 
 
 class CommandSearch:
@@ -188,11 +181,9 @@ class CommandSearch:
     def _spelled(self, hypothesis: Hypothesis) -> list[SpelledWord]:
         return self._reader.read(hypothesis.tokens)
 
-    def _words(
-        self, hypothesis: Hypothesis, spans: Spans, agreements: list[float], seconds: float
-    ) -> tuple[CommandWord, ...]:
+    def _words(self, hypothesis: Hypothesis, spans: Spans, agreements: list[float], seconds: float) -> tuple[Word, ...]:
         return tuple(
-            CommandWord(
+            Word(
                 word.text,
                 start=round(spans[word.start][0] * seconds, 3),
                 end=round(spans[word.end - 1][1] * seconds, 3),

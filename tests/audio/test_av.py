@@ -9,8 +9,9 @@ import pytest
 
 from asr.audio.av import AVError, AVFile, av_format
 from asr.audio.containers import shortfall
-from asr.audio.pool import AudioLimits, AudioPool, AudioRequest
+from asr.audio.pool import AudioLimits, AudioPool
 from asr.audio.reading import AudioError, read_audio, read_info
+from asr.stretch import Stretch
 from tests.support.small_run import some_speech, write_small_run
 from tests.transcription.test_job import job, lines, start
 
@@ -42,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["mono.m4a", "mono.aac"])
 def test_what_was_encoded_is_read(folder: Path, name: str) -> None:
-    info, samples = read_info(folder / name), read_audio(folder / name)
+    info, samples = read_info(folder / name), read_audio(folder / name, sample_rate=16_000)
     assert (info.sample_rate, info.num_channels) == (16_000, 1)
     assert info.duration == pytest.approx(2.0, abs=0.15)
     assert len(samples) == pytest.approx(info.num_samples, abs=2048)
@@ -50,7 +51,7 @@ def test_what_was_encoded_is_read(folder: Path, name: str) -> None:
     assert 0 <= lag <= 1024  # what the encoder put before it
     likeness = np.corrcoef(samples[lag : lag + 16_000], SPEECH[:16_000])[0, 1]
     assert likeness > 0.8
-    part = read_audio(folder / name, offset=0.5, duration=0.25)
+    part = read_audio(folder / name, sample_rate=16_000, offset=0.5, duration=0.25)
     np.testing.assert_array_equal(part, samples[8000:12_000])
 
 
@@ -70,7 +71,7 @@ def test_memory_is_limited(folder: Path, tmp_path: Path) -> None:
     assert audio_worker.LIBRARY_BYTES > 100 << 20
     long = write_av(tmp_path / "long.m4a", np.tile(SPEECH, 60)[None])
     with AudioPool(sample_rate=16_000, num_processes=1, limits=AudioLimits(memory_mb=64)) as pool:
-        (decoded,) = pool.read([AudioRequest(str(long))])
+        (decoded,) = pool.read([Stretch(str(long))])
         assert decoded.error is None
         assert sum(map(len, decoded.blocks())) == pytest.approx(len(SPEECH) * 60, abs=4096)
 
@@ -81,7 +82,7 @@ def test_a_cut_file_is_truncated(folder: Path, tmp_path: Path, share: float) -> 
     content = (folder / "mono.m4a").read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(AudioError, match=r"truncated: .* expected") as found:
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     assert found.value.kind == "truncated"
 
 
@@ -105,7 +106,7 @@ def test_rubbish_is_named(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.m4a"
     path.write_bytes(b"\0\0\0\x10ftypM4A \0\0\0\0\0\0\0\x08moov")
     with pytest.raises(AudioError, match=r"x.m4a: (not readable as audio|no audio in it|damaged)") as found:
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     assert found.value.kind in ("format", "damaged")
     picture = tmp_path / "x.mp4"
     with av.open(str(picture), "w") as output:
@@ -127,7 +128,7 @@ def test_damage_ends_in_an_error_or_in_samples(folder: Path, tmp_path: Path) -> 
         path = tmp_path / f"{number}.m4a"
         path.write_bytes(changed)
         try:
-            samples, said = read_audio(path), str(path)
+            samples, said = read_audio(path, sample_rate=16_000), str(path)
         except AudioError as error:
             samples, said = np.zeros(1), str(error)
         assert np.isfinite(samples).all()
@@ -137,7 +138,7 @@ def test_damage_ends_in_an_error_or_in_samples(folder: Path, tmp_path: Path) -> 
 def test_without_the_extra_the_error_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(AudioError, match=r"mono.m4a: needs PyAV, .*: pip install 'earshot\[m4a\]'; another") as found:
-        read_audio(folder / "mono.m4a")
+        read_audio(folder / "mono.m4a", sample_rate=16_000)
     assert found.value.kind == "format"
 
 

@@ -31,11 +31,11 @@ def test_a_recording_cut_anywhere_is_named_and_a_whole_one_is_not(tmp_path: Path
     path = tmp_path / f"a{suffix}"
     whole = write(path)
     assert shortfall(path) is None
-    assert len(read_audio(path)) >= len(SPEECH)
+    assert len(read_audio(path, sample_rate=16_000)) >= len(SPEECH)
     for share in (0.999, 0.9, 0.5, 0.2, 0.05):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(AudioError, match=r"a\.\w+: (truncated|damaged|not readable as audio)") as caught:
-            read_audio(path)
+            read_audio(path, sample_rate=16_000)
         assert caught.value.kind in ("truncated", "damaged", "format")
 
 
@@ -62,13 +62,13 @@ def test_an_ogg_cut_between_two_pages_lacks_its_end(tmp_path: Path) -> None:
     whole = write(path)
     path.write_bytes(whole[: whole.rfind(b"OggS")])
     with pytest.raises(AudioError, match="its last page is not marked as such; expected the end of the stream"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     path.write_bytes(b"OggS" + bytes(10))
     with pytest.raises(AudioError, match="14 bytes of its last page; expected 28"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     path.write_bytes(whole + bytes(70_000))
     with pytest.raises(AudioError, match="no page at its end"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
 
 
 def test_an_mp3_cut_between_two_frames_has_fewer_than_its_table_says(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_mp3_cut_between_two_frames_has_fewer_than_its_table_says(tmp_path: P
     assert whole[13:17] == b"Xing"
     path.write_bytes(whole[: _last_frame(whole)])
     with pytest.raises(AudioError, match=r"truncated: (\d+) frames in a row; expected (\d+) by its header"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
 
 
 def _last_frame(data: bytes) -> int:
@@ -115,13 +115,15 @@ def test_an_mp3_without_a_table_is_read_to_its_end(tmp_path: Path, sample_rate: 
 def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     data = bytearray(write(path))
-    expected = read_audio(path)
+    expected = read_audio(path, sample_rate=16_000)
     data[8 + 13] &= 0xF0
     data[8 + 14 : 8 + 18] = bytes(4)  # what an encoder that writes to a pipe leaves
     path.write_bytes(data)
-    np.testing.assert_array_equal(read_audio(path), expected)
+    np.testing.assert_array_equal(read_audio(path, sample_rate=16_000), expected)
     assert read_info(path).num_samples == len(SPEECH)
-    np.testing.assert_array_equal(read_audio(path, offset=1.0, duration=0.5), expected[16_000:24_000])
+    np.testing.assert_array_equal(
+        read_audio(path, sample_rate=16_000, offset=1.0, duration=0.5), expected[16_000:24_000]
+    )
 
 
 @pytest.mark.parametrize("quiet", [0, 100])
@@ -130,12 +132,12 @@ def test_a_wav_whose_recorder_died_is_not_taken_for_empty(tmp_path: Path, quiet:
     data = write(path)
     path.write_bytes(data[:40] + bytes(4) + bytes(quiet) + data[44 + quiet :])
     with pytest.raises(AudioError, match=r"96,000 bytes behind what its header promises; expected its size to cover"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     path.write_bytes(data[:40] + struct.pack("<I", 50_000) + data[44:])
     with pytest.raises(AudioError, match=r"46,000 bytes behind what its header promises"):
-        read_audio(path)
+        read_audio(path, sample_rate=16_000)
     path.write_bytes(data + b"LIST" + struct.pack("<I", 4) + b"abcd")
-    assert len(read_audio(path)) == len(SPEECH)
+    assert len(read_audio(path, sample_rate=16_000)) == len(SPEECH)
 
 
 def test_sizes_that_a_header_cannot_know_are_not_promises(tmp_path: Path) -> None:
@@ -162,9 +164,9 @@ def test_a_head_alone_promises_nothing_or_is_short(tmp_path: Path, head: bytes) 
 def test_blocks_joined_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, np.stack([SPEECH, SPEECH[::-1]], axis=1), 44_100)
-    whole = read_audio(path)
+    whole = read_audio(path, sample_rate=16_000)
     monkeypatch.setattr("asr.audio.opening.BLOCK_VALUES", 5000)
-    blocks = list(stream_audio(path))
+    blocks = list(stream_audio(path, sample_rate=16_000))
     assert len(blocks) > 10
     assert max(map(len, blocks)) < 2500
     np.testing.assert_array_equal(np.concatenate(blocks), whole)
@@ -176,7 +178,7 @@ def test_names_need_not_be_utf8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     write_audio(tmp_path / "a.wav", SPEECH, sample_rate=16_000)
     (tmp_path / "a.wav").rename(path)
-    assert len(read_audio(path)) == len(SPEECH)
+    assert len(read_audio(path, sample_rate=16_000)) == len(SPEECH)
 
 
 def test_what_cannot_be_opened_is_named_with_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +192,7 @@ def test_what_cannot_be_opened_is_named_with_its_kind(tmp_path: Path, monkeypatc
         (f"{'n' * 300}.wav", "unreadable", "File name too long"),
     ):
         with pytest.raises(AudioError, match=what) as caught:
-            read_audio(tmp_path / name)
+            read_audio(tmp_path / name, sample_rate=16_000)
         assert caught.value.kind == kind
 
     def refuse(*_arguments: object, **_options: object) -> None:
@@ -199,4 +201,4 @@ def test_what_cannot_be_opened_is_named_with_its_kind(tmp_path: Path, monkeypatc
     write(tmp_path / "secret.wav")
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(AudioError, match=r"secret\.wav: cannot be read \(Permission denied\); expected a file that"):
-        read_audio(tmp_path / "secret.wav")
+        read_audio(tmp_path / "secret.wav", sample_rate=16_000)

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from asr.audio.pool import AudioRequest, Decoded
+from asr.audio.pool import Decoded
 from asr.audio.reading import AudioError
+from asr.stretch import Stretch
 from tests.programs.fuzz_audio import Fuzzed, damage, fuzz, write_sources
 
 NUM_INPUTS = 3000
@@ -28,7 +29,7 @@ def test_an_input_is_always_the_same_bytes() -> None:
 
 
 def test_broken_promises_are_seen() -> None:
-    found, request = Fuzzed(), AudioRequest("/a.wav")
+    found, request = Fuzzed(), Stretch("/a.wav")
     for error in (
         AudioError("/b.wav: truncated", kind="truncated"),
         AudioError("/a.wav: the decoder crashed on it (exit code 1)", kind="crash"),

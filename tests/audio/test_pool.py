@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio.pool import AudioLimits, AudioPool, AudioRequest, _Died, _Process
+from asr.audio.pool import AudioLimits, AudioPool, _Died, _Process
 from asr.audio.reading import AudioError, read_audio
+from asr.stretch import Stretch
 from tests.support.small_run import some_speech, write_recordings
 
 CRASHING = (sys.executable, str(Path(__file__).parents[1] / "support" / "crashing_worker.py"))
@@ -32,10 +33,10 @@ def pool():
 
 def test_samples_are_those_of_the_file_in_the_order_asked_for(pool: AudioPool, recordings: list[Path]) -> None:
     order = [2, 0, 1, 3, 1, 0]
-    found = list(pool.read(AudioRequest(str(recordings[index]), tag=index) for index in order))
-    assert [decoded.request.tag for decoded in found] == order
+    found = list(pool.read(Stretch(str(recordings[index])) for index in order))
+    assert [decoded.stretch.path for decoded in found] == [str(recordings[index]) for index in order]
     for decoded in found:
-        expected = read_audio(recordings[decoded.request.tag])
+        expected = read_audio(decoded.stretch.path, sample_rate=16_000)
         assert decoded.error is None
         np.testing.assert_array_equal(np.concatenate(list(decoded.blocks())), expected)
         assert decoded.facts is not None
@@ -47,23 +48,25 @@ def test_a_long_recording_comes_in_blocks(pool: AudioPool, tmp_path: Path) -> No
     path = tmp_path / "long.wav"
     soundfile.write(path, some_speech(0, 30.0, 8000), 8000)
     for _ in range(3):  # read to its end, left in the middle, and read again
-        (decoded,) = pool.read([AudioRequest(str(path))])
+        (decoded,) = pool.read([Stretch(str(path))])
         blocks = decoded.blocks()
         assert 2.0 < len(next(blocks)) / 16_000 < 7.0
         next(blocks)
         decoded.rest.close()  # type: ignore[union-attr]
-    (decoded,) = pool.read([AudioRequest(str(path))])
+    (decoded,) = pool.read([Stretch(str(path))])
     assert decoded.facts is None
-    np.testing.assert_array_equal(np.concatenate(list(decoded.blocks())), read_audio(path))
+    np.testing.assert_array_equal(np.concatenate(list(decoded.blocks())), read_audio(path, sample_rate=16_000))
     assert decoded.facts is not None
 
 
 def test_stretches_and_channels(pool: AudioPool, tmp_path: Path) -> None:
     path = tmp_path / "both.wav"
     soundfile.write(path, np.stack([some_speech(1), some_speech(2)], axis=1), 16_000)
-    requests = [AudioRequest(str(path), 0.25, 0.5, channel) for channel in (None, 0, 1, 2)]
+    requests = [Stretch(str(path), 0.25, 0.5, channel) for channel in (None, 0, 1, 2)]
     mix, left, right, none = pool.read(requests)
-    np.testing.assert_array_equal(right.samples, read_audio(path, offset=0.25, duration=0.5, channel=1))
+    np.testing.assert_array_equal(
+        right.samples, read_audio(path, sample_rate=16_000, offset=0.25, duration=0.5, channel=1)
+    )
     np.testing.assert_allclose(mix.samples, (left.samples + right.samples) / 2, atol=1e-6)  # type: ignore[operator]
     assert none.error is not None
     assert none.error.kind == "channel"
@@ -76,7 +79,7 @@ def test_few_are_decoded_ahead(pool: AudioPool, recordings: list[Path]) -> None:
         nonlocal asked
         while True:
             asked += 1
-            yield AudioRequest(str(recordings[0]))
+            yield Stretch(str(recordings[0]))
 
     answers = pool.read(requests(), num_ahead=3)
     for _ in range(5):
@@ -89,10 +92,12 @@ def test_long_recordings_that_wait_for_their_reader_do_not_hold_up_the_next(reco
     """All processes are taken: the recording that is asked for gets another one, which ends when they are free."""
     with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
         for _ in range(3):
-            found = list(pool.read([AudioRequest(str(path)) for path in recordings]))
+            found = list(pool.read([Stretch(str(path)) for path in recordings]))
             assert len(pool._processes) == 4
             for decoded, path in zip(found, recordings, strict=True):
-                np.testing.assert_array_equal(np.concatenate(list(decoded.blocks())), read_audio(path))
+                np.testing.assert_array_equal(
+                    np.concatenate(list(decoded.blocks())), read_audio(path, sample_rate=16_000)
+                )
             assert len(pool._processes) == len(pool._idle) == 2
 
 
@@ -109,7 +114,7 @@ def test_requests_begin_in_their_order_whichever_thread_wakes_first(
 
     monkeypatch.setattr(AudioPool, "_begin", late)
     with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
-        for decoded in pool.read(AudioRequest(str(path)) for path in recordings):
+        for decoded in pool.read(Stretch(str(path)) for path in recordings):
             assert sum(map(len, decoded.blocks()))
         assert len(pool._processes) == 2
 
@@ -117,10 +122,10 @@ def test_requests_begin_in_their_order_whichever_thread_wakes_first(
 def test_what_nobody_reads_any_more_gives_back_its_process_and_its_memory(recordings: list[Path]) -> None:
     with AudioPool(sample_rate=16_000, num_processes=2, whole_seconds=0.1) as pool:
         for _ in range(3):
-            answers = pool.read([AudioRequest(str(path)) for path in recordings])
+            answers = pool.read([Stretch(str(path)) for path in recordings])
             assert sum(map(len, next(answers).blocks()))
             answers.close()
-        (last,) = pool.read([AudioRequest(str(recordings[0]))])
+        (last,) = pool.read([Stretch(str(recordings[0]))])
         assert sum(map(len, last.blocks()))
         end = time.monotonic() + 20
         while len(pool._idle) < 2:  # the one that was given up comes back in its own time
@@ -131,7 +136,7 @@ def test_what_nobody_reads_any_more_gives_back_its_process_and_its_memory(record
 
 def test_a_pool_can_be_closed_with_a_long_recording_in_the_middle(recordings: list[Path]) -> None:
     pool = AudioPool(sample_rate=16_000, num_processes=1, whole_seconds=0.1)
-    answers = pool.read([AudioRequest(str(path)) for path in recordings])
+    answers = pool.read([Stretch(str(path)) for path in recordings])
     first = next(answers)
     pool.close()
     assert first.rest is not None
@@ -141,7 +146,7 @@ def test_a_pool_can_be_closed_with_a_long_recording_in_the_middle(recordings: li
 def test_memory_ahead_is_bounded(recordings: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asr.audio.pool.SAMPLES_AHEAD", 100)
     with AudioPool(sample_rate=16_000, num_processes=1) as pool:
-        assert len(list(pool.read([AudioRequest(str(recordings[0]))] * 5))) == 5
+        assert len(list(pool.read([Stretch(str(recordings[0]))] * 5))) == 5
 
 
 def test_a_failing_decoder_costs_one_recording(
@@ -154,7 +159,7 @@ def test_a_failing_decoder_costs_one_recording(
     # Twice as long as a machine under load may need to start a process.
     limits = AudioLimits(memory_mb=512, seconds_per_block=0.3, stall_seconds=15.0 if os.getloadavg()[0] > 4 else 3.0)
     with AudioPool(sample_rate=16_000, num_processes=1, limits=limits) as pool:
-        found = list(pool.read(AudioRequest(str(tmp_path / f"{name}.wav"), tag=name) for name in names))
+        found = list(pool.read(Stretch(str(tmp_path / f"{name}.wav")) for name in names))
     expected = {
         "crash": ("crash", r"crash\.wav: the decoder crashed on it \(SIGSEGV\); write the file again"),
         "exit": ("crash", r"the decoder crashed on it \(exit code 7\)"),
@@ -163,13 +168,13 @@ def test_a_failing_decoder_costs_one_recording(
         "hang": ("time", r"no answer for \d+ s; expected a file that can be read"),
     }
     for decoded in found:
-        if decoded.request.tag not in expected:
-            assert decoded.error is None, decoded.request.tag
-            np.testing.assert_array_equal(decoded.samples, read_audio(recordings[0]))
+        if Path(decoded.stretch.path).stem not in expected:
+            assert decoded.error is None, Path(decoded.stretch.path).stem
+            np.testing.assert_array_equal(decoded.samples, read_audio(recordings[0], sample_rate=16_000))
             continue
-        kind, message = expected[decoded.request.tag]
+        kind, message = expected[Path(decoded.stretch.path).stem]
         with pytest.raises(AudioError, match=message) as caught:
-            raise decoded.error or AssertionError(decoded.request.tag)
+            raise decoded.error or AssertionError(Path(decoded.stretch.path).stem)
         assert caught.value.kind == kind
 
 
@@ -182,12 +187,14 @@ def test_damage_after_the_beginning_of_a_long_recording_is_said_where_it_comes(
     content = path.read_bytes()
     path.write_bytes(content[:-1000] + bytes(1000))
     with AudioPool(sample_rate=16_000, num_processes=1, whole_seconds=2.0) as pool:
-        damaged, whole = pool.read([AudioRequest(str(path)), AudioRequest(str(recordings[0]))])
+        damaged, whole = pool.read([Stretch(str(path)), Stretch(str(recordings[0]))])
         blocks = damaged.blocks()
         assert len(next(blocks)) > 2 * 16_000
         with pytest.raises(AudioError, match=r"damaged\.flac: damaged \("):
             list(blocks)
-        np.testing.assert_array_equal(np.concatenate(list(whole.blocks())), read_audio(recordings[0]))
+        np.testing.assert_array_equal(
+            np.concatenate(list(whole.blocks())), read_audio(recordings[0], sample_rate=16_000)
+        )
 
 
 def test_a_process_that_listens_no_more_has_died() -> None:
@@ -199,7 +206,7 @@ def test_a_process_that_listens_no_more_has_died() -> None:
     assert process._child.stdout is not None
     process._child.stdout.readline()
     with pytest.raises(_Died):
-        process.ask(AudioRequest("a.wav"), sample_rate=16_000)
+        process.ask(Stretch("a.wav"), sample_rate=16_000)
     process.stop()
 
 
@@ -207,7 +214,7 @@ def test_a_recording_that_is_longer_than_allowed_is_refused(recordings: list[Pat
     """By its header, and by its samples where the header lies."""
     limits = AudioLimits(longest_hours=2.0 / 3600)
     with AudioPool(sample_rate=16_000, num_processes=1, limits=limits) as pool:
-        short, long = pool.read([AudioRequest(str(recordings[0])), AudioRequest(str(recordings[1]))])
+        short, long = pool.read([Stretch(str(recordings[0])), Stretch(str(recordings[1]))])
     assert short.error is None
     with pytest.raises(AudioError, match=r"01\.wav: 0\.0 hours; expected at most 0\.000\d+; cut it, or raise longest"):
         raise long.error or AssertionError
@@ -233,7 +240,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_believed(tmp_path: Path) -> N
 
 def test_a_pool_can_be_closed_at_work(recordings: list[Path]) -> None:
     pool = AudioPool(sample_rate=16_000, num_processes=1)
-    answers = pool.read(AudioRequest(str(path)) for path in recordings * 50)
+    answers = pool.read(Stretch(str(path)) for path in recordings * 50)
     next(answers)
     pool.close()
     answers.close()
@@ -248,7 +255,8 @@ def test_an_unreadable_file_is_named(tmp_path_factory: pytest.TempPathFactory) -
     path.chmod(0)
     # This user may perhaps not even start Python: the process becomes it once everything is imported.
     code = (
-        "import os, soundfile, sys; from asr.audio.reading import read_audio; os.setuid(65534); read_audio(sys.argv[1])"
+        "import os, soundfile, sys; from asr.audio.reading import read_audio; os.setuid(65534); "
+        "read_audio(sys.argv[1], sample_rate=16_000)"
     )
     try:
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)

@@ -85,8 +85,10 @@ needs_silero = pytest.mark.skipif(
 @needs_silero
 def test_silero_tells_speech_from_noise(shared_data: Path) -> None:
     """Its probabilities for each block are those of the package's own sequence model on the whole."""
-    speech = read_audio(sorted((shared_data / "barista" / "dev").glob("*.flac"))[0])
-    clatter = read_audio(shared_data / "noise" / "speech_commands_background" / "doing_the_dishes.flac", duration=4.0)
+    speech = read_audio(sorted((shared_data / "barista" / "dev").glob("*.flac"))[0], sample_rate=16_000)
+    clatter = read_audio(
+        shared_data / "noise" / "speech_commands_background" / "doing_the_dishes.flac", sample_rate=16_000, duration=4.0
+    )
     silence = noise(2.0, 0.0005)
     samples = np.concatenate((silence, clatter, silence, speech, silence))
     detector = SileroConfig().build(RATE)

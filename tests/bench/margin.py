@@ -16,10 +16,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from asr.data.manifest import Manifest
-from asr.fitting.threshold import _cut, _is_right, _understand, _whole
+from asr.fitting.threshold import _cut, _is_right, _understand
 from asr.grammar.templates import load_grammar
-from asr.recognizer import Recognizer, Stretch
+from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
+from asr.stretch import Stretch
 from asr.understanding.label_priors import load_priors
 from asr.understanding.rejection import Rejection, find_threshold, fit_confidence
 from asr.understanding.result import CommandResult, CommandSearch
@@ -38,10 +39,11 @@ def main() -> None:
     options = parser.parse_args()
     recognizer = Recognizer.load(options.run)
     priors = load_priors(RunFolder(options.run))
-    recognizer.commands = CommandSearch(load_grammar(options.grammar), recognizer.tokenizer, num_best=1, priors=priors)
+    search = CommandSearch(load_grammar(options.grammar), recognizer.tokenizer, num_best=1, priors=priors)
+    recognizer = recognizer.with_commands(search)
 
     pieces = [
-        Stretch(Path(item.audio_filepath), item.offset + start, length)
+        Stretch(item.audio_filepath, item.offset + start, length)
         for path in options.negatives
         for item in Manifest.read(path)
         for start, length in _cut(item.duration, WINDOW)
@@ -51,7 +53,7 @@ def main() -> None:
     commands, is_right, places = [], [], []
     for place, path in enumerate(options.positives):
         items = list(Manifest.read(path))
-        found, _ = _understand(recognizer, [_whole(item) for item in items])
+        found, _ = _understand(recognizer, [item.stretch for item in items])
         commands += found.values()
         is_right += [_is_right(items[index], result) for index, result in found.items()]
         places += [place] * len(found)

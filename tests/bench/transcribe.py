@@ -191,7 +191,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     console = Console(width=140)
-    recordings = [recording.path for recording in find_inputs(options.recordings)]
+    recordings = [recording.stretch.path for recording in find_inputs(options.recordings)]
     grammar = ("--commands", str(options.commands)) if options.commands else ()
     paths, decoding = tuple(options.recordings), (("--decoding", options.decoding) if options.decoding else ())
     audio = sum(read_info(path).duration for path in recordings)

@@ -15,10 +15,10 @@ from asr.data.shards import (
     ShardEntry,
     ShardError,
     ShardIndex,
-    checksum,
     shard_name,
     stored_settings,
 )
+from asr.files.digest import file_digest
 
 CONFIG = FeatureConfig(num_mels=4)
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
         ids = [place for place in (2 * number, 2 * number + 1) if place != 5]
         save_file({f"u-{place}": features_of(place) for place in ids}, path)
         left_out = ("u-5",) if number == 2 else ()
-        entries.append(ShardEntry(path.name, checksum(path), path.stat().st_size, len(ids), left_out))
+        entries.append(ShardEntry(path.name, file_digest(path), path.stat().st_size, len(ids), left_out))
     ShardIndex(
         features=stored_settings(CONFIG),
         manifest="/corpus/train.jsonl",
@@ -126,7 +126,7 @@ def test_an_id_in_two_shards_is_refused(folder: Path) -> None:
     index = ShardIndex.read(folder)
     path = folder / shard_name(1)
     save_file({f"u-{place}": features_of(place) for place in (1, 3)}, path)
-    index.with_shard(1, ShardEntry(path.name, checksum(path), path.stat().st_size, 2)).write(folder)
+    index.with_shard(1, ShardEntry(path.name, file_digest(path), path.stat().st_size, 2)).write(folder)
     with pytest.raises(ShardError, match="4 ids; expected 5; extract them again"):
         FeatureShards(folder, CONFIG)
 
@@ -148,7 +148,7 @@ def test_stored_features_of_another_shape_are_refused(folder: Path, shape: tuple
     index = ShardIndex.read(folder)
     path = folder / shard_name(1)
     save_file({"u-3": torch.zeros(shape)}, path)
-    index.with_shard(1, ShardEntry(path.name, checksum(path), path.stat().st_size, 1)).write(folder)
+    index.with_shard(1, ShardEntry(path.name, file_digest(path), path.stat().st_size, 1)).write(folder)
     with pytest.raises(ShardError, match=r"shard-00001\.safetensors: u-3: features of shape .*; expected frames of 4"):
         FeatureShards(folder, CONFIG)
 

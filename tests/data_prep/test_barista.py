@@ -45,7 +45,7 @@ def loudest(samples: np.ndarray) -> float:
 def test_labels_are_kept_and_noise_is_as_loud_as_asked(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert run(corpus, output, "--noise", str(corpus / "kitchen.flac"), "--snr", "6", "24") == 0
-    noise = read_audio(corpus / "kitchen.flac")
+    noise = read_audio(corpus / "kitchen.flac", sample_rate=16_000)
     clean = list(Manifest.read(output / "clean.jsonl"))
     assert [item.id for item in clean] == [f"r{number}" for number in range(6)]
     assert clean[2].extra == {"intent": "order", "slots": {"drink": "tea 2"}}
@@ -56,8 +56,8 @@ def test_labels_are_kept_and_noise_is_as_loud_as_asked(corpus: Path, tmp_path: P
             assert (item.id, item.extra["snr_db"]) == (original.id, snr)
             start = round(item.extra["noise_start"] * 16_000)
             starts.append(start)
-            speech, cut = read_audio(original.audio_filepath), noise[start : start + 8000]
-            mixed = read_audio(item.audio_filepath)
+            speech, cut = read_audio(original.audio_filepath, sample_rate=16_000), noise[start : start + 8000]
+            mixed = read_audio(item.audio_filepath, sample_rate=16_000)
             # What is left when the speech is taken away again is the noise, that much weaker than the speech.
             scale = np.linalg.lstsq(np.stack([speech, cut], axis=1), mixed, rcond=None)[0]
             assert abs(mixed).max() == pytest.approx(0.5, abs=1e-4)

@@ -28,7 +28,7 @@ def test_fsdd(shared_data, tmp_path, capsys):
     assert all(len(speakers(utterances)) == 6 for utterances in splits.values())
     assert "8,000 Hz: 300" in capsys.readouterr().out
     utterance = splits["test"][0]
-    assert len(read_audio(utterance.audio_filepath)) == round(utterance.duration * 16_000)
+    assert len(read_audio(utterance.audio_filepath, sample_rate=16_000)) == round(utterance.duration * 16_000)
 
 
 def test_fsdd_without_a_speaker(shared_data, tmp_path):

@@ -46,7 +46,7 @@ def test_only_line_feeds_end_lines(tmp_path: Path, character: str) -> None:
     assert list(intents) == ["Lights", "Off"]
 
     inputs = find_inputs(["-"], listed=f"{BOM}/x/{sentence}.wav\r\n/x/b.wav\n".encode())
-    assert [Path(recording.path).name for recording in inputs] == ["b.wav", f"{sentence}.wav"]
+    assert [Path(recording.stretch.path).name for recording in inputs] == ["b.wav", f"{sentence}.wav"]
 
 
 @pytest.mark.parametrize("character", ["\u2028", "\x85", "\u00a0", "\f"])
@@ -82,9 +82,9 @@ def test_the_parent_of_a_link_is_where_it_leads(linked: Path) -> None:
     assert absolute_path(linked / "here" / "none" / ".." / "a.wav").endswith(
         "none/../a.wav"
     )  # not there for the system
-    assert [recording.path for recording in find_inputs([str(path)])] == [there]
-    assert [recording.path for recording in find_inputs([str(path.parent / "*.wav")])] == [there]
-    assert [recording.path for recording in find_inputs(["-"], listed=str(path).encode())] == [there]
+    assert [recording.stretch.path for recording in find_inputs([str(path)])] == [there]
+    assert [recording.stretch.path for recording in find_inputs([str(path.parent / "*.wav")])] == [there]
+    assert [recording.stretch.path for recording in find_inputs(["-"], listed=str(path).encode())] == [there]
 
     line = {"audio_filepath": "link/../a.wav", "duration": 1.0, "text": ""}
     (linked / "here" / "m.jsonl").write_text(json.dumps(line))

@@ -1,5 +1,6 @@
 """A recording heard twice: where its speech begins and ends, and what the second look makes of it alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def recognizer_of(run: RunFolder, margin: float | None) -> Recognizer:
     recognizer = Recognizer.load(run.path)
-    recognizer.endpointing = None if margin is None else EndpointingConfig(margin=margin)
-    return recognizer
+    return replace(recognizer, endpointing=None if margin is None else EndpointingConfig(margin=margin))
 
 
 def test_the_second_look_is_that_of_the_cut_recording(run: RunFolder) -> None:
@@ -85,7 +85,7 @@ def test_the_first_look_counts_as_much_as_it_is_told_to(run: RunFolder) -> None:
     recognizer = recognizer_of(run, 0.1)
     log_mels = recognizer.log_mels(some_speech(3, 2.0), sample_rate=16_000)
     whole = recognizer_of(run, None).listen([log_mels])
-    recognizer.endpointing = EndpointingConfig(margin=0.1, first_look=0.5)
+    recognizer = replace(recognizer, endpointing=EndpointingConfig(margin=0.1, first_look=0.5))
     both = recognizer.listen([log_mels])
     first, last = both.first_frames[0], both.first_frames[0] + len(both.features[0])
     alone = recognizer_of(run, None).listen([log_mels[first:last]])

@@ -10,12 +10,13 @@ import pytest
 
 from asr.engines.ray_data import LOOPBACK_SWITCH, RayEngine, RayError
 from asr.engines.work import Item, Outcome, Share
+from asr.stretch import Stretch
 from asr.transcript import Transcript, Word
 from tests.support.dying_worker import MakeMoody
 
 
 def test_shares_and_outcomes_travel_as_json() -> None:
-    share = Share((Item(3, os.fsdecode(b"caf\xe9.wav"), 1.5, 2.0), Item(4, "b.wav")))
+    share = Share((Item(3, Stretch(os.fsdecode(b"caf\xe9.wav"), 1.5, 2.0)), Item(4, Stretch("b.wav"))))
     assert Share.from_dict(share.to_dict()) == share
     transcript = Transcript("a b", 0.5, (Word("a", 0.0, 0.25, 0.5), Word("b", 0.5, 0.75, 0.5)), 1.0, 1, {"intent": "x"})
     for outcome in (Outcome(1, "ab", 7, 0.5, (transcript,)), Outcome(2, error="gone", error_kind="missing")):
@@ -25,7 +26,7 @@ def test_shares_and_outcomes_travel_as_json() -> None:
 def test_without_ray_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RayError, match=r"engine: ray is not installed \(.*\); expected it: pip install -e"):
-        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, "a"),))]))
+        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, Stretch("a")),))]))
 
 
 @pytest.mark.parametrize(
@@ -47,16 +48,16 @@ def test_a_ray_that_others_could_reach_or_that_does_not_start_is_refused(
     monkeypatch.setitem(sys.modules, "ray.data", ray.data)
     monkeypatch.setenv(LOOPBACK_SWITCH, "0")
     with pytest.raises(RayError, match=message):
-        list(RayEngine(MakeMoody(tmp_path), num_workers=1).run([Share((Item(0, "a"),))]))
+        list(RayEngine(MakeMoody(tmp_path), num_workers=1).run([Share((Item(0, Stretch("a")),))]))
 
 
 @pytest.mark.slow
 def test_a_killed_workers_share_is_done_again(tmp_path: Path) -> None:
     pytest.importorskip("ray.data", reason="needs the extra: pip install -e '.[ray]'")
-    shares = [Share((Item(2 * n, "a"), Item(2 * n + 1, "once" if n == 2 else "b"))) for n in range(5)]
+    shares = [Share((Item(2 * n, Stretch("a")), Item(2 * n + 1, Stretch("once" if n == 2 else "b")))) for n in range(5)]
     found = {each.number: each for each in RayEngine(MakeMoody(tmp_path), num_workers=2).run(shares)}
     assert sorted(found) == list(range(10))
     assert found[5].transcripts[0].pred_text == "once"
     assert (tmp_path / "5.tried").exists()
     with pytest.raises(RayError, match=r"a worker under Ray failed; expected it to work:(.|\n)*a mistake"):
-        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, "raise"),))]))
+        list(RayEngine(MakeMoody(tmp_path), num_workers=2).run([Share((Item(0, Stretch("raise")),))]))

@@ -81,7 +81,7 @@ def test_a_command_is_understood_with_its_slots_words_and_times(search: CommandS
     result = search.understand(speech_of("set the kitchen lights to red"), seconds_per_encoding=0.02)
     assert (result.understood, result.text, result.heard) == (True, *["set the kitchen lights to red"] * 2)
     assert (result.intent, result.slots) == ("HassLightSet", {"area": "kitchen", "color": "red"})
-    assert [word.text for word in result.words] == result.text.split()
+    assert [word.word for word in result.words] == result.text.split()
     # "set" is said in frames 2, 4, 6; "the" in 10, 12, 14
     assert [(word.start, word.end) for word in result.words[:2]] == [(0.04, 0.14), (0.2, 0.3)]
     assert all(word.confidence == 1.0 for word in result.words)
@@ -200,7 +200,7 @@ def test_words_of_pieces_are_whole(tmp_path: Path) -> None:
     for place, token in enumerate(tokens):
         scores[2 * place, token] = scores[2 * place + 1, BLANK_ID] = 0.0
     result = CommandSearch.load(path, tokenizer).understand(scores, seconds_per_encoding=1.0)
-    assert [word.text for word in result.words] == ["turn", "on", "the", "kitchen", "lights"]
+    assert [word.word for word in result.words] == ["turn", "on", "the", "kitchen", "lights"]
     starts = [word.start for word in result.words]
     assert starts == sorted(set(starts))
     assert all(before.end <= after.start for before, after in pairwise(result.words))

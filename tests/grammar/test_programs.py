@@ -75,7 +75,7 @@ def test_a_recording_becomes_a_command_whatever_shares_its_batch(
         assert recognizer.transcribe(path).text == one.text
         assert one.heard == Recognizer.load(run).transcribe(path).text  # what it writes without a grammar
         assert {"Light", "Music"} >= {one.intent}
-        assert [word.text for word in one.words] == one.text.split()
+        assert [word.word for word in one.words] == one.text.split()
         assert all(0 <= word.start < word.end for word in one.words)
     samples = some_speech(0, 0.8)
     assert recognizer.command(samples, sample_rate=16_000).text == alone[0].text

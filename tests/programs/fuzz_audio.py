@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.audio.pool import AudioLimits, AudioPool, AudioRequest, Decoded
+from asr.audio.pool import AudioLimits, AudioPool, Decoded
+from asr.stretch import Stretch
 from tests.support.small_run import some_speech
 
 SOURCES = [  # container, coding, hertz, channels
@@ -56,7 +57,7 @@ class Fuzzed:
         self.results["read" if error is None else error.kind] += 1
         if error is None:
             self._check_samples(number, decoded)
-        elif not str(error).startswith(f"{decoded.request.path}: "):
+        elif not str(error).startswith(f"{decoded.stretch.path}: "):
             self.faults.append(f"{number}: an error that does not name its recording: {error}")
         elif error.kind == "crash":
             if "exit code" in str(error):  # of Python, by a mistake of ours; a signal is libsndfile's
@@ -113,16 +114,16 @@ def fuzz(num_inputs: int, *, seed: int, num_processes: int = 1, keep: Path | Non
     limits = AudioLimits(memory_mb=512, seconds_per_block=5.0, stall_seconds=60.0)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
 
-        def requests() -> Iterator[AudioRequest]:
+        def stretches() -> Iterator[Stretch]:
             for number in range(first, first + num_inputs):
                 path = Path(folder, f"{number}.audio")
                 path.write_bytes(damage(sources, number, seed=seed))
-                yield AudioRequest(str(path), tag=number)
+                yield Stretch(str(path))
 
         with AudioPool(sample_rate=16_000, num_processes=num_processes, whole_seconds=1e6, limits=limits) as pool:
-            for decoded in pool.read(requests(), num_ahead=16):
-                result.add(decoded.request.tag, decoded)
-                path = Path(decoded.request.path)
+            for number, decoded in enumerate(pool.read(stretches(), num_ahead=16), first):
+                result.add(number, decoded)
+                path = Path(decoded.stretch.path)
                 if keep is not None and decoded.error is not None and decoded.error.kind in ("crash", "time", "memory"):
                     keep.mkdir(parents=True, exist_ok=True)
                     shutil.copy(path, keep)

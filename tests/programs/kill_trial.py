@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from asr.runs.checkpoint import file_digest
+from asr.files.digest import file_digest
 from tests.support.tones import write_config, write_tone_corpus
 
 COMPARED = ("model.safetensors", "metrics.jsonl", "dropped.jsonl", "README.md")

@@ -139,7 +139,7 @@ def test_transcripts_are_those_of_full_precision_whatever_the_batch(precision: s
     recognizer = Recognizer(
         model=whole.model,
         tokenizer=whole.tokenizer,
-        features=whole.feature_config,
+        feature_config=whole.feature_config,
         decoding=whole.decoding,
         statistics=whole.statistics,
         precision=precision,  # type: ignore[arg-type]

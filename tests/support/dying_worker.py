@@ -22,12 +22,12 @@ class Moody:
         for share in shares:
             for item in share.items:
                 mark = self.marks / f"{item.number}.tried"
-                if item.path == "always" or (item.path == "once" and not mark.exists()):
+                if item.stretch.path == "always" or (item.stretch.path == "once" and not mark.exists()):
                     mark.touch()
                     os._exit(9)
-                if item.path == "raise":
+                if item.stretch.path == "raise":
                     raise RuntimeError("a mistake")
-                yield Outcome(item.number, transcripts=(Transcript(item.path, 1.0, (), 1.0),))
+                yield Outcome(item.number, transcripts=(Transcript(item.stretch.path, 1.0, (), 1.0),))
 
     def __call__(self, share: Share) -> list[Outcome]:
         return list(self.run([share]))

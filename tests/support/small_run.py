@@ -9,11 +9,11 @@ from asr.audio.reading import write_audio
 from asr.config.recognizer import Config
 from asr.data.dataset import DataConfig, SourceConfig
 from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.files.digest import file_digest
 from asr.model.acoustic import Model
 from asr.model.cells.lstm import LSTMConfig
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
 from asr.model.layers.subsampling import ConvSubsamplingConfig
-from asr.runs.checkpoint import file_digest
 from asr.runs.folder import STATISTICS_KEY, RunFolder
 from asr.text import CharTokenizerConfig, SentencePieceTokenizerConfig, TokenizerConfig
 
@@ -34,12 +34,7 @@ def small_model(config: Config, vocabulary_size: int) -> Model:
     """Random weights, made large and balanced: it hears many different tokens, each as decidedly as if trained."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(3)
-        model = Model(
-            num_mels=config.features.num_mels,
-            encoder=config.encoder,
-            heads=config.heads,
-            vocabulary_size=vocabulary_size,
-        ).eval()
+        model = config.build_model(vocabulary_size).eval()
         for parameter in model.encoder.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3.0)

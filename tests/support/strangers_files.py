@@ -17,7 +17,8 @@ from asr.config.language_model import load_experiment
 from asr.config.recognizer import load_section
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.data.manifest import Manifest
-from asr.data.shards import FeatureShards, ShardEntry, ShardIndex, checksum, stored_settings
+from asr.data.shards import FeatureShards, ShardEntry, ShardIndex, stored_settings
+from asr.files.digest import file_digest
 from asr.grammar.importers import import_jsgf, import_phrases, import_rhino, read_lists
 from asr.grammar.templates import load_grammar
 from asr.language_models.table import read_arpa, read_words
@@ -200,7 +201,7 @@ def _write_shards(folder: Path) -> None:
 
     path = folder / "shard-00000.safetensors"
     save_file({"a": torch.zeros(5, 20), "b": torch.ones(3, 20)}, path)
-    entry = ShardEntry(path.name, checksum(path), path.stat().st_size, 2)
+    entry = ShardEntry(path.name, file_digest(path), path.stat().st_size, 2)
     ShardIndex(stored_settings(MELS), "m.jsonl", "0" * 64, 2, 2, (entry,)).write(folder)
 
 

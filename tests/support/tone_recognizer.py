@@ -48,7 +48,7 @@ def train_tone_recognizer() -> Recognizer:
     return Recognizer(
         model=model.eval(),
         tokenizer=tokenizer,
-        features=features,
+        feature_config=features,
         decoding=CTCGreedyConfig().build(),
         statistics=statistics,
     )

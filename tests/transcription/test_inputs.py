@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from asr.audio.reading import AudioError
 from asr.data.manifest import ManifestError, Utterance, write_manifest
+from asr.stretch import Stretch
 from asr.transcription.inputs import InputError, Inputs, _ambiguous, find_inputs, total_bytes
 
 
@@ -30,7 +31,7 @@ def test_a_folder_is_searched_and_the_rest_is_counted(tmp_path: Path) -> None:
     inputs = find_inputs([str(tmp_path)])
     assert list(inputs.names) == ["a/b/d.flac", "a/c.opus", "b.WAV", "gone.wav", "self.wav", "z.wav/f.mp3"]
     assert inputs.passed_over == {".txt": 1, "without a suffix": 1, "hidden": 2, "linked folder": 1}
-    assert inputs[1].path == str(tmp_path / "a" / "c.opus")
+    assert inputs[1].stretch.path == str(tmp_path / "a" / "c.opus")
     assert total_bytes(inputs, range(len(inputs))) == 4
     assert [recording.name for recording in inputs] == list(inputs.names)
 
@@ -79,7 +80,7 @@ def test_a_manifest_keeps_its_fields_and_its_order(tmp_path: Path) -> None:
     write_manifest(path, utterances)
     inputs = find_inputs([str(path)])
     first, second = inputs
-    assert (first.name, first.path, first.offset, first.duration) == ("b", str(tmp_path / "b.wav"), 2.0, 1.5)
+    assert (first.name, first.stretch) == ("b", Stretch(str(tmp_path / "b.wav"), 2.0, 1.5))
     assert first.fields == {
         "id": "b",
         "duration": 1.5,

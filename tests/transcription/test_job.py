@@ -18,6 +18,7 @@ from asr.engines.local import EngineError, LocalEngine
 from asr.engines.work import Item, Share
 from asr.recognition.precision import Precision
 from asr.recognizer import Recognizer
+from asr.stretch import Stretch
 from asr.transcription.config import JobConfig, load_job
 from asr.transcription.job import Job, JobResult, run_job
 from asr.transcription.journal import JournalError, JournalFullError
@@ -97,7 +98,10 @@ def test_fewer_bits_are_those_of_the_recogniser_whatever_the_batch(
     assert files(tmp_path / "1") == files(tmp_path / "16") != unbroken
     found = {line["id"]: line for line in lines(tmp_path / "1")}
     recognizer = Recognizer.load(run, precision=precision)
-    speech, other = read_audio(audio / "a" / "01.wav"), read_audio(audio / "b" / "00.wav")
+    speech, other = (
+        read_audio(audio / "a" / "01.wav", sample_rate=16_000),
+        read_audio(audio / "b" / "00.wav", sample_rate=16_000),
+    )
     transcript = recognizer.transcripts([speech, other])[0]
     assert found["a/01.wav"]["pred_text"] == transcript.pred_text != ""
     assert found["a/01.wav"]["confidence"] == transcript.confidence
@@ -335,7 +339,7 @@ def test_watching_takes_what_arrives(run: Path, audio: Path, tmp_path: Path, mon
 
 
 def outcomes(marks: Path, paths: list[str], *, num_workers: int = 2) -> dict[int, str]:
-    items = [Item(number, path) for number, path in enumerate(paths)]
+    items = [Item(number, Stretch(path)) for number, path in enumerate(paths)]
     engine = LocalEngine(MakeMoody(marks), num_workers=num_workers)
     try:
         shares = [Share(tuple(items[start : start + 3])) for start in range(0, len(items), 3)]

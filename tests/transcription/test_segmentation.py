@@ -243,3 +243,22 @@ def test_commands_keep_their_places() -> None:
     assert (several.command["understood"], several.command["intent"]) == (True, None)
     assert [each["start"] for each in several.command["commands"]] == [5.0, 9.0, 20.0]
     assert [word.start for word in several.words] == [5.1, 20.1]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batch_seconds", "most"), [(16, 120.0, 4), (3, 120.0, 3), (16, 65.0, 2), (16, 1, 1)]
+)
+def test_segments_are_heard_by_number_and_by_seconds(batch_size: int, batch_seconds: float, most: int) -> None:
+    sizes: list[int] = []
+
+    class Counting:
+        def transcripts(self, recordings: Sequence[np.ndarray]) -> list[Transcript]:
+            sizes.append(len(recordings))
+            return [Transcript("", 0.0, (), len(each) / SAMPLE_RATE) for each in recordings]
+
+    samples = np.ones(8 * 30 * SAMPLE_RATE, np.float32)
+    config = SegmentationConfig(detector=None, overlap=0.001)
+    settings = {"config": config, "batch_size": batch_size, "batch_seconds": batch_seconds}
+    transcribe_long(Counting(), [samples], sample_rate=SAMPLE_RATE, **settings)
+    assert max(sizes) == most
+    assert sum(sizes) == 9

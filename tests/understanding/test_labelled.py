@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,8 +191,7 @@ def test_transcripts_of_the_speech_alone_are_of_what_the_second_look_hears(
         def endpoints(self, *args: object, **kwargs: object) -> tuple[int, int]:
             return 20, 90
 
-    recognizer = Recognizer.load(run)
-    recognizer.endpointing = Speech()
+    recognizer = replace(Recognizer.load(run), endpointing=Speech())
     monkeypatch.setattr(Recognizer, "load", lambda path: recognizer)
     assert label_transcripts.write_transcripts(run, labels, **where) == (1, [])
     (item,) = Manifest.read(tmp_path / "x.jsonl")

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from asr.audio.reading import AudioError, find_recordings, read_audio
-from asr.data.augment.base import Probability, check_range, happens, integer, uniform
+from asr.data.augment.base import Probability, as_loud, check_range, happens, integer, uniform
 from asr.data.features import FeatureConfig
 from asr.section import Section
 
@@ -141,5 +141,4 @@ class Reverb:
         size = next_fast_len(samples.shape[0] + response.shape[0] - 1, real=True)
         spectrum = rfft(samples.numpy(), size) * rfft(response.numpy(), size)  # type: ignore
         wet = torch.from_numpy(irfft(spectrum, size)[direct : direct + samples.shape[0]])
-        level, wet_level = samples.square().mean(), wet.square().mean()
-        return wet * (level / wet_level).sqrt() if wet_level > 0 else samples
+        return as_loud(wet, samples) if wet.square().mean() > 0 else samples

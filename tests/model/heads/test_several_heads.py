@@ -139,7 +139,9 @@ def test_words_of_a_decoder_are_where_it_looked(tmp_path: Path) -> None:
             return [found]
 
     decoding = Looking(AttentionBeamConfig())
-    recognizer = Recognizer(model=model, tokenizer=tokenizer, features=FeatureConfig(num_mels=20), decoding=decoding)
+    recognizer = Recognizer(
+        model=model, tokenizer=tokenizer, feature_config=FeatureConfig(num_mels=20), decoding=decoding
+    )
     (heard,) = recognizer.recognize([torch.randn(40, 20)])
     assert [word.word for word in heard.words] == ["stop", "the"]
     assert all(word.confidence == pytest.approx(0.6065) for word in heard.words)  # e to the -0.5

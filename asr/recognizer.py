@@ -85,7 +85,7 @@ class Recognizer:
     statistics: FeatureStatistics | None = None  # needed for globally normalised features only
     commands: CommandSearch | None = None  # if given, only those are understood: a transcript is of a command, or empty
     endpointing: EndpointingConfig | None = None  # if given, only the speech is heard
-    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)  # what words are written down for
+    evidence: EvidenceConfig = EvidenceConfig()  # noqa: RUF009 - frozen; how much there must be for words to be written
     calibration: WordCalibration = field(default_factory=WordCalibration)  # without one, confidence is the posterior
     decoding_key: str = ""  # names the way words are found, of which a calibration is
     precision: Precision = "fp32"

@@ -72,4 +72,5 @@ def _schema(kind: type) -> type[BaseModel]:
     hints = typing.get_type_hints(kind)
     defaults = {field.name: ... if field.default is dataclasses.MISSING else field.default for field in fields(kind)}
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-    return create_model(kind.__name__, __config__=config, **{name: (hints[name], defaults[name]) for name in defaults})
+    shape: dict[str, Any] = {name: (hints[name], default) for name, default in defaults.items()}
+    return create_model(kind.__name__, __config__=config, **shape)

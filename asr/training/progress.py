@@ -51,7 +51,7 @@ class Progress:
         """Epochs since the first of the dev figures, such as the WER, was last lower than ever before."""
         if not self.scores:
             return 0
-        return self.scores[-1]["epoch"] - min(self.scores, key=lambda score: rank(score)[0])["epoch"]
+        return int(self.scores[-1]["epoch"] - min(self.scores, key=lambda score: rank(score)[0])["epoch"])
 
     def count_step(self, *, losses: Sequence[float], num_tokens: int, norm: float) -> None:
         """A step that was taken: each head's weighted loss, summed over so many tokens, and its gradient's norm."""

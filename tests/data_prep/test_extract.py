@@ -74,7 +74,7 @@ def test_finished_shards_are_kept_and_the_rest_is_done(
     folder = manifest.parent / "shards"
     real_make_shard, made = extract.make_shard, []
 
-    def interrupted_at_the_third(job: extract.Job) -> extract.Finished:
+    def interrupted_at_the_third(job: extract.ShardJob) -> extract.Finished:
         if job.number == 2:
             raise KeyboardInterrupt
         return real_make_shard(job)

@@ -145,6 +145,6 @@ def test_exit_codes_of_jobs_that_do_not_end(
     def stop(*_args: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr("asr.transcription.job.run_job", stop)
+    monkeypatch.setattr("asr.transcription.run.run_job", stop)
     assert main(["run", "audio", "--output-dir", "out"]) == code
     assert said in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_a_refusal_leaves_the_earlier_output(run: Path, audio: Path, tmp_path: P
         (["--output", "x.srt", "--format", "srt"], "output: one file holds jsonl or txt, but the format is srt"),
         (
             ["--output-dir", "out", "--format", "doc"],
-            "format.0: found 'doc'; input should be 'txt', .*, 'TextGrid' or 'tsv'$",
+            "format.0: found 'doc'; input should be 'jsonl', .*, 'TextGrid' or 'tsv'$",
         ),
         (["--output", "x.srt"], r"output: x\.srt holds jsonl; expected another suffix, or format: \[srt\], for most"),
         (["--output-dir", "out", "--channel", "left"], "channel"),

@@ -82,8 +82,9 @@ inline Floats reciprocal(Floats x) {
   const Floats guess = (Floats)_mm512_rcp14_ps((__m512)x);
   return guess * (2.0f - x * guess);
 #elif defined(__AVX2__)
-  const Floats guess = (Floats)_mm256_rcp_ps((__m256)x);
-  return guess * (2.0f - x * guess);
+  Floats guess = (Floats)_mm256_rcp_ps((__m256)x);  // 12 bits, and others on another maker's processor: two steps
+  guess = guess * (2.0f - x * guess);
+  return guess + guess * (1.0f - x * guess);
 #else
   return 1.0f / x;
 #endif

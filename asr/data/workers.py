@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from asr.signals import ignore_signals_to_stop, signals_blocked
+
+DYING_SECONDS = 1.0  # from a connection that a dying process closes to its end
 
 
 class WorkerDied(RuntimeError):
@@ -73,12 +76,19 @@ class DataWorkers:
                 batch = next(batches, None)
             except (RuntimeError, OSError, EOFError) as error:
                 # torch looks itself after five seconds without a batch; a batch's tensors are fetched from the worker.
-                if (dead := self.find_dead()) is None:
+                if (dead := self._wait_for_dead()) is None:
                     raise
                 raise WorkerDied(dead) from error
             if batch is None:
                 return
             yield batch
+
+    def _wait_for_dead(self) -> str | None:
+        """As `find_dead`, for a moment later: a process that dies closes its connections before it has ended."""
+        end = time.monotonic() + DYING_SECONDS
+        while (dead := self.find_dead()) is None and time.monotonic() < end:
+            time.sleep(0.01)
+        return dead
 
     def find_dead(self) -> str | None:
         """What became of a worker that has ended though batches are wanted from it; None while all live."""

@@ -84,7 +84,7 @@ class DataWorkers:
             yield batch
 
     def _wait_for_dead(self) -> str | None:
-        """Returns what `find_dead` finds a moment later: a process that dies closes its connections before it has ended."""
+        """Returns what `find_dead` finds a moment later: a dying process closes its connections before it has ended."""
         end = time.monotonic() + DYING_SECONDS
         while (dead := self.find_dead()) is None and time.monotonic() < end:
             time.sleep(0.01)

@@ -115,6 +115,8 @@ class _Description(BaseModel):
     pieces: list[str] | None = None
     lexicon: dict[str, str] | None = None
     language: str | None = None
+    accents: list[str] | None = None
+    replacements: dict[str, str] | None = None
     sha256: str | None = None
 
 

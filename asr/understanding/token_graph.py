@@ -100,8 +100,11 @@ class WordReader:
         if state not in self._ways_of:
             ways: _Ways = {}
             for word, (target, weight) in self._graph.edges[state].items():
-                num_plain = len(self._tokenizer.spellings(word, is_first=True)[-1])
+                alone = self._tokenizer.spellings(word, is_first=True)
                 for written in self._tokenizer.spellings(word, is_first=state == 0):
+                    # What the word has alone is what it has at its end; a piece may hold the boundary too.
+                    ends = [len(plain) for plain in alone if written[-len(plain) :] == plain]
+                    num_plain = max(ends, default=len(alone[0]))
                     ways.setdefault(written[0], []).append((tuple(written), num_plain, word, target, weight))
             self._ways_of[state] = ways
         return self._ways_of[state]

@@ -28,6 +28,7 @@ from asr.text import (
     load_tokenizer,
     pronunciation,
 )
+from asr.text.inventories import INVENTORIES
 
 TEXTS = [
     "play some music",
@@ -275,6 +276,81 @@ def test_phonemes_may_do_without_the_boundary_of_words(phoneme_tokenizer: Phonem
     with_boundary, without = phoneme_tokenizer.spellings("cups", is_first=False)
     assert without == first
     assert with_boundary == phoneme_tokenizer.encode("two cups")[2:]
+
+
+@pytest.fixture(scope="module")
+def english() -> PhonemeTokenizer:
+    pytest.importorskip("espeakng_loader")
+    texts = ["the quick brown fox jumps over a lazy dog beside their house", "measure thirty boys charming things"]
+    texts.append("two big birds saw four good fathers near her fair shop at home")
+    return PhonemeTokenizerConfig(inventory="language", accents=["en-us", "en-gb"]).train(texts)
+
+
+def pronounced(tokenizer: Tokenizer, ids: list[int]) -> str:
+    return " ".join(tokenizer.pieces[token] for token in ids)
+
+
+def test_the_inventory_of_a_language_spells_every_word_of_it(english: PhonemeTokenizer, tmp_path: Path) -> None:
+    other = PhonemeTokenizerConfig(inventory="language").train(["two cups"])
+    assert other.pieces == english.pieces  # whatever the texts say
+    english.save(tmp_path)
+    for tokenizer in (english, load_tokenizer(tmp_path)):
+        for word in (
+            "for",
+            "reminder",
+            "beer",
+            "button",
+            "coffee",
+            "treasure",
+            "jalapeno",
+            "naïve",
+            "schönbrunn",
+            "fire",
+        ):
+            assert UNKNOWN_ID not in tokenizer.encode(word), word
+        assert tokenizer.digest == english.digest != other.digest
+        assert tokenizer.spellings("water", is_first=False) == english.spellings("water", is_first=False)
+    assert english.decode(english.encode("brown dog")) == "brown dog"
+
+
+def test_sounds_that_are_alike_share_a_token(english: PhonemeTokenizer) -> None:
+    assert pronounced(english, english.encode("about")) == "ə b aʊ t"  # ɐbaʊt, as eSpeak NG writes it
+    assert pronounced(english, english.encode("button")) == "b ʌ t ə n"  # bʌʔn̩
+    assert pronounced(english, english.encode("bottle")).endswith("ə l")
+
+
+def test_a_sound_that_no_training_text_has_is_said_as_its_nearest() -> None:
+    pytest.importorskip("espeakng_loader")
+    tokenizer = PhonemeTokenizerConfig(inventory="language").train(["men shall go up and under a deck"])
+    assert pronounced(tokenizer, tokenizer.encode("measure")) == "m ɛ ʃ ɚ"  # and not ʒ, of which nothing was learnt
+    assert pronounced(tokenizer, tokenizer.encode("boy"))[0] != "b"
+
+
+def test_a_word_may_be_said_in_several_accents(english: PhonemeTokenizer) -> None:
+    said = [pronounced(english, ids) for ids in english.spellings("water", is_first=True)]
+    assert said == ["w ɔː ɾ ɚ", "w ɔː t ə"]
+    later = [pronounced(english, ids) for ids in english.spellings("water", is_first=False)]
+    assert later == ["  w ɔː ɾ ɚ", "w ɔː ɾ ɚ", "  w ɔː t ə", "w ɔː t ə"]
+    assert len(english.spellings("two", is_first=True)) == 1  # alike in both
+    with pytest.raises(TokenizerError, match="the word 'two' cannot be pronounced in xx-yy: language 'xx-yy'"):
+        PhonemeTokenizerConfig(accents=["xx-yy"]).train(["two"]).spellings("two", is_first=True)
+
+
+def test_a_language_whose_sounds_are_not_listed_is_refused() -> None:
+    pytest.importorskip("espeakng_loader")
+    with pytest.raises(
+        TokenizerError, match=r"inventory: 'language' of 'fi', .* expected one of .*, or inventory: text"
+    ):
+        PhonemeTokenizerConfig(language="fi", inventory="language").train(["kaksi"])
+
+
+def test_each_sound_is_listed_once_and_replaced_by_listed_ones() -> None:
+    for inventory in INVENTORIES.values():
+        assert len(set(inventory.sounds)) == len(inventory.sounds)
+        others = [*inventory.said_as.values(), *(one for ones in inventory.nearest.values() for one in ones)]
+        assert {sound for other in others for sound in other.split()} <= set(inventory.sounds)
+        assert not inventory.said_as.keys() & set(inventory.sounds)
+        assert inventory.nearest.keys() <= set(inventory.sounds)
 
 
 def test_phoneme_tokenizers_refuse_what_they_cannot_do(

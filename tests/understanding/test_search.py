@@ -210,6 +210,21 @@ def test_the_graph_tells_homophones_apart(phonemes: Tokenizer) -> None:
         WordReader(graph, phonemes).read(phonemes.encode("lamps"))
 
 
+def test_words_are_read_back_in_every_accent() -> None:
+    pytest.importorskip("espeakng_loader")
+    tokenizer = PhonemeTokenizerConfig(inventory="language", accents=["en-gb"]).train(["the water on a lamp for beer"])
+    graph = graph_of({"water for lamps": 0.0, "beer on water": 0.0})
+    british = [tokenizer.spellings(word, is_first=True)[-1] for word in ("beer", "on", "water")]
+    said = [*british[0], tokenizer.encode("a b")[1], *british[1], *british[2]]
+    words = WordReader(graph, tokenizer).read(said)
+    assert [word.text for word in words] == ["beer", "on", "water"]
+    assert [said[word.start : word.end] for word in words] == british
+    scores = np.full((2 * len(said), tokenizer.vocabulary_size), -9.0, dtype=np.float32)
+    scores[0::2, BLANK_ID] = 0.0
+    scores[np.arange(1, 2 * len(said), 2), said] = 0.0
+    assert GrammarSearch(graph, tokenizer).search(scores, num_best=1)[0].tokens == tuple(said)
+
+
 def test_a_boundary_between_pronounced_words_may_be_missing(phonemes: Tokenizer) -> None:
     search = GrammarSearch(graph_of({"two lamps": 0.0, "four lamps": 0.0}), phonemes)
     tokens = [token for token in phonemes.encode("four lamps") if phonemes.pieces[token] != " "]

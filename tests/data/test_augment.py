@@ -34,6 +34,7 @@ from asr.data.augment import (
     recorded,
 )
 from asr.data.features import FeatureConfig, mel_centers
+from asr.data.manifest import Utterance, write_manifest
 
 FEATURES = FeatureConfig()
 KINDS = [config.model_fields["kind"].default for config in get_args(get_args(AugmentationConfig)[0])]
@@ -61,9 +62,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=KINDS)
 def config(request: pytest.FixtureRequest, folder: Path) -> AugmentationConfig:
     """One config of every kind in the union, by its own defaults; a new kind joins by being in the union."""
-    needs_folder = request.param in ("noise", "reverb")
-    settings = {"kind": request.param, **({"folder": str(folder)} if needs_folder else {})}
-    return TypeAdapter(AugmentationConfig).validate_python(settings)
+    write_manifest(
+        folder / "all.jsonl",
+        [
+            Utterance("short", str(folder / "short.wav"), 0.0625),
+            Utterance("long", str(folder / "below/long.flac"), 1.25),
+        ],
+    )
+    needed = {"noise": {"folder": str(folder)}, "reverb": {"folder": str(folder)}}
+    needed["babble"] = {"manifest": str(folder / "all.jsonl")}
+    return TypeAdapter(AugmentationConfig).validate_python({"kind": request.param, **needed.get(request.param, {})})
 
 
 def example_input(config: AugmentationConfig) -> torch.Tensor:
@@ -439,10 +447,17 @@ def test_recordings_are_read_when_drawn_and_kept(folder: Path, monkeypatch: pyte
         ({"kind": "codec", "high_compression": 0.1}, "low_compression: 0.3; expected at most high_compression, 0.1"),
         ({"kind": "colored_noise", "low_snr_db": 50.0}, "low_snr_db: 50; expected at most high_snr_db, 40"),
         ({"kind": "colored_noise", "low_exponent": 3.0}, "low_exponent: 3; expected at most high_exponent, 2"),
+        ({"kind": "tilt", "low_db": 5.0}, "low_db: 5; expected at most high_db, 3"),
+        ({"kind": "tilt", "low_hz": 5000.0}, "low_hz: 5000; expected at most high_hz, 2000"),
+        ({"kind": "babble", "manifest": "x", "low_talkers": 9}, "low_talkers: 9; expected at most high_talkers, 8"),
+        ({"kind": "babble", "manifest": "x", "low_snr_db": 30.0}, "low_snr_db: 30; expected at most high_snr_db, 20"),
+        ({"kind": "babble", "manifest": ()}, "manifest: nothing; expected a manifest, or a list of one or more"),
+        ({"kind": "household_noise", "high_snr_db": -20.0}, "low_snr_db: -10; expected at most high_snr_db, -20"),
+        ({"kind": "household_noise", "sounds": ("thunder",)}, "sounds"),
         ({"kind": "speed", "factors": ()}, "factors"),
         ({"kind": "speed", "factors": (0.0,)}, "factors"),
         ({"kind": "noise", "folder": "x", "probability": 1.5}, "probability"),
-        ({"kind": "echo"}, "'speed', 'pitch', 'silence', 'gain', 'noise', 'colored_noise', 'reverb'"),
+        ({"kind": "echo"}, "'speed', 'pitch', 'silence', 'gain', 'noise', 'babble', 'household_noise', 'co"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:

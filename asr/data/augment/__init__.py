@@ -12,13 +12,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from asr.data.augment.babble import BabbleConfig
 from asr.data.augment.base import FeatureAugmentation, SampleAugmentation
 from asr.data.augment.codecs import CodecConfig, TelephoneConfig
+from asr.data.augment.household import HouseholdNoiseConfig
 from asr.data.augment.level import ClippingConfig, GainConfig, SilenceConfig
 from asr.data.augment.masks import SpecAugmentConfig
 from asr.data.augment.recorded import NoiseConfig, ReverbConfig
 from asr.data.augment.room import RoomConfig
-from asr.data.augment.spectrum import ColoredNoiseConfig, EqualizerConfig, LowPassConfig
+from asr.data.augment.spectrum import ColoredNoiseConfig, EqualizerConfig, LowPassConfig, TiltConfig
 from asr.data.augment.voice import PitchConfig, SpeedConfig, VocalTractConfig
 
 AugmentationConfig = Annotated[
@@ -27,10 +29,13 @@ AugmentationConfig = Annotated[
     | SilenceConfig
     | GainConfig
     | NoiseConfig
+    | BabbleConfig
+    | HouseholdNoiseConfig
     | ColoredNoiseConfig
     | ReverbConfig
     | RoomConfig
     | EqualizerConfig
+    | TiltConfig
     | LowPassConfig
     | TelephoneConfig
     | CodecConfig
@@ -42,12 +47,14 @@ AugmentationConfig = Annotated[
 
 __all__ = [
     "AugmentationConfig",
+    "BabbleConfig",
     "ClippingConfig",
     "CodecConfig",
     "ColoredNoiseConfig",
     "EqualizerConfig",
     "FeatureAugmentation",
     "GainConfig",
+    "HouseholdNoiseConfig",
     "LowPassConfig",
     "NoiseConfig",
     "PitchConfig",
@@ -58,5 +65,6 @@ __all__ = [
     "SpecAugmentConfig",
     "SpeedConfig",
     "TelephoneConfig",
+    "TiltConfig",
     "VocalTractConfig",
 ]

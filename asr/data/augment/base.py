@@ -53,3 +53,17 @@ def as_loud(changed: Float[Tensor, " sample"], samples: Float[Tensor, " sample"]
     """Scaled to the same root mean square."""
     level, changed_level = samples.square().mean(), changed.square().mean()
     return changed * (level / changed_level).sqrt() if changed_level > 0 else changed
+
+
+def add_at_snr(
+    samples: Float[Tensor, " sample"], noise: Float[Tensor, " sample"], snr_db: float
+) -> Float[Tensor, " sample"]:
+    """Adds noise at a ratio of the energies of the whole utterance and of the whole noise, in decibels.
+
+    Digital silence, of the noise or of the utterance, has no ratio: the utterance stays as it is.
+    """
+    if not noise.any():
+        return samples
+    from torchaudio.functional import add_noise  # only who augments waits for it
+
+    return add_noise(samples, noise, torch.tensor(snr_db, dtype=samples.dtype))

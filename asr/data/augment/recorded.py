@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from asr.audio.reading import AudioError, find_recordings, read_audio
-from asr.data.augment.base import Probability, as_loud, check_range, happens, integer, uniform
+from asr.data.augment.base import Probability, add_at_snr, as_loud, check_range, happens, integer, uniform
 from asr.data.features import FeatureConfig
 from asr.section import Section
 
@@ -74,8 +74,7 @@ class NoiseConfig(Section):
 class Noise:
     """Adds noise from a place drawn in a recording drawn, going round to its beginning where it ends too soon.
 
-    The ratio is that of the energies of the whole utterance and of the whole stretch. A stretch of digital silence
-    has no ratio: the utterance stays as it is.
+    A stretch of digital silence leaves the utterance as it is.
     """
 
     config: NoiseConfig
@@ -87,16 +86,12 @@ class Noise:
         if not happens(generator, self.config.probability):
             return samples
         recording = self.recordings.draw(generator)
-        noise = _stretch(recording, integer(generator, recording.shape[0]), samples.shape[0])
+        noise = go_round(recording, integer(generator, recording.shape[0]), samples.shape[0])
         snr_db = uniform(generator, self.config.low_snr_db, self.config.high_snr_db)
-        if not noise.any():
-            return samples
-        from torchaudio.functional import add_noise  # only who augments waits for it
-
-        return add_noise(samples, noise, torch.tensor(snr_db, dtype=samples.dtype))
+        return add_at_snr(samples, noise, snr_db)
 
 
-def _stretch(recording: Float[Tensor, " sample"], start: int, num_samples: int) -> Float[Tensor, " stretch_sample"]:
+def go_round(recording: Float[Tensor, " sample"], start: int, num_samples: int) -> Float[Tensor, " stretch_sample"]:
     """`num_samples` samples from `start` on, round and round."""
     head = recording[start : start + num_samples]
     if head.shape[0] == num_samples:

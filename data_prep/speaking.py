@@ -50,8 +50,8 @@ class Line:
 
     @property
     def is_command(self) -> bool:
-        """Is it of the grammar of commands, rather than other speech in a folder of its own?"""
-        return self.folder == Path()
+        """Is it of the grammar of commands, rather than other speech in a folder of its own, or of a list?"""
+        return self.folder == Path() and self.command.intent != ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def cast_speakers(
     if num_dev + num_test > len(single) // 2:
         raise SynthesisError(
             f"{num_dev} speakers for dev and {num_test} for test; expected at most {len(single) // 2} together, so "
-            f"that as many are left to train on"
+            f"that as many are left to train on; ask for fewer (for none by --num-dev 0 --num-test 0), or name an "
+            f"engine of more people first"
         )
     drawn = [single[place] for place in rng.permutation(len(single))[: num_dev + num_test]]
     held_out = set(drawn)

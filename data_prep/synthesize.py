@@ -1,4 +1,4 @@
-"""Spoken commands made from a grammar: sentences sampled from its templates, said by many voices.
+"""Spoken commands made from a grammar, or any sentences of a text file, said by many voices.
 
     python -m data_prep.synthesize conf/commands/home.yaml cache/home
 
@@ -10,6 +10,11 @@ test is in train. The same command gives the same bytes; run again after an inte
 
 writes into other_speech/ the same of sentences that are no commands, by the same voices: to train on beside the
 commands, so that other speech does not pass for one, and to find the threshold and count false accepts with.
+
+    python -m data_prep.synthesize sentences.txt cache/sentences --language en-us --engines espeak,hibari
+
+speaks sentences that mean nothing, a line of the file each: those first that together have each pair of neighbouring
+phonemes --min-count times, as far as the file has it so often. No sentence is in two splits while there are others.
 """
 
 from __future__ import annotations
@@ -26,7 +31,9 @@ from asr.runtime import EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
+    from asr.grammar.sampling import Sampler
     from asr.grammar.templates import Grammar
+    from data_prep.sentence_list import SentenceList
     from data_prep.speaking import Casting, Line
     from data_prep.voices import Engine
 
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 SETTINGS_NAME = "synthesis.json"
 NUM_TO_HEAR = 12  # of each split, on the listening page
 SPLITS = ("train", "dev", "test")
+LANGUAGE = "en"  # of a list of sentences, unless given
 OTHER_SPEECH = "other_speech"  # folder of the sentences that are no commands
 
 
@@ -47,21 +55,41 @@ def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
     import numpy as np
 
     from asr.grammar.sampling import Sampler
-    from asr.grammar.templates import load_grammar
     from data_prep.speaking import plan_split
 
-    sampler = Sampler(load_grammar(options.grammar))
+    sampler = _sampler(options.grammar, options)
     print(f"{options.grammar}: {sampler.num_sentences:,} sentences of {len(sampler.words):,} different words")
     casting = _casting(options, engines)
-    lines = []
-    for number, split in enumerate(SPLITS):
+    lines: list[Line] = []
+    # A list has each sentence once, and train may take all that dev and test have left.
+    for number, split in reversed(list(enumerate(SPLITS))):
         rng = np.random.default_rng([options.seed, 1 + number])
         min_count = options.min_count if split == "train" else 0
         commands = sampler.sample(getattr(options, f"num_{split}"), min_count=min_count, rng=rng)
-        lines += plan_split(split, commands, casting=casting, suffix=options.format, rng=rng)
+        lines = plan_split(split, commands, casting=casting, suffix=options.format, rng=rng) + lines
     if options.other_speech is not None:
+        assert isinstance(sampler, Sampler)
         lines += _plan_other_speech(options, sampler.grammar, casting)
     return lines
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix == ".txt"
+
+
+def _language(path: Path, options: argparse.Namespace) -> str:
+    """Returns the language of a grammar, or the one given for a list of sentences."""
+    from asr.grammar.templates import load_grammar
+
+    return options.language or LANGUAGE if _is_list(path) else load_grammar(path).language
+
+
+def _sampler(path: Path, options: argparse.Namespace) -> Sampler | SentenceList:
+    from asr.grammar.sampling import Sampler
+    from asr.grammar.templates import load_grammar
+    from data_prep.sentence_list import SentenceList
+
+    return SentenceList(path, language=_language(path, options)) if _is_list(path) else Sampler(load_grammar(path))
 
 
 def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: Casting) -> list[Line]:
@@ -69,19 +97,18 @@ def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: C
     import numpy as np
 
     from asr.grammar.parsing import SentenceParser
-    from asr.grammar.sampling import Sampler
-    from asr.grammar.templates import load_grammar
     from data_prep.speaking import plan_split
 
-    sampler, parser = Sampler(load_grammar(options.other_speech)), SentenceParser(grammar)
-    lines, left_out = [], set()
-    for number, split in enumerate(SPLITS):
+    sampler, parser = _sampler(options.other_speech, options), SentenceParser(grammar)
+    lines: list[Line] = []
+    left_out: set[str] = set()
+    for number, split in reversed(list(enumerate(SPLITS))):
         rng = np.random.default_rng([options.seed, 1 + len(SPLITS) + number])
         wanted = options.num_other if split == "train" else options.num_other_held_out
         said = sampler.sample(wanted, min_count=0, rng=rng)
         left_out |= {each.text for each in said if parser.parse(each.text)}
         others = [each for each in said if each.text not in left_out]
-        lines += plan_split(split, others, casting=casting, suffix=options.format, rng=rng, folder=OTHER_SPEECH)
+        lines = plan_split(split, others, casting=casting, suffix=options.format, rng=rng, folder=OTHER_SPEECH) + lines
     for text in sorted(left_out):
         print(f"{options.other_speech}: left out, as it is a command: {text}")
     return lines
@@ -147,7 +174,7 @@ def check_settings(options: argparse.Namespace, engines: Engines) -> None:
     settings: dict[str, Any] = {
         name: value
         for name, value in sorted(vars(options).items())
-        if name not in ("grammar", "output_dir", "num_workers")
+        if name not in ("grammar", "output_dir", "num_workers") and (name, value) != ("language", None)
     }
     settings["grammar_sha256"] = file_digest(options.grammar)
     of_others = {name: settings.pop(name) for name in ("other_speech", "num_other", "num_other_held_out")}
@@ -243,15 +270,22 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("grammar", type=locate, help="YAML of sentence templates, such as conf/commands/home.yaml")
+    parser.add_argument(
+        "grammar",
+        type=locate,
+        help="YAML of sentence templates, such as conf/commands/home.yaml, or a .txt of a sentence a line",
+    )
     parser.add_argument("output_dir", type=Path, help="folder of the manifests and recordings")
     add = parser.add_argument
+    add("--language", help=f"of a .txt file's sentences ({LANGUAGE}); a grammar names its own")
     add("--seed", type=int, default=0, help="of the sentences, the speakers and how they speak (0)")
     add("--num-train", type=int, default=8000, help="sentences to train on (8000)")
     add("--num-dev", type=int, default=400, help="sentences of dev (400); 0: all speakers are in train")
     add("--num-test", type=int, default=400, help="sentences of test (400); 0: all speakers are in train")
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
-    add("--other-speech", type=locate, metavar="GRAMMAR", help="sentences that are no commands, to speak too")
+    add(
+        "--other-speech", type=locate, metavar="GRAMMAR", help="sentences that are no commands, to speak too; or a .txt"
+    )
     add("--num-other", type=int, default=3000, help="of these in train (3000)")
     add("--num-other-held-out", type=int, default=1000, help="of these in dev, and in test (1000)")
     add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")
@@ -287,15 +321,18 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
         )
     if not 0 <= options.lowest_pitch <= options.highest_pitch <= 100:
         parser.error("--lowest-pitch, --highest-pitch: expected 0 <= lowest <= highest <= 100")
+    if _is_list(options.grammar) and options.other_speech is not None:
+        parser.error("--other-speech: beside sentences that are no commands; expected a grammar; leave it out")
+    if options.language and not any(each and _is_list(each) for each in (options.grammar, options.other_speech)):
+        parser.error(f"--language {options.language}: beside a grammar, which names its own; leave it out")
 
 
 def _load_engines(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Engines:
     """The synthesizers named, in that order; puts their shares into the options."""
-    from asr.grammar.templates import load_grammar
     from data_prep.voices import ENGINES, InLanguage, SynthesisError, load_engine
 
-    language = load_grammar(options.grammar).language
-    if options.other_speech is not None and (other := load_grammar(options.other_speech).language) != language:
+    language = _language(options.grammar, options)
+    if options.other_speech is not None and (other := _language(options.other_speech, options)) != language:
         raise SynthesisError(
             f"{options.other_speech}: in language '{other}', but {options.grammar} in '{language}'; expected the same "
             f"voices for both"

@@ -222,7 +222,7 @@ def test_only_programs_take_what_was_parsed(name: str) -> None:
 
 # Packages that not every program needs, that are extras, or that take long to import.
 OPTIONAL = frozenset(
-    {"PIL", "av", "espeakng_loader", "hassil", "home_assistant_intents", "jinja2", "jiwer", "kenlm", "lhotse"}
+    {"PIL", "av", "espeakng_loader", "hassil", "hibari", "home_assistant_intents", "jinja2", "jiwer", "kenlm", "lhotse"}
     | {"markupsafe", "matplotlib", "onnxruntime", "python_stretch", "ray", "rich", "scipy", "sentencepiece"}
     | {"torch", "torchaudio", "triton", "unicode_rbnf", "wandb"}
 )

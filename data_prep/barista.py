@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.snr and not options.noise:
         raise CorpusError("--snr: ratios without a recording to mix with; expected --noise FILE too")
 
-    from asr.data.manifest import write_manifest
+    from asr.data.manifest_writing import write_manifest
 
     utterances, faults = read_labels(*find_labels(options.corpus_dir, options.labels, options.recordings))
     wanted = list(parts(utterances, options))  # faults in the options come before the work

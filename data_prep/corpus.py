@@ -204,7 +204,7 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
     Raises:
         CorpusError: a speaker in two splits without leave, or no utterance left at all.
     """
-    from asr.data.manifest import write_manifest
+    from asr.data.manifest_writing import write_manifest
     from data_prep.summary import print_summary, write_dropped
     from data_prep.transcripts import TranscriptCleaner
     from data_prep.validation import validate

@@ -81,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"--shortest {options.shortest} --longest {options.longest}: expected 1 <= shortest <= longest"
         )
 
-    from asr.data.manifest import Manifest, write_manifest
+    from asr.data.manifest import Manifest
+    from asr.data.manifest_writing import write_manifest
 
     for seed, split in enumerate(SPLITS):
         words = list(Manifest.read(options.input_dir / f"{split}.jsonl"))

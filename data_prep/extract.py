@@ -275,7 +275,7 @@ def _run_in_processes(jobs: Iterator[ShardJob], num_workers: int) -> Iterator[Fi
 
 def _write_remaining_manifest(manifest: Manifest, folder: Path, index: ShardIndex) -> None:
     """Where recordings were left out, FOLDER/manifest.jsonl lists the utterances that have features."""
-    from asr.data.manifest import write_manifest
+    from asr.data.manifest_writing import write_manifest
 
     left_out = {id for entry in index.shards if entry is not None for id in entry.left_out}
     path = folder / "manifest.jsonl"

@@ -120,7 +120,7 @@ def cut(utterances: Sequence[Utterance], seconds: float) -> Iterator[Utterance]:
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
-    from asr.data.manifest import write_manifest
+    from asr.data.manifest_writing import write_manifest
 
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))

@@ -223,7 +223,7 @@ def speak(lines: Sequence[Line], options: argparse.Namespace) -> dict[str, float
 
 def write_manifests(lines: Sequence[Line], durations: dict[str, float], options: argparse.Namespace) -> None:
     """The manifest of each split, the page to listen to, and the summary on screen."""
-    from asr.data.manifest import write_manifest
+    from asr.data.manifest_writing import write_manifest
     from data_prep.listening import write_page
     from data_prep.summary import print_summary
     from data_prep.validation import Kept

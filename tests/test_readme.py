@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from asr.audio.reading import read_info
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from tests.support.small_run import write_recordings
 from tests.support.tones import write_split
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from tests.programs.walk import Walk, following
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from asr.comparison.members import ComparisonConfig, Member
 from asr.comparison.significance import PairedDifference, adjust_for_many, interval_over_seeds, paired_difference
 from asr.comparison.trial import Speed, TrialResult
+from asr.evaluation.intervals import Interval, bootstrap_interval
 from asr.files.replacing import replacing
-from asr.metrics import ErrorCounts, Interval, bootstrap_interval
+from asr.metrics import ErrorCounts
 from asr.pages.plots import Points, draw_intervals, draw_lines, draw_scatter
 from asr.pages.render import render
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from asr.metrics import Interval, MetricsError, count_word_errors
+from asr.evaluation.intervals import Interval
+from asr.metrics import MetricsError, count_word_errors
 
 NUM_ANSWERS = 5  # transcripts that are tried as the one answer to everything
 _BLOCK_DRAWS = 4_000_000  # counts held at once: bounds the memory however large the corpus

@@ -12,7 +12,7 @@ import mmap
 import os
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from jaxtyping import Float32, Int64
 
 from asr.data.utterance_ids import make_ids
 from asr.files.json_lines import LineError, bounded_lines, parse_object
-from asr.files.replacing import absolute_path, replacing
+from asr.files.replacing import absolute_path
 from asr.stretch import Stretch
 
 OWN_KEYS = ("id", "audio_filepath", "offset", "duration", "text", "speaker")
@@ -202,58 +202,13 @@ def _numbered_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         raise ManifestError(f"{path}:{number + 1}: {error}") from None
 
 
-def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
-    """Write a manifest, whole or not at all, and give its number of lines.
-
-    A recording below the manifest's folder is named relative to it, so that the two can move together.
-
-    Raises:
-        ManifestError: an utterance that reading would refuse, a relative `audio_filepath`, or an own key in `extra`.
-    """
-    path = Path(absolute_path(path))
-    ids: set[str] = set()
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
-        for number, utterance in enumerate(utterances, 1):
-            record = _record(path, number, utterance)
-            ids.add(utterance.id)
-            if len(ids) < number:
-                raise ManifestError(f"{path}:{number}: the id '{utterance.id}' twice; expected each id once")
-            try:
-                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-            except ValueError as error:
-                raise ManifestError(f"{path}:{number}: {error}; expected finite numbers") from error
-    return len(ids)
-
-
-def _record(path: Path, number: int, utterance: Utterance) -> dict[str, Any]:
-    """One line of the manifest at `path`, as JSON's types."""
-    if clash := utterance.extra.keys() & set(OWN_KEYS):
-        raise ManifestError(f"{path}:{number}: extra has {sorted(clash)}; expected none of {list(OWN_KEYS)} there")
-    if not Path(utterance.audio_filepath).is_absolute():
-        raise ManifestError(f"{path}:{number}: the path '{utterance.audio_filepath}'; expected an absolute one")
-    audio = Path(absolute_path(utterance.audio_filepath))
-    is_below = audio.is_relative_to(path.parent) and ".." not in audio.parts
-    record: dict[str, Any] = {
-        "id": utterance.id,
-        "audio_filepath": str(audio.relative_to(path.parent) if is_below else audio),
-    }
-    if utterance.offset:
-        record["offset"] = utterance.offset
-    record |= {"duration": utterance.duration, "text": utterance.text}
-    if utterance.speaker is not None:
-        record["speaker"] = utterance.speaker
-    if fault := _fault(record):
-        raise ManifestError(f"{path}:{number}: {fault}")
-    return record | utterance.extra
-
-
 def _parse(path: Path, number: int, line: bytes, root: str | None) -> dict[str, Any]:
     """Parse and check one line."""
     try:
         record = parse_object(line.removeprefix(BOM_UTF8) if number == 1 else line)
     except LineError as error:
         raise ManifestError(f"{path}:{number}: {error}") from error
-    if fault := _fault(record):
+    if fault := fault_of_line(record):
         raise ManifestError(f"{path}:{number}: {fault}")
     if root is not None:
         try:
@@ -263,8 +218,8 @@ def _parse(path: Path, number: int, line: bytes, root: str | None) -> dict[str, 
     return record
 
 
-def _fault(record: dict[str, Any]) -> str | None:
-    """What is wrong with a line, or None. Runs a million times for a large manifest: the usual case leaves early."""
+def fault_of_line(record: dict[str, Any]) -> str | None:
+    """Returns what is wrong with a line, or None; a large manifest has a million, of which most leave early."""
     id_, audio, duration = record.get("id"), record.get("audio_filepath"), record.get("duration", 0)
     if id_ is not None and (not isinstance(id_, str) or not id_):
         return f"id is {id_!r}; expected a string that is not empty, or none; data_prep.nemo makes strings of numbers"

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from asr.evaluation.breakdown import by_condition, score_by
+from asr.evaluation.groups import GroupScore
 from asr.evaluation.report import Evaluation
-from asr.metrics import GroupScore
 from asr.understanding.acceptance import NUM_SHOWN as NUM_CONDITIONS
 
 NUM_SHOWN = 10  # rows of each table on the console

@@ -8,9 +8,11 @@ from typing import Literal
 
 from asr.data.manifest import Utterance
 from asr.evaluation.breakdown import JudgedCommand
+from asr.evaluation.groups import Confusion, GroupScore
+from asr.evaluation.intervals import Interval
 from asr.evaluation.reference_form import FormFault
 from asr.files.replacing import replacing
-from asr.metrics import Confusion, ErrorCounts, GroupScore, Interval, Operation
+from asr.metrics import ErrorCounts, Operation
 from asr.pages.player import embedded_audio
 from asr.pages.render import render
 from asr.recognizer import Transcription

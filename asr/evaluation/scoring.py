@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from rich.console import Console
 from rich.progress import track
 
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.evaluation.breakdown import (
     JudgedCommand,
     by_condition,
@@ -23,20 +24,11 @@ from asr.evaluation.breakdown import (
     score_by,
     slot_values,
 )
+from asr.evaluation.groups import GroupScore, most_confused, score_group, score_groups
+from asr.evaluation.intervals import Interval, bootstrap_interval
 from asr.evaluation.reference_form import find_form_faults
 from asr.evaluation.report import Evaluation, Failure, ScoredUtterance
-from asr.metrics import (
-    ErrorCounts,
-    GroupScore,
-    Interval,
-    align_words,
-    bootstrap_interval,
-    count_character_errors,
-    count_operations,
-    most_confused,
-    score_group,
-    score_groups,
-)
+from asr.metrics import ErrorCounts, align_words, count_character_errors, count_operations
 from asr.recognition.confidence import WordCalibration, calibration_error, fit_words, reliability, save_calibration
 from asr.recognizer import Recognizer, Transcription
 from asr.runs.checkpoint import write_text

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from asr.audio.reading import AudioError, read_stretch
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.grammar.network import word_graph
 from asr.grammar.templates import Grammar, load_grammar
 from asr.grammar.word_graph import Graph

@@ -2,20 +2,17 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from asr.config.language_model import LanguageModelConfig
 from asr.config.recognizer import Config
-from asr.data.batches import Batch, DevDataset, StepBatches, StepDataset, StepOrder
+from asr.data.batches import Batch, DevDataset, StepBatches
 from asr.data.dataset import mix_seed
-from asr.data.workers import WorkerDied, open_loader
+from asr.data.workers import open_loader
 from asr.distributed import Processes, set_num_threads
 from asr.files.tensors import read_tensors
 from asr.optim import average_weights, set_learning_rate
@@ -26,16 +23,10 @@ from asr.runtime import EXIT_OK, STOPPED_BY_SIGNAL
 from asr.tracking.trackers import finishing_after_failure
 from asr.training.experiment import data_digests, write_dropped
 from asr.training.interruption import Interrupted
-from asr.training.memory import is_out_of_memory
 from asr.training.progress import Stopwatch, drop_weights_of_other_epochs, rank
 from asr.training.setup import Training, start_lines, start_training
+from asr.training.steps import TrainingError, arriving, naming_lack_of_memory, open_steps, say_dead_worker
 from asr.training.task import Score, open_task
-
-Arriving = TypeVar("Arriving")  # the batches of a step, or one of dev
-
-
-class TrainingError(ValueError):
-    """A training that cannot go on."""
 
 
 def train(config: Config | LanguageModelConfig, processes: Processes) -> int:
@@ -81,7 +72,7 @@ def run_to_end(training: Training) -> int:
     except Interrupted:
         save_alone(training)
         if interruption.signal is None:
-            raise TrainingError(_say_dead_worker(training, interruption.dead_worker)) from None
+            raise TrainingError(say_dead_worker(training, interruption.dead_worker)) from None
     except BaseException:
         save_alone(training)
         raise
@@ -119,47 +110,6 @@ def run_epochs(training: Training) -> None:
                 return
 
 
-def open_steps(training: Training) -> DataLoader:
-    """The steps that are left of the training, as far as this process computes them."""
-    config, progress, plan = training.config, training.progress, training.experiment.plan
-    steps = StepDataset(
-        training.experiment.train,
-        plan,
-        accumulation=config.train.accumulation,
-        rank=training.processes.rank,
-        world_size=training.processes.world_size,
-    )
-    order = StepOrder(plan, epoch=progress.epoch, position=progress.position, num_epochs=config.train.max_epochs)
-    return open_loader(steps, order, num_workers=config.data.num_workers)
-
-
-def arriving(training: Training, batches: Iterator[Arriving]) -> Iterator[Arriving]:
-    """What a loader gives; raises TrainingError with what to mend where it cannot."""
-    while True:
-        try:
-            with training.interruption.giving_up():
-                batch = next(batches, None)
-        except WorkerDied as error:
-            raise TrainingError(_say_dead_worker(training, str(error))) from error
-        except (ValueError, OSError, MemoryError) as error:
-            # A worker's error comes with its traceback in front; the last line is the error.
-            raise TrainingError(
-                f"{str(error).strip().splitlines()[-1]}\nThe training stopped at step {training.progress.step}; mend "
-                "the recording, or prepare the corpus again without it"
-            ) from error
-        if batch is None:
-            return
-        yield batch
-
-
-def _say_dead_worker(training: Training, found: str | None) -> str:
-    return (
-        f"{found}; expected it to read until the end. The training stopped at step {training.progress.step}, and what "
-        "was learnt is saved. SIGKILL is most often for want of memory: make room, or set data.num_workers=0; then "
-        "rerun to go on"
-    )
-
-
 def compute_step(training: Training, step: StepBatches) -> None:
     """Forward, backward, clip, update: the gradient of the mean loss of a token over all processes.
 
@@ -174,7 +124,7 @@ def compute_step(training: Training, step: StepBatches) -> None:
     # Dropout draws from torch's own generator; seeding it for each step makes a resumed step the same step.
     torch.manual_seed(mix_seed(config.seed, progress.step, training.processes.rank))
 
-    with training.interruption.giving_up(), _naming_lack_of_memory(training, step):
+    with training.interruption.giving_up(), naming_lack_of_memory(training, step):
         losses, norm = compute_gradients(training, step)
         totals = torch.cat(losses, dim=1).sum(dim=1)  # of each head
         totals = training.processes.sum([0.0] * len(totals) if step.is_idle else totals.tolist())
@@ -204,24 +154,6 @@ def compute_gradients(training: Training, step: StepBatches) -> tuple[list[Tenso
     learner.scaler.unscale_(learner.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), training.config.optim.clip_norm)
     return losses, norm.double()
-
-
-@contextlib.contextmanager
-def _naming_lack_of_memory(training: Training, step: StepBatches) -> Iterator[None]:
-    """A later step can need more than the one tried at the start did, or others may have taken the memory meanwhile."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        training.learner.optimizer.zero_grad(set_to_none=True)
-        largest = max(step.batches, key=lambda batch: batch.features.numel())
-        raise TrainingError(
-            f"step {training.progress.step + 1}: {len(largest.ids)} utterances x {largest.features.shape[1]} frames do "
-            f"not fit into the memory of {training.processes.device} ({', '.join(largest.ids[:5])}, ...). What was "
-            f"learnt until step {training.progress.step} is saved; rerun with a higher train.accumulation (it is "
-            f"{training.config.train.accumulation}) to go on ({str(error).splitlines()[0]})"
-        ) from error
 
 
 def _losses(training: Training, batch: Batch) -> Float[Tensor, "head batch"]:

@@ -25,7 +25,8 @@ from asr.comparison.significance import adjust_for_many, chance_rate, interval_o
 from asr.comparison.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
 from asr.config.reading import ConfigError, load_section
 from asr.config.recognizer import load_config
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.metrics import ErrorCounts, MetricsError
 from asr.model.acoustic import Model
 from asr.model.cells import ConvLSTMConfig, LSTMConfig, RNNConfig

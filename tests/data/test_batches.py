@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from asr.config.recognizer import load_config
 from asr.data.batches import FRAME_STEP, BatchPlan, DevDataset, StepDataset, StepOrder, collate, cut_batches
 from asr.data.dataset import mix_seed
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.data.workers import open_loader
 from asr.text import BLANK_ID, PAD_ID
 from asr.training.experiment import RecognizerExperiment, build_experiment, train_tokenizer

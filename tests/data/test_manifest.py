@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.data.dataset import SourceConfig
-from asr.data.manifest import Manifest, ManifestError, Utterance, write_manifest
+from asr.data.manifest import Manifest, ManifestError, Utterance
+from asr.data.manifest_writing import write_manifest
 
 LINE = {"id": "a", "audio_filepath": "wav/a.wav", "duration": 1.5, "text": "turn it on"}
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)

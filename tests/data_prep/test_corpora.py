@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from data_prep import (
     barista,
     common_voice,

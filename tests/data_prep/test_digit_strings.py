@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from asr.audio.reading import read_audio, write_audio
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from data_prep.digit_strings import FAINT, main
 from data_prep.entries import CorpusError
 

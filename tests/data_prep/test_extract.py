@@ -13,7 +13,8 @@ import torch
 from asr.audio.reading import read_audio, write_audio
 from asr.config.reading import ConfigError
 from asr.data.features import FeatureConfig, LogMel
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.data.shards import FeatureShards, ShardIndex, shard_name
 from asr.engines import ray_data
 from data_prep import extract

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asr.config.reading import read_values
-from asr.data.manifest import Manifest, ManifestError, Utterance, write_manifest
+from asr.data.manifest import Manifest, ManifestError, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import absolute_path, split_lines
 from asr.grammar.importers import import_phrases

@@ -15,7 +15,8 @@ import soundfile
 from torchaudio.functional import edit_distance
 
 import asr.evaluation.report
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.evaluate import main
 from asr.evaluation.scoring import EvaluationError
 from asr.recognizer import Recognizer

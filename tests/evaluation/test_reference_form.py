@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.evaluate import main
 from asr.evaluation.reference_form import find_form_faults
 from asr.recognizer import Recognizer

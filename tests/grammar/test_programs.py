@@ -11,7 +11,8 @@ from torch import nn
 
 from asr import evaluate, transcribe
 from asr.commands import main
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.evaluation.scoring import EvaluationError
 from asr.grammar.templates import load_grammar
 from asr.recognizer import Recognizer, RecognizerError

@@ -10,7 +10,8 @@ import torch
 
 from asr.config.language_model import load_experiment
 from asr.config.reading import ConfigError
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, LexiconError, WordModel
 from asr.decoding.scorer import Scorer
 from asr.distributed import Processes

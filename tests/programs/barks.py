@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.reading import write_audio
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 
 RATE = 16_000  # hertz
 

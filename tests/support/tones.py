@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 
 SAMPLE_RATE = 8000
 HERTZ = {"a": 400.0, "b": 900.0, "c": 1600.0, "d": 2600.0}

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asr.config.recognizer import load_config
-from asr.data.manifest import Manifest, write_manifest
+from asr.data.manifest import Manifest
+from asr.data.manifest_writing import write_manifest
 from asr.runs.folder import RunFolder
 from asr.training.experiment import try_experiment
 from asr.training.model_card import write_model_card

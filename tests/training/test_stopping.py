@@ -19,7 +19,7 @@ from asr.optim import ExponentialAverage
 from asr.signals import SIGNAL_STACK_BYTES, signal_stack_size, signals_blocked, use_signal_stack
 from asr.train import main
 from asr.training.interruption import Interrupted, Interruption
-from asr.training.loop import TrainingError
+from asr.training.steps import TrainingError
 from tests.programs.kill_trial import fingerprint
 from tests.programs.signal_storm import storm_jobs, storm_training
 from tests.programs.stop_trial import run_trials

@@ -23,7 +23,7 @@ from asr.runs.folder import RunError
 from asr.train import main
 from asr.training import loop
 from asr.training.experiment import DataError
-from asr.training.loop import TrainingError
+from asr.training.steps import TrainingError
 from tests.programs.kill_trial import run_trials
 from tests.support.tones import write_config, write_split, write_tone_corpus
 

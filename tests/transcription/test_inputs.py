@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.audio.reading import AudioError
-from asr.data.manifest import ManifestError, Utterance, write_manifest
+from asr.data.manifest import ManifestError, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.stretch import Stretch
 from asr.transcription.inputs import InputError, Inputs, _ambiguous, find_inputs, total_bytes
 

@@ -13,7 +13,8 @@ import soundfile
 from rich.console import Console
 
 from asr.audio.reading import read_audio
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.engines.local import EngineError, LocalEngine
 from asr.engines.work import Item, Share
 from asr.recognition.precision import Precision

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.transcribe import main
 from asr.transcription.earlier_results import EarlierResultsError
 from tests.support.small_run import write_recordings, write_small_run

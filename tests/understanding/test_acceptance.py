@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from asr import evaluate
 from asr.commands import main
-from asr.data.manifest import Manifest, ManifestError, Utterance, write_manifest
+from asr.data.manifest import Manifest, ManifestError, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.evaluation.scoring import EvaluationError
 from asr.grammar.templates import load_grammar
 from asr.recognizer import Recognizer

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.fitting.second_opinion import open_second_opinion, train_autoencoder
 from asr.fitting.threshold import ALONE, TOGETHER, calibrate
 from asr.fitting.threshold_report import write_calibration_report

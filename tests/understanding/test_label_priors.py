@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from asr.commands import main
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.recognizer import Recognizer
 from asr.runtime import EXIT_BAD_FILES
 from asr.understanding.label_priors import LabelPriors, LabelPriorsError, measure_priors

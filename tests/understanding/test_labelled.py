@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from asr.commands import main
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest_writing import write_manifest
 from asr.decoding.endpointing import EndpointingConfig
 from asr.fitting import transcripts as label_transcripts
 from asr.fitting.transcripts import LabelSearch

@@ -34,7 +34,8 @@ from asr.data.augment import (
     recorded,
 )
 from asr.data.features import FeatureConfig, mel_centers
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.manifest import Utterance
+from asr.data.manifest_writing import write_manifest
 
 FEATURES = FeatureConfig()
 KINDS = [config.model_fields["kind"].default for config in get_args(get_args(AugmentationConfig)[0])]

@@ -11,7 +11,8 @@ from asr.audio.reading import write_audio
 from asr.data.augment import BabbleConfig, HouseholdNoiseConfig, TiltConfig
 from asr.data.augment.sounds import SOUNDS
 from asr.data.features import FeatureConfig
-from asr.data.manifest import ManifestError, Utterance, write_manifest
+from asr.data.manifest import ManifestError, Utterance
+from asr.data.manifest_writing import write_manifest
 
 FEATURES = FeatureConfig()
 

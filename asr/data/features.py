@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from safetensors.torch import save_file
 from torch import Tensor
 
+from asr.data.pcen import PCENConfig, pcen
 from asr.files.replacing import replacing
 from asr.files.tensors import read_shapes, read_tensors
 from asr.section import Section
@@ -52,6 +53,9 @@ class FeatureConfig(Section):
     )
     dynamic_range_db: float | None = Field(
         None, gt=0, description="decibels below the utterance's loudest mel where log-mels end; null: log_floor alone"
+    )
+    pcen: PCENConfig | None = Field(
+        None, description="each mel beside its own recent level, {} for the usual settings; null: log-mels as they are"
     )
     normalization: Literal["global", "utterance", "none"] = Field(
         "utterance", description="mean and deviation of each mel: of the training split, of the utterance, or untouched"
@@ -237,16 +241,22 @@ def limit_range(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) 
     return features.clamp(min=features.max() - config.dynamic_range_db * math.log(10) / 10)
 
 
+def unnormalized(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) -> Float[Tensor, "frame mel"]:
+    """What a normalisation is of: log-mels of limited range, or their PCEN."""
+    limited = limit_range(features, config=config)
+    return limited if config.pcen is None else pcen(limited, config.pcen)
+
+
 def normalize(
     features: Float[Tensor, "frame mel"], *, config: FeatureConfig, statistics: FeatureStatistics | None
 ) -> Float[Tensor, "frame mel"]:
-    """Each mel, its range limited, less its mean, over its deviation (at least STD_FLOOR), by `config.normalization`.
+    """Each mel of `unnormalized`, less its mean, over its deviation (at least STD_FLOOR), by `config.normalization`.
 
     `utterance` takes both over the utterance's own frames (the deviation is the population's, so one frame gives
     zeros), `global` takes them from `statistics`. Raises ValueError where the statistics needed are not there or fit
     another number of mels.
     """
-    features = limit_range(features, config=config)
+    features = unnormalized(features, config=config)
     if config.normalization == "none":
         return features
     if config.normalization == "utterance":

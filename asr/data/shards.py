@@ -104,8 +104,8 @@ class _Index(BaseModel):
 
 
 def stored_settings(config: FeatureConfig) -> dict[str, Any]:
-    """The settings that stored features depend on: all but range and normalisation, which come after."""
-    return config.model_dump(mode="json", exclude={"dynamic_range_db", "normalization"})
+    """The settings that stored features depend on: all but range, PCEN and normalisation, which come after."""
+    return config.model_dump(mode="json", exclude={"dynamic_range_db", "pcen", "normalization"})
 
 
 def settings_difference(stored: dict[str, Any], expected: dict[str, Any]) -> str:

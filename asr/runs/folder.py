@@ -66,7 +66,9 @@ class RunRecord(BaseModel):
     tokenizer: str | None = Field(None, description="its digest")
     feature_statistics: str | None = Field(None, description="SHA-256 of the file")
     packed_from: str | None = Field(None, description="SHA-256 of the weights that these were made of")
-    features: dict[str, str | float | bool | None] | None = Field(None, description="the settings of the training")
+    features: dict[str, str | float | bool | dict[str, float] | None] | None = Field(
+        None, description="the settings of the training"
+    )
     steps: int | None = Field(None, ge=0)
     dev: dict[str, float | None] | None = Field(None, description="its figures; of a loss infinite ones too")
     weights: str | None = Field(None, description="which of the best epochs they are, in words")

@@ -15,7 +15,7 @@ from asr.config.language_model import AnyConfig, LanguageModelConfig
 from asr.config.recognizer import Config, TrainingConfig
 from asr.data.batches import BatchPlan
 from asr.data.dataset import Dataset, Examples, SourceConfig
-from asr.data.features import FeatureStatistics, limit_range
+from asr.data.features import FeatureStatistics, unnormalized
 from asr.distributed import Processes
 from asr.files.digest import file_digest
 from asr.language_models.recurrent import RecurrentLanguageModel
@@ -200,12 +200,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistics:
-    """Mean and deviation of the un-normalised log-mels of utterances spread evenly over the training data."""
+    """Mean and deviation of the un-normalised features of utterances spread evenly over the training data."""
     dataset = Dataset(config.data.train, features=config.features, tokenizer=tokenizer, seed=config.seed)
     number = min(len(dataset), NUM_STATISTICS_UTTERANCES)
     chosen = np.linspace(0, len(dataset) - 1, number).round().astype(int)
     return FeatureStatistics.from_features(
-        limit_range(dataset.log_mels(int(index), None), config=config.features) for index in chosen
+        unnormalized(dataset.log_mels(int(index), None), config=config.features) for index in chosen
     )
 
 

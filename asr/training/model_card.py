@@ -20,7 +20,7 @@ A speech recogniser trained with Earshot: {encoder} encoder, {heads}, {num_param
 | training data | {train_manifests}: {num_train:,} utterances, {train_hours:.2f} h |
 | dev data | {dev_manifest}: {num_dev:,} utterances, {dev_hours:.2f} h |
 | left out of training | {num_dropped} utterances (dropped.jsonl) |
-| input | {sample_rate} Hz, {num_mels} log-mels every {hop_ms:g} ms, {normalization} normalisation |
+| input | {sample_rate} Hz, {num_mels} {mels} every {hop_ms:g} ms, {normalization} normalisation |
 | output | {num_tokens} tokens ({tokenizer}) |
 
 {caution}; score a test split with
@@ -70,6 +70,7 @@ def write_model_card(
         num_dropped=len(experiment.dropped),
         sample_rate=config.features.sample_rate,
         num_mels=config.features.num_mels,
+        mels="log-mels" if config.features.pcen is None else "mels by PCEN",
         hop_ms=config.features.hop_ms,
         normalization=config.features.normalization,
         num_tokens=experiment.tokenizer.vocabulary_size,

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.files.packaged import locate, own_run
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
+from asr.runtime import EXIT_BAD_FILES, EXIT_FAULTS, EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,7 +114,7 @@ def _check(options: argparse.Namespace) -> int:
 
     tokenizer = load_tokenizer(RunFolder(options.run).tokenizer_path) if options.run else None
     is_whole = check_grammars(options.grammar, tokenizer=tokenizer, all_words=options.all_words)
-    return EXIT_OK if is_whole else EXIT_BAD_FILES
+    return EXIT_OK if is_whole else EXIT_FAULTS
 
 
 def _import(options: argparse.Namespace) -> int:

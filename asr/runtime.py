@@ -12,8 +12,9 @@ from typing import Any, TextIO
 from asr.signals import use_signal_stack
 
 EXIT_OK = 0
-EXIT_BAD_FILES = 1
+EXIT_FAULTS = 1  # what was to be checked has faults
 EXIT_USAGE = 2
+EXIT_BAD_FILES = 4  # all is done but for what is named at the end
 EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141  # what a shell shows of a program that SIGPIPE ends
 STOPPED_BY_SIGNAL = 128  # plus its number

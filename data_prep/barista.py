@@ -22,8 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, run_program
-from data_prep.corpus import say
+from asr.files.json_lines import parse_object
+from asr.runtime import Parser, run_program
+from data_prep.corpus import say_bad
 from data_prep.entries import CorpusError
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def read_labels(labels: Path, recordings: Path) -> tuple[list[Utterance], list[s
 
 def _parse_labels(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_object(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path}: cannot be read as JSON ({error}); expected the labels of recordings") from error
-    if not isinstance(values, dict) or not values:
+        said = str(error).replace("one JSON object a line", "a JSON object")
+        raise CorpusError(f"{path}: cannot be read as the labels of recordings: {said}") from error
+    if not values:
         raise CorpusError(f'{path}: no labels; expected {{"FILE": {{"intent": "NAME", "slots": {{...}}}}, ...}}')
     for name, label in values.items():
         if (
@@ -132,9 +134,15 @@ def _loudest_frame(samples: Float32[np.ndarray, " sample"]) -> float:
 
 
 def mix_all(
-    utterances: Sequence[Utterance], *, noise_path: Path, snrs: Sequence[float], seed: int, output_dir: Path
+    utterances: Sequence[Utterance],
+    *,
+    noise_path: Path,
+    snrs: Sequence[float],
+    seed: int,
+    output_dir: Path,
+    faults: list[str],
 ) -> dict[float, list[Utterance]]:
-    """Write each recording with noise at each ratio; gives their utterances.
+    """Write each recording with noise at each ratio; gives their utterances, and adds to `faults` what went wrong.
 
     The cut of the noise depends on the seed and the recording's name alone, and is the same at every ratio. Raises
     CorpusError where the noise is shorter than a recording.
@@ -142,12 +150,19 @@ def mix_all(
     import numpy as np
     from rich.progress import track
 
-    from asr.audio.reading import read_audio, write_audio
+    from asr.audio.reading import AudioError, read_audio, write_audio
 
     noise = read_audio(noise_path, sample_rate=SAMPLE_RATE)
     mixed: dict[float, list[Utterance]] = {snr: [] for snr in snrs}
     for utterance in track(utterances, description="recordings in noise", transient=True):
-        speech = read_audio(utterance.audio_filepath, sample_rate=SAMPLE_RATE)
+        try:
+            speech = read_audio(utterance.audio_filepath, sample_rate=SAMPLE_RATE)
+        except AudioError as error:  # its header was whole
+            faults.append(str(error))
+            continue
+        if not _loudest_frame(speech) > 0:
+            faults.append(f"{utterance.audio_filepath}: silent, or shorter than {FRAME_SAMPLES} samples")
+            continue
         if len(speech) > len(noise):
             raise CorpusError(
                 f"{noise_path}: {len(noise) / SAMPLE_RATE:.1f} s; expected at least as long as each recording: "
@@ -229,17 +244,18 @@ def main(arguments: list[str] | None = None) -> int:
             snrs=sorted(set(options.snr or SNRS)),
             seed=options.seed,
             output_dir=options.output_dir,
+            faults=faults,
         )
         manifests |= {condition(snr): noisy for snr, noisy in mixed.items()}
+        usable = {utterance.id for noisy in mixed.values() for utterance in noisy}
+        wanted = [(folder, ids & usable) for folder, ids in wanted]
     for folder, ids in wanted:
         for name, members in manifests.items():
             chosen = [utterance for utterance in members if utterance.id in ids]
             write_manifest(options.output_dir / folder / f"{name}.jsonl", chosen)
         print(f"{options.output_dir / folder}: {len(ids)} recordings")
     print(f"manifests in each: {', '.join(manifests)}")
-    for fault in faults:
-        say(f"not read: {fault}")
-    return EXIT_BAD_FILES if faults else EXIT_OK
+    return say_bad(faults)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ def read_table(path: Path, clips: Path) -> list[Entry]:
         if not name:
             raise CorpusError(f"{path}:{row.line}: {too_few}")
         audio = clips / (name if Path(name).suffix else f"{name}.mp3")  # the first releases left the suffix out
-        entries.append(Entry(audio.stem, audio, text, speaker=speaker or None))
+        entries.append(Entry(audio.stem, audio, text, speaker=speaker or None, place=f"{path.name}:{row.line}"))
     return entries
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from asr.files.replacing import split_lines
-from asr.runtime import Parser
+from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser
 from asr.text.normalization import normalize_transcript
 from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
+
+NUM_NAMED = 20  # of what was not used, at the end
 
 
 def corpus_parser(
@@ -226,11 +228,26 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
             path.unlink(missing_ok=True)
     notes += cleaner.notes()
     print_summary(splits, dropped=dropped, notes=notes, output_dir=arguments.output_dir)
-    return int(any(each.reason in BAD_FILE_REASONS for each in dropped))
+    return say_bad(f"{each.audio}: {reason_of(each)}" for each in dropped if each.reason in BAD_FILE_REASONS)
+
+
+def reason_of(dropped: Dropped) -> str:
+    """Returns why it was left out, with what was found."""
+    return f"{dropped.reason}: {dropped.detail}" if dropped.detail else dropped.reason
+
+
+def say_bad(faults: Iterable[str]) -> int:
+    """Names at a program's end what it went on past, in order, and returns its exit code."""
+    faults = list(dict.fromkeys(faults))
+    for fault in faults[:NUM_NAMED]:
+        say(f"not used: {fault}")
+    if len(faults) > NUM_NAMED:
+        say(f"not used: {len(faults) - NUM_NAMED:,} more")
+    return EXIT_BAD_FILES if faults else EXIT_OK
 
 
 def _fail_empty(corpus_dir: Path, dropped: list[Dropped]) -> NoReturn:
-    first = f"; of {len(dropped):,} dropped the first is {dropped[0].id}: {dropped[0].reason}" if dropped else ""
+    first = f"; of {len(dropped):,} dropped the first is {dropped[0].id}: {reason_of(dropped[0])}" if dropped else ""
     raise CorpusError(f"{corpus_dir}: no utterance left{first}; expected a corpus with usable ones")
 
 
@@ -268,12 +285,14 @@ def read_text(path: Path) -> str:
     """The text of a small file, with the ends of its lines as they are and without a byte order mark.
 
     Raises:
-        CorpusError: there is no such file, or it is not UTF-8.
+        CorpusError: there is no such file, it is not UTF-8, or memory does not hold it.
     """
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; expected a list of the corpus, as UTF-8 text")
     try:
         return path.read_bytes().decode("utf-8-sig")
+    except MemoryError:
+        raise CorpusError(f"{path}: {path.stat().st_size:,} bytes, more than memory holds; expected a list") from None
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it with iconv") from error
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from asr.runtime import EXIT_OK, Parser, run_program
+from asr.runtime import Parser, run_program
+from data_prep.corpus import say_bad
 from data_prep.entries import SPLITS, CorpusError
 
 if TYPE_CHECKING:
@@ -40,23 +41,46 @@ def join_words(
     return np.concatenate(parts).astype(np.float32)
 
 
+def readable_words(words: Sequence[Utterance], faults: list[str]) -> list[tuple[Utterance, int]]:
+    """Returns the recordings that can be decoded, with their rates in hertz; adds the others' errors to `faults`."""
+    from asr.audio.reading import AudioError, read_audio, read_info
+
+    found = []
+    for word in words:
+        try:
+            rate = read_info(Path(word.audio_filepath)).sample_rate
+            read_audio(Path(word.audio_filepath), sample_rate=rate)
+        except AudioError as error:
+            faults.append(str(error))
+        else:
+            found.append((word, rate))
+    return found
+
+
 def make_strings(
-    words: Sequence[Utterance], folder: Path, number: int, *, lengths: tuple[int, int], generator: np.random.Generator
+    words: Sequence[tuple[Utterance, int]],
+    folder: Path,
+    number: int,
+    *,
+    lengths: tuple[int, int],
+    generator: np.random.Generator,
 ) -> Iterator[Utterance]:
     """Write so many strings into the folder, each of `lengths` words from the shortest to the longest.
 
-    Raises CorpusError where an utterance is without speaker, or the rates of a speaker's recordings differ.
+    Words come with their rates in hertz. Raises CorpusError where an utterance is without speaker, or the rates of a
+    speaker's recordings differ.
     """
-    from asr.audio.reading import read_audio, read_info, write_audio
+    from asr.audio.reading import read_audio, write_audio
     from asr.data.manifest import Utterance
 
     speakers: dict[str, list[Utterance]] = {}
-    for word in words:
+    rates: dict[str, set[int]] = {}
+    for word, rate in words:
         if word.speaker is None:
             raise CorpusError(f"{word.id}: no speaker; expected one for every recording, as a string is of one speaker")
         speakers.setdefault(word.speaker, []).append(word)
+        rates.setdefault(word.speaker, set()).add(rate)
     names = sorted(speakers)
-    rates = {name: {read_info(Path(word.audio_filepath)).sample_rate for word in speakers[name]} for name in names}
     folder.mkdir(parents=True, exist_ok=True)
     for place in range(number):
         name = names[generator.integers(len(names))]
@@ -84,8 +108,12 @@ def main(arguments: list[str] | None = None) -> int:
     from asr.data.manifest import Manifest
     from asr.data.manifest_writing import write_manifest
 
+    faults: list[str] = []
     for seed, split in enumerate(SPLITS):
-        words = list(Manifest.read(options.input_dir / f"{split}.jsonl"))
+        path = options.input_dir / f"{split}.jsonl"
+        words = readable_words(list(Manifest.read(path)), faults)
+        if not words:
+            raise CorpusError(f"{path}: no recording can be read; the first: {faults[-1]}; expected some of words")
         strings = make_strings(
             words,
             options.output_dir.absolute() / split,
@@ -98,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_manifest(path, made)
         seconds = math.fsum(string.duration for string in made)
         print(f"{path}: {len(made):,} strings of {len(words):,} recordings, {seconds / 3600:.2f} h")
-    return EXIT_OK
+    return say_bad(faults)
 
 
 def _parser() -> argparse.ArgumentParser:

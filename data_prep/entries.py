@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "dev", "test")
-# A recording that is not there or not readable: the program names it and ends with exit code 1.
-BAD_FILE_REASONS = ("no such file", "unreadable")
+TWO_TRANSCRIPTS = "listed with different transcripts"
+# What somebody has to mend in the corpus: the program goes on, names it at the end, and ends with exit code 4.
+BAD_FILE_REASONS = ("no such file", "unreadable", TWO_TRANSCRIPTS)
 
 
 class CorpusError(ValueError):
@@ -29,6 +30,7 @@ class Entry:
     offset: float = 0.0  # seconds into the recording
     duration: float | None = None  # seconds; None: to the end of the recording
     extra: dict[str, Any] = field(default_factory=dict)
+    place: str = ""  # where the corpus says so: "t.csv:3"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def _read_beside(corpus_dir: Path, dropped: list[Dropped]) -> Iterator[Entry]:
     for path in _recordings(corpus_dir):
         beside = next((text for suffix in (".txt", ".lab") if (text := path.with_suffix(suffix)).is_file()), None)
         if beside:
-            yield _entry(corpus_dir, path, " ".join(read_lines(beside)))
+            yield replace(_entry(corpus_dir, path, " ".join(read_lines(beside))), place=beside.name)
         else:
             dropped.append(Dropped(path.stem, str(path), "no .txt or .lab beside it"))
 
@@ -128,7 +128,8 @@ def _read_table(corpus_dir: Path, arguments: argparse.Namespace) -> Iterator[Ent
         if not row.cells[audio]:
             raise CorpusError(f"{path}:{row.line}: {too_few}")
         entry = _entry(corpus_dir, corpus_dir / row.cells[audio], row.cells[text])
-        yield replace(entry, speaker=(row.cells[speaker] or None) if speaker else None)
+        said_by = (row.cells[speaker] or None) if speaker else None
+        yield replace(entry, speaker=said_by, place=f"{path.name}:{row.line}")
 
 
 def _entry(corpus_dir: Path, path: Path, text: str) -> Entry:

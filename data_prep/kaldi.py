@@ -38,7 +38,7 @@ def read_kaldi_folder(folder: Path, *, audio_root: Path) -> list[Entry]:
     else:
         stretches = {id_: (path, 0.0, None) for id_, path in recordings.items()}
     return [
-        Entry(id_, path, texts.get(id_, ""), speakers.get(id_), offset, duration)
+        Entry(id_, path, texts.get(id_, ""), speakers.get(id_), offset, duration, place=f"text: {id_}")
         for id_, (path, offset, duration) in stretches.items()
     ]
 

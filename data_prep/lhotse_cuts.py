@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, say, split_up
+from data_prep.corpus import corpus_parser, prepare, say, say_bad, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import split_of
 
@@ -47,7 +47,7 @@ def read_cuts(path: Path, dropped: list[Dropped]) -> list[Entry]:
         if fault := _fault(path, cut):
             dropped.append(Dropped(cut.id, str(path), fault))
         else:
-            entries += _entries(cut)
+            entries += _entries(cut, f"{path.name}: {cut.id}")
     return entries
 
 
@@ -71,7 +71,7 @@ def _fault(path: Path, cut: Any) -> str | None:
     return None
 
 
-def _entries(cut: Any) -> Iterator[Entry]:
+def _entries(cut: Any, place: str) -> Iterator[Entry]:
     audio = Path(cut.recording.sources[0].source).absolute()
     for supervision in cut.supervisions:
         about = {"language": supervision.language, "gender": supervision.gender, **(supervision.custom or {})}
@@ -84,6 +84,7 @@ def _entries(cut: Any) -> Iterator[Entry]:
             offset=round(cut.start + supervision.start, 6),
             duration=supervision.duration,
             extra=extra,
+            place=place,
         )
 
 
@@ -113,8 +114,8 @@ def _splits_in(name: str) -> set[str]:
     return {split for part in re.split(r"[._-]", name) if (split := split_of(part))}
 
 
-def export(manifest_dir: Path, output_dir: Path) -> None:
-    """Write `train_cuts.jsonl.gz`, ... of the manifests in a folder.
+def export(manifest_dir: Path, output_dir: Path) -> list[str]:
+    """Write `train_cuts.jsonl.gz`, ... of the manifests in a folder; returns why recordings were left out.
 
     Raises:
         CorpusError: there are no manifests.
@@ -126,20 +127,26 @@ def export(manifest_dir: Path, output_dir: Path) -> None:
     paths = [path for name in SPLITS if (path := manifest_dir / f"{name}.jsonl").is_file()]
     if not paths:
         raise CorpusError(f"{manifest_dir}: no {', '.join(f'{name}.jsonl' for name in SPLITS)}; expected manifests")
+    faults: list[str] = []
     for path in paths:
         target = output_dir / f"{path.stem}_cuts.jsonl.gz"
         with replacing(target) as beside:
-            lhotse.CutSet.from_cuts(_cuts(Manifest.read(path))).to_file(beside)
+            lhotse.CutSet.from_cuts(_cuts(Manifest.read(path), faults)).to_file(beside)
         say(f"{target}: written")
+    return faults
 
 
-def _cuts(manifest: "Manifest") -> Iterator[Any]:
-    """One cut an utterance, each with its supervision."""
-    from asr.audio.reading import read_info
+def _cuts(manifest: "Manifest", faults: list[str]) -> Iterator[Any]:
+    """One cut an utterance, each with its supervision; why a recording cannot be read is added to `faults`."""
+    from asr.audio.reading import AudioError, read_info
 
     lhotse = _lhotse()
     for utterance in manifest:
-        info = read_info(utterance.audio_filepath)
+        try:
+            info = read_info(utterance.audio_filepath)
+        except AudioError as error:
+            faults.append(str(error))
+            continue
         channels = list(range(info.num_channels))
         source = lhotse.AudioSource(type="file", channels=channels, source=utterance.audio_filepath)
         recording = lhotse.Recording(
@@ -170,8 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--export", action="store_true", help="write the manifests of CORPUS_DIR as cuts to OUTPUT_DIR")
     options = parser.parse_args(arguments)
     if options.export:
-        export(options.corpus_dir, options.output_dir)
-        return 0
+        return say_bad(export(options.corpus_dir, options.output_dir))
     return prepare(read_corpus(options.corpus_dir, options), options)
 
 

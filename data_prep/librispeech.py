@@ -51,7 +51,8 @@ def _read_chapter(transcripts: Path, part: str) -> list[Entry]:
         if not text:
             raise CorpusError(f"{transcripts}:{number}: '{line}'; expected an id and its transcript")
         audio = transcripts.parent / f"{id_}.flac"
-        entries.append(Entry(id_, audio, text, speaker=transcripts.parent.parent.name, extra={"part": part}))
+        speaker, place = transcripts.parent.parent.name, f"{transcripts.name}:{number}"
+        entries.append(Entry(id_, audio, text, speaker=speaker, extra={"part": part}, place=place))
     return entries
 
 

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
-from data_prep.corpus import say
+from asr.runtime import Parser, program_name, run_program
+from data_prep.corpus import say_bad
 from data_prep.entries import CorpusError
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
         hours = sum(utterance.duration for utterance in members) / 3600
         what = "utterances" if options.cut_seconds else "recordings"
         print(f"{options.output_dir / source}.jsonl: {len(members):,} {what}, {hours:.2f} h")
-    for fault in faults:
-        say(f"not read: {fault}")
-    return EXIT_BAD_FILES if faults else EXIT_OK
+    return say_bad(faults)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,17 +27,17 @@ def read_nemo_manifest(path: Path) -> list[Entry]:
     Raises:
         CorpusError: naming file and line: not JSON, or a key missing or of a wrong type.
     """
-    records = []
+    records: dict[int, dict[str, Any]] = {}  # by line
     for number, line in enumerate(read_lines(path), 1):
         if line.strip(" \t"):
             try:
-                records.append(_checked(path, number, {"offset": 0.0, **parse_object(line)}))
+                records[number] = _checked(path, number, {"offset": 0.0, **parse_object(line)})
             except LineError as error:
                 raise CorpusError(f"{path}:{number}: {error}") from error
-    given = {str(record["id"]) for record in records if record.get("id") is not None}
-    without = [(each["audio_filepath"], float(each["offset"])) for each in records if each.get("id") is None]
+    given = {str(record["id"]) for record in records.values() if record.get("id") is not None}
+    without = [(each["audio_filepath"], float(each["offset"])) for each in records.values() if each.get("id") is None]
     made = iter(make_ids(without, taken=given))
-    return [_entry(path, record, made) for record in records]
+    return [_entry(path, number, record, made) for number, record in records.items()]
 
 
 def _checked(path: Path, number: int, record: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _checked(path: Path, number: int, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _entry(path: Path, record: dict[str, Any], made_ids: Iterator[str]) -> Entry:
+def _entry(path: Path, number: int, record: dict[str, Any], made_ids: Iterator[str]) -> Entry:
     id_, speaker = record.pop("id", None), record.pop("speaker", None)
     return Entry(
         id=next(made_ids) if id_ is None else str(id_),
@@ -62,6 +62,7 @@ def _entry(path: Path, record: dict[str, Any], made_ids: Iterator[str]) -> Entry
         offset=float(record.pop("offset")),
         duration=float(record.pop("duration")),
         extra=record,
+        place=f"{path.name}:{number}",
     )
 
 

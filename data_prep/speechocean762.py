@@ -5,9 +5,9 @@ what was to be read: an utterance counts only when the experts gave its accuracy
 """
 
 import argparse
-import json
 from pathlib import Path
 
+from asr.files.json_lines import parse_object
 from asr.runtime import run_program
 from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare, read_lines
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
@@ -29,8 +29,13 @@ def read_accuracies(resource: Path) -> dict[str, float]:
     path = scores if scores.is_file() else table
     try:
         if path == scores:
-            return {id_: float(score["accuracy"]) for id_, score in json.loads(path.read_bytes()).items()}
-        return {row[0]: float(row[5]) for row in (line.split("\t") for line in read_lines(path))}
+            return {id_: float(score["accuracy"]) for id_, score in parse_object(path.read_bytes()).items()}
+        found: dict[str, float] = {}
+        for id_, *cells in (line.split("\t") for line in read_lines(path)):
+            if id_ in found:
+                raise CorpusError(f"{path}: {id_} twice; expected an accuracy of each id")
+            found[id_] = float(cells[4])
+        return found
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, CorpusError):
             raise

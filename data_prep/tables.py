@@ -52,10 +52,13 @@ def read_rows(
             records = [_Record(record.line, [_unquoted(cell) for cell in record.cells]) for record in records]
         elif '"' in text:
             records = list(_records(path, text, delimiter, quoted=True))
-    header = list(records[0].cells) if records else []
+    header = _named(records[0].cells, columns) if records else []
     missing = [column for column in dict.fromkeys(columns) if column not in header]
     if missing:
-        raise CorpusError(f"{path}: no column {', '.join(missing)}; found {', '.join(header) or 'nothing'}; {remedy}")
+        found = ", ".join(header) or "nothing"
+        other = next((sign for sign in ";\t,|" if sign in header[0]), None) if len(header) == 1 else None
+        hint = f"its cells are parted by {other!r}: expected commas in a .csv, tabs in a .tsv" if other else remedy
+        raise CorpusError(f"{path}: no column {', '.join(missing)}; found {found}; {hint}")
     if twice := [column for column in columns if header.count(column) > 1]:
         raise CorpusError(f"{path}:1: the column {twice[0]} twice; expected each once")
     rows = [_row(path, header, record) for record in records[1:] if record.cells]
@@ -63,6 +66,12 @@ def read_rows(
         if not row.cells.keys() >= set(columns):
             raise CorpusError(f"{path}:{row.line}: {too_few}")
     return rows
+
+
+def _named(header: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Returns the names of a header, without the blanks around those that are `columns` without them."""
+    wanted = {column.strip(): column for column in columns if column not in header}
+    return [wanted.get(name.strip(), name) for name in header]
 
 
 def _records(path: Path, text: str, delimiter: str, *, quoted: bool) -> Iterator[_Record]:

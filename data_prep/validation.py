@@ -1,7 +1,8 @@
 """Finds what is usable of a corpus: recordings are probed (in threads, remembered), entries checked one by one."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.progress import track
 from asr.audio.reading import AudioError, read_audio, read_info
 from asr.data.manifest import Utterance
 from asr.files.replacing import absolute_path, split_lines
-from data_prep.entries import Checks, Dropped, Entry
+from data_prep.entries import TWO_TRANSCRIPTS, Checks, Dropped, Entry
 from data_prep.transcripts import TranscriptCleaner
 
 ROUNDING = 0.1  # seconds a stated stretch may reach past the end of its recording
@@ -29,6 +30,24 @@ class Probe:
     sample_rate: int = 0  # hertz
     duration: float = 0.0  # seconds
     fault: str = ""  # why it is unreadable
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """An entry with what was found of its recording."""
+
+    split: str
+    entry: Entry
+    text: str  # as the manifest would have it
+    probe: Probe | None
+    fault: tuple[str, str] | None  # reason and detail
+
+    @property
+    def stretch(self) -> tuple[str, int, int]:
+        """Returns its file behind all links, and its first and last millisecond, however they are stated."""
+        assert self.probe is not None
+        end = self.entry.offset + _duration(self.entry, self.probe)
+        return os.path.realpath(self.entry.audio), round(1000 * self.entry.offset), round(1000 * end)
 
 
 @dataclass(frozen=True)
@@ -54,29 +73,52 @@ def validate(
     cleaner = cleaner or TranscriptCleaner(keep_text=checks.keep_text, language=checks.language)
     paths = {entry.audio for entries in splits.values() for entry in entries}
     probes = probe_recordings(sorted(paths), checks=checks, output_dir=output_dir)
-    kept: dict[str, list[Kept]] = {}
+    looked: list[_Looked] = []
+    for name, entries in splits.items():
+        for entry in entries:
+            text, probe = cleaner.clean(entry.text), probes.get(entry.audio)
+            looked.append(_Looked(name, entry, text, probe, _fault(entry, probe, text, checks=checks)))
+    contradicted = _contradicted(looked)
+    kept: dict[str, list[Kept]] = {name: [] for name in splits}
     dropped: list[Dropped] = []
     ids: set[str] = set()
-    stretches: set[tuple[str, float, float | None]] = set()
-    for name, entries in splits.items():
-        kept[name] = []
-        for entry in entries:
-            stretch = (absolute_path(entry.audio), entry.offset, entry.duration)
-            text = cleaner.clean(entry.text)
-            probe = probes.get(entry.audio)
-            fault = _fault(entry, probe, text, checks=checks)
-            if entry.id in ids:
-                fault = ("id twice", "")
-            elif not fault and stretch in stretches:
-                fault = ("recording listed twice", "")
-            if fault or probe is None:
-                dropped.append(Dropped(entry.id, str(entry.audio), *(fault or ("no such file", ""))))
-                continue
-            cleaner.count(entry.text)
-            ids.add(entry.id)
-            stretches.add(stretch)
-            kept[name].append(Kept(_utterance(entry, probe, text), probe.sample_rate))
+    stretches: set[tuple[str, int, int]] = set()
+    for number, each in enumerate(looked):
+        entry, probe, fault = each.entry, each.probe, each.fault
+        if number in contradicted:
+            fault = (TWO_TRANSCRIPTS, contradicted[number])
+        elif entry.id in ids:
+            fault = ("id twice", "")
+        elif not fault and each.stretch in stretches:
+            fault = ("recording listed twice", "")
+        if fault or probe is None:
+            dropped.append(Dropped(entry.id, str(entry.audio), *(fault or ("no such file", ""))))
+            continue
+        cleaner.count(entry.text)
+        ids.add(entry.id)
+        stretches.add(each.stretch)
+        kept[each.split].append(Kept(_utterance(entry, probe, each.text), probe.sample_rate))
     return kept, dropped
+
+
+def _contradicted(looked: Sequence[_Looked]) -> dict[int, str]:
+    """Returns the numbers of the usable entries whose stretch has another transcript too, with all of them.
+
+    Nobody can say here which one is right, so none is kept.
+    """
+    listed: dict[tuple[str, int, int], list[int]] = {}
+    for number, each in enumerate(looked):
+        if each.fault is None:
+            listed.setdefault(each.stretch, []).append(number)
+    found = {}
+    for numbers in listed.values():
+        if len({looked[number].text for number in numbers}) > 1:
+            detail = " and ".join(
+                f"'{looked[number].text}' ({looked[number].entry.place or looked[number].entry.id})"
+                for number in numbers
+            )
+            found |= dict.fromkeys(numbers, detail)
+    return found
 
 
 def _fault(entry: Entry, probe: Probe | None, text: str, *, checks: Checks) -> tuple[str, str] | None:
@@ -84,7 +126,7 @@ def _fault(entry: Entry, probe: Probe | None, text: str, *, checks: Checks) -> t
     if checks.root and not Path(absolute_path(entry.audio)).resolve().is_relative_to(checks.root.resolve()):
         return "outside of --root", str(entry.audio.resolve())
     if probe is None:
-        return "no such file", ""
+        return "no such file", _spelled_otherwise(entry.audio)
     if probe.fault:
         return "unreadable", probe.fault
     if probe.sample_rate < checks.lowest_rate or checks.sample_rate not in (None, probe.sample_rate):
@@ -101,6 +143,16 @@ def _fault(entry: Entry, probe: Probe | None, text: str, *, checks: Checks) -> t
     if checks.characters is not None and (unknown := set(text) - set(checks.characters) - {" "}):
         return "characters outside the vocabulary", " ".join(sorted(unknown))
     return None
+
+
+def _spelled_otherwise(audio: Path) -> str:
+    """Returns what is the matter with a path where its file is there under a like name, else nothing."""
+    stripped = Path(*(part.strip() or part for part in audio.parts))
+    if stripped != audio and stripped.is_file():
+        return "there are blanks around its name; without them it is there"
+    if "\\" in str(audio) and Path(str(audio).replace("\\", "/")).is_file():
+        return "it is there with / in place of \\"
+    return ""
 
 
 def _duration(entry: Entry, probe: Probe) -> float:

@@ -83,9 +83,13 @@ def test_03_the_split_is_kept_and_the_stray_file_is_named(shared_cases: Path, ou
     [
         ("comma.csv", r"comma\.csv:2: 3 cells, more than the 2 of the header"),
         ("openq.csv", r"openq\.csv:2: a quote opens here and does not close"),
-        ("semi.csv", r"no column audio, text; found audio;text"),
-        ("sp.csv", r"no column audio, text; found  audio ,  text "),
-        ("sp2.csv", r"no utterance left; of 2 dropped the first is  wav/a: no such file"),
+        ("semi.csv", r"no column audio, text; found audio;text; its cells are parted by ';': expected commas"),
+        ("sp2.csv", r"no utterance left; of 2 dropped the first is  wav/a: no such file: there are blanks around its"),
+        (
+            "dup.csv",
+            r"first is wav/a: listed with different transcripts: "
+            r"'turn on' \(dup\.csv:2\) and 'turn off' \(dup\.csv:3\)",
+        ),
     ],
 )
 def test_15_a_table_that_is_not_clear_is_refused(shared_cases: Path, out: Path, name: str, message: str) -> None:
@@ -97,9 +101,9 @@ def test_15_a_table_that_is_not_clear_is_refused(shared_cases: Path, out: Path, 
 def test_15_tables_that_are_read(shared_cases: Path, out: Path) -> None:
     assert prepare_table(shared_cases, "q.tsv", out / "q") == 0
     assert texts(out / "q") == {"wav/a": "he said hi", "wav/b": "x"}
-    assert prepare_table(shared_cases, "dup.csv", out / "dup") == 0
-    assert (texts(out / "dup"), dropped(out / "dup")) == ({"wav/a": "turn on"}, {"wav/a": "id twice"})
-    assert prepare_table(shared_cases, "back.csv", out / "back") == 1
+    assert prepare_table(shared_cases, "sp.csv", out / "sp") == 0
+    assert texts(out / "sp") == {"wav/a": "turn on"}
+    assert prepare_table(shared_cases, "back.csv", out / "back") == 4
     assert (texts(out / "back"), dropped(out / "back")) == ({"wav/b": "x"}, {"wav\\a": "no such file"})
 
 

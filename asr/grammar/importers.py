@@ -13,7 +13,7 @@ from typing import Any
 from asr.files.replacing import replacing, split_lines
 from asr.files.yaml import Document, Key, YAMLError, read_yaml_file, write_yaml
 from asr.grammar.file import GrammarError, suggestion, yaml_fault
-from asr.grammar.jsgf import Way, free_name, read_jsgf
+from asr.grammar.jsgf import MAX_BYTES, Way, free_name, read_jsgf
 from asr.grammar.templates import load_grammar
 
 SPECIAL = re.compile(r"[()\[\]{}<>|;\\]")  # what templates give a meaning
@@ -232,6 +232,8 @@ def read_lists(path: Path) -> dict[str, list[Any]]:
 def _read(path: Path) -> str:
     if not path.is_file():
         raise GrammarError(f"{path}: no such file; expected a grammar to import")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise GrammarError(f"{path}: {size:,} bytes; expected at most {MAX_BYTES:,} of phrases")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

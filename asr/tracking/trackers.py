@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.text import Text
 
-from asr.runtime import EXIT_BAD_FILES
+from asr.runtime import EXIT_FAULTS
 from asr.tracking.config import TrackingConfig
 from asr.tracking.console_lines import StepClock, step_lines
 from asr.tracking.lines import JSONLinesTracker
@@ -69,7 +69,7 @@ def finishing_after_failure(tracker: Tracker) -> Iterator[None]:
     except KeyboardInterrupt:
         raise  # nobody wants to wait
     except BaseException:
-        tracker.finish(EXIT_BAD_FILES)
+        tracker.finish(EXIT_FAULTS)
         raise
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from asr.engines.local import EngineError
 from asr.engines.ray_data import RayError
 from asr.runs.language_model import LanguageModelError, read_decoding
-from asr.runtime import EXIT_INTERRUPTED, EXIT_OK
+from asr.runtime import EXIT_BAD_FILES, EXIT_INTERRUPTED, EXIT_OK
 from asr.transcription.config import JobConfig, check_section, read_job_values
 from asr.transcription.console import result_lines
 from asr.transcription.job import JobResult, run_job
@@ -19,7 +19,6 @@ from asr.transcription.journal import Journal, JournalFullError
 from asr.transcription.output import readable
 from asr.transcription.progress import JobProgress
 
-EXIT_DONE_WITH_BAD_FILES = 4
 EXIT_STOPPED = 3
 
 
@@ -72,7 +71,7 @@ def _print_results(values: dict[str, Any], *, is_plain: bool) -> int:
     report = result.report
     lines = report.summary() if report.num_recordings > 1 else report.warnings_and_errors()
     print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
-    return EXIT_DONE_WITH_BAD_FILES if report.num_errors else EXIT_OK
+    return EXIT_BAD_FILES if report.num_errors else EXIT_OK
 
 
 def _printed(result: JobResult, config: JobConfig, *, is_one: bool, is_plain: bool) -> Iterator[str]:
@@ -108,7 +107,7 @@ def _show(result: JobResult) -> int:
     for line in report.summary():
         print(line, file=sys.stderr if _is_fault(line) else sys.stdout)
     print(f"transcripts: {result.output.collection_path}")
-    return EXIT_DONE_WITH_BAD_FILES if report.num_errors else EXIT_OK
+    return EXIT_BAD_FILES if report.num_errors else EXIT_OK
 
 
 def _is_fault(line: str) -> bool:

@@ -86,7 +86,7 @@ def test_finished_members_are_kept(finished, comparison_file: Path, monkeypatch,
         asr.comparison.trial, "run_training", lambda command, log, *, group: trained.append(command[3:]) or 1
     )
     monkeypatch.setattr("asr.comparison.run.report", lambda config, members, results, failures: kept.append(results))
-    assert main([str(comparison_file), "num_resamples=100"]) == 1
+    assert main([str(comparison_file), "num_resamples=100"]) == 4
     (command,) = trained  # the one that failed is tried again
     assert "init_from=nowhere" in command
     assert "broken" in capsys.readouterr().err

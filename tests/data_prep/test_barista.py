@@ -105,11 +105,31 @@ def test_a_recording_that_cannot_be_read_is_named(
 ) -> None:
     (corpus / "dev" / "r1.flac").write_bytes(b"not audio")
     (corpus / "dev" / "r2.flac").unlink()
-    assert run(corpus, tmp_path / "out") == 1
+    assert run(corpus, tmp_path / "out") == 4
     said = capsys.readouterr().err
     assert "r1.flac: not readable as audio" in said
     assert "r2.flac: no such file" in said
     assert len(Manifest.read(tmp_path / "out" / "clean.jsonl")) == 4
+
+
+def test_a_recording_that_cannot_be_mixed_is_named_and_the_others_are(corpus: Path, tmp_path: Path, capsys) -> None:
+    whole = (corpus / "dev" / "r1.flac").read_bytes()
+    (corpus / "dev" / "r1.flac").write_bytes(whole[: len(whole) // 2])  # its header is whole
+    soundfile.write(corpus / "dev" / "r2.flac", np.zeros(8000), 16_000)
+    assert run(corpus, tmp_path / "out", "--noise", str(corpus / "kitchen.flac"), "--snr", "6") == 4
+    said = capsys.readouterr().err
+    assert "r1.flac" in said
+    assert "r2.flac: silent" in said
+    for name in ("clean", "noise_06db"):
+        found = [item.id for item in Manifest.read(tmp_path / "out" / f"{name}.jsonl")]
+        assert found == ["r0", "r3", "r4", "r5"]
+
+
+def test_labels_of_one_recording_twice_are_refused(corpus: Path, tmp_path: Path) -> None:
+    label = json.dumps({"intent": "order", "slots": {}})
+    (corpus / "dev_labels.json").write_text(f'{{"r1.flac": {label}, "r1.flac": {label}}}')
+    with pytest.raises(CorpusError, match=r"dev_labels\.json: .*the key 'r1\.flac' twice; expected each key once"):
+        run(corpus, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +138,10 @@ def test_a_recording_that_cannot_be_read_is_named(
         (["--snr", "6"], "--snr: ratios without a recording to mix with"),
         (["--folds", "5"], "--folds 5: expected from 2 to the number of speakers, 4"),
         (["--folds", "2", "--sizes", "9"], "--sizes 9: all has 6 recordings to train on"),
-        (["--labels", "absent_labels.json", "--recordings", "."], "absent_labels.json: cannot be read as JSON"),
+        (
+            ["--labels", "absent_labels.json", "--recordings", "."],
+            "absent_labels.json: cannot be read as the labels of recordings",
+        ),
         (["--labels", "corpus/absent_labels.json"], "absent: no such folder; expected the recordings of"),
     ],
 )

@@ -220,6 +220,13 @@ def test_speechocean762_needs_accuracies(prepare, corpus, ocean):
     write_lines(corpus / "resource" / "utt_scores.tsv", "anna-0\ttrain")
     with pytest.raises(CorpusError, match=r"utt_scores\.tsv: not in the expected form .*expected an accuracy of each"):
         prepare(speechocean762)
+    row = "anna-0\ttrain\tanna\t6\t2.58\t9\t7.72\tX"
+    write_lines(corpus / "resource" / "utt_scores.tsv", row, row)
+    with pytest.raises(CorpusError, match=r"utt_scores\.tsv: anna-0 twice; expected an accuracy of each id"):
+        prepare(speechocean762)
+    (corpus / "resource" / "scores.json").write_text('{"anna-0": {"accuracy": 9}, "anna-0": {"accuracy": 1}}')
+    with pytest.raises(CorpusError, match=r"scores\.json: not in the expected form .*'anna-0' twice"):
+        prepare(speechocean762)
     ocean.pop("bert-0")
     write_scores(corpus, ocean, form="json")
     with pytest.raises(CorpusError, match="resource: no accuracy of bert-0; expected one for every utterance"):
@@ -549,6 +556,13 @@ def test_mixed_cuts_are_dropped(prepare, tmp_path, corpus, cuts):
     lhotse.CutSet.from_cuts([first.mix(second), second]).to_file(path)
     assert prepare(lhotse_cuts)["train"].keys() == {"train-1"}
     assert "a mix of cuts" in (tmp_path / "output" / "dropped.jsonl").read_text()
+
+
+def test_recordings_that_cannot_be_exported_are_named(tmp_path, cuts, capsys):
+    (tmp_path / "test.wav").write_bytes(b"RIFF not quite")
+    assert lhotse_cuts.main(["--export", str(cuts), str(tmp_path / "again")]) == 4
+    assert "test.wav: not readable as audio" in capsys.readouterr().err
+    assert len(gzip.decompress((tmp_path / "again" / "train_cuts.jsonl.gz").read_bytes()).splitlines()) == 2
 
 
 def test_lhotse_faults_are_named(prepare, corpus, cuts, tmp_path, monkeypatch):

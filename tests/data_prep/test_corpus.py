@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr.data.manifest import Manifest
 from data_prep import validation
-from data_prep.corpus import carve, check_speakers, corpus_parser, inner_folder, prepare, read_lines, split_up
+from data_prep.corpus import carve, check_speakers, corpus_parser, inner_folder, prepare, read_lines, say_bad, split_up
 from data_prep.entries import Checks, Corpus, CorpusError, Entry
 from data_prep.validation import PROBES_NAME, probe_recordings, validate
 
@@ -130,13 +130,23 @@ def test_lists_are_utf8(tmp_path):
         read_lines(tmp_path / "c.txt")
 
 
+def test_a_list_that_memory_does_not_hold_is_named(tmp_path, monkeypatch):
+    def fail(path: Path) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "a.txt").write_bytes(b"yes")
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(CorpusError, match=r"a\.txt: 3 bytes, more than memory holds; expected a list"):
+        read_lines(tmp_path / "a.txt")
+
+
 def test_every_fault_of_an_utterance_is_a_reason(tmp_path):
     good = write_noise(tmp_path / "good.wav")
     (tmp_path / "broken.wav").write_bytes(b"RIFF not quite")
     cases = {
         "": Entry("good", good, "Turn it ON.", "anna"),
         "id twice": Entry("good", good, "turn it on", offset=0.1),
-        "recording listed twice": Entry("again", good, "turn it off"),
+        "recording listed twice": Entry("again", good, "Turn it on!"),
         "no such file": Entry("absent", tmp_path / "absent.wav", "turn it on"),
         "unreadable": Entry("broken", tmp_path / "broken.wav", "turn it on"),
         "wrong sample rate": Entry("slow", write_noise(tmp_path / "slow.wav", sample_rate=4000), "turn it on"),
@@ -155,6 +165,42 @@ def test_every_fault_of_an_utterance_is_a_reason(tmp_path):
     assert details["characters outside the vocabulary"] == "ç"
     assert details["wrong sample rate"] == "4000 Hz"
     assert details["unreadable"].startswith("not readable as audio")
+
+
+def test_a_recording_with_two_transcripts_has_none(tmp_path):
+    """However its stretch is stated, and wherever it is listed; equal ones after cleaning are no contradiction."""
+    good, other = write_noise(tmp_path / "good.wav"), write_noise(tmp_path / "other.wav")
+    (tmp_path / "link.wav").symlink_to(good)
+    entries = [
+        Entry("a", good, "turn it on", place="t.csv:2"),
+        Entry("a", good, "turn it off", offset=0.0, duration=1.0, place="t.csv:3"),
+        Entry("half", good, "turn", offset=0.5),
+        Entry("other", other, "Turn it on."),
+        Entry("other again", other, "turn it on"),
+    ]
+    tested = [Entry("linked", tmp_path / "link.wav", "turn it up")]
+    kept, dropped = validate({"train": entries, "test": tested}, checks=CHECKS, output_dir=tmp_path / "out")
+    assert [each.utterance.id for each in kept["train"]] == ["half", "other"]
+    assert kept["test"] == []
+    detail = "'turn it on' (t.csv:2) and 'turn it off' (t.csv:3) and 'turn it up' (linked)"
+    assert [(each.id, each.reason, each.detail) for each in dropped] == [
+        ("a", "listed with different transcripts", detail),
+        ("a", "listed with different transcripts", detail),
+        ("other again", "recording listed twice", ""),
+        ("linked", "listed with different transcripts", detail),
+    ]
+
+
+def test_a_name_that_is_nearly_right_is_hinted_at(tmp_path):
+    write_noise(tmp_path / "wav" / "a.wav")
+    entries = [Entry("blank", tmp_path / "wav" / " a.wav", "on"), Entry("back", tmp_path / "wav\\a.wav", "on")]
+    entries += [Entry("gone", tmp_path / "b.wav", "on")]
+    _, dropped = validate({"train": entries}, checks=CHECKS, output_dir=tmp_path / "out")
+    assert [each.detail for each in dropped] == [
+        "there are blanks around its name; without them it is there",
+        "it is there with / in place of \\",
+        "",
+    ]
 
 
 def test_other_rates_can_be_refused_and_texts_kept(tmp_path):
@@ -239,20 +285,39 @@ def test_manifests_and_a_summary_are_written(prepared, capsys):
     assert "dropped" not in output
 
 
-def test_what_is_dropped_is_told_and_bad_files_end_in_1(prepared, capsys):
+def test_what_is_dropped_is_told_and_bad_files_end_in_4(prepared, capsys):
     corpus, arguments = prepared
     corpus.splits["train"][0].audio.unlink()
     corpus.splits["test"].append(dataclasses.replace(corpus.splits["train"][1], id="twice", speaker="test"))
-    assert prepare(corpus, arguments) == 1
+    assert prepare(corpus, arguments) == 4
     assert len(Manifest.read(arguments.output_dir / "train.jsonl")) == 2
-    output = " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr()
+    output = " ".join(shown.out.split())
     assert "no such file 1 " in output
     assert "recording listed twice 1 " in output
+    assert f"not used: {corpus.splits['train'][0].audio}: no such file\n" in shown.err
+    assert "recording listed twice" not in shown.err
     dropped = [json.loads(line) for line in (arguments.output_dir / "dropped.jsonl").open()]
     assert [(each["id"], each["reason"]) for each in dropped] == [
         ("train-0", "no such file"),
         ("twice", "recording listed twice"),
     ]
+
+
+def test_two_transcripts_of_one_recording_end_in_4(prepared, capsys):
+    corpus, arguments = prepared
+    first = corpus.splits["train"][0]
+    corpus.splits["train"].append(dataclasses.replace(first, id="again", text="another", place="t.csv:9"))
+    assert prepare(corpus, arguments) == 4
+    assert len(Manifest.read(arguments.output_dir / "train.jsonl")) == 2
+    said = "listed with different transcripts: 'train zero' (train-0) and 'another' (t.csv:9)"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_only_some_of_many_bad_files_are_named(capsys):
+    assert say_bad(f"{number}" for number in range(50)) == 4
+    assert capsys.readouterr().err.splitlines()[-2:] == ["not used: 19", "not used: 30 more"]
+    assert say_bad([]) == 0
 
 
 def test_sentences_of_train_in_test_are_told(prepared, capsys):

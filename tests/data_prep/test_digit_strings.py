@@ -72,3 +72,18 @@ def test_words_that_make_no_strings_are_refused(words: Path, tmp_path: Path) -> 
     write_words(words, "dev", rates=(RATE, 2 * RATE))
     with pytest.raises(CorpusError, match=r"recordings of \[8000, 16000\] Hz; expected one rate"):
         main([str(words), out, *SMALL])
+
+
+def test_recordings_that_cannot_be_read_are_named_and_passed_over(words: Path, tmp_path: Path, capsys) -> None:
+    (words / "train" / "1.wav").write_bytes(b"RIFF not quite")
+    (words / "dev" / "0.wav").unlink()
+    assert main([str(words), str(tmp_path / "out"), *SMALL]) == 4
+    shown = capsys.readouterr()
+    assert "train/1.wav: not readable as audio" in shown.err
+    assert "dev/0.wav: no such file" in shown.err
+    made_of = {id_ for string in Manifest.read(tmp_path / "out" / "train.jsonl") for id_ in string.extra["made_of"]}
+    assert "train-1" not in made_of
+    for path in (words / "test").iterdir():
+        path.unlink()
+    with pytest.raises(CorpusError, match=r"test\.jsonl: no recording can be read; the first: .*no such file"):
+        main([str(words), str(tmp_path / "out"), *SMALL])

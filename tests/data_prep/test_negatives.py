@@ -17,7 +17,7 @@ def test_recordings_of_all_folders_and_silence(tmp_path: Path, capsys: pytest.Ca
     write_recordings(tmp_path / "words" / "computer", [0.25])
     folders = [str(tmp_path / "rain"), str(tmp_path / "words")]
     (tmp_path / "words" / "broken.wav").write_bytes(b"not audio")
-    assert main([str(tmp_path / "out"), *folders, "--silence-minutes", "1"]) == 1
+    assert main([str(tmp_path / "out"), *folders, "--silence-minutes", "1"]) == 4
     said = capsys.readouterr()
     assert "broken.wav: not readable as audio" in said.err
     assert "all.jsonl: 5 recordings" in said.out

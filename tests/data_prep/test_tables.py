@@ -56,6 +56,14 @@ def test_quotes_in_a_tsv_are_characters_where_its_lines_are_rows(tmp_path: Path)
         ),
         ("mac.csv", "audio,text\ra.wav,on\r", r"mac\.csv:1: .*expected rows that end in a line feed"),
         ("twice.csv", "audio,text,text\na.wav,on,off\n", r"twice\.csv:1: the column text twice; expected each once"),
+        ("twice.csv", " text, text ,audio\nx,y,a.wav\n", r"twice\.csv:1: the column text twice; expected each once"),
+        (
+            "semi.csv",
+            "audio;text\na.wav;on\n",
+            r"no column audio, text; found audio;text; its cells are parted by ';'",
+        ),
+        ("tabs.csv", "audio\ttext\na.wav\ton\n", r"its cells are parted by '\\t': expected commas in a \.csv"),
+        ("case.csv", "Audio, text\na.wav,on\n", r"no column audio; found Audio, text; say --text-column"),
         ("empty.csv", "", r"empty\.csv: no column audio, text; found nothing; say --text-column"),
         ("few.csv", "audio,text\na.wav,on\nb.wav\n", r"few\.csv:3: audio or text is missing"),
     ],
@@ -70,3 +78,12 @@ def test_a_transcript_with_commas_and_line_breaks_is_no_row(tmp_path: Path) -> N
         "on,\nplease, now",
         "off",
     ]
+
+
+@pytest.mark.parametrize("header", [" audio , text ", "audio\t, text", "audio,text"])
+def test_blanks_around_the_names_of_columns_do_not_count(tmp_path: Path, header: str) -> None:
+    assert texts(tmp_path / "t.csv", f"{header}\na.wav,turn on\n") == ["turn on"]
+
+
+def test_a_name_without_blanks_comes_before_one_with_them(tmp_path: Path) -> None:
+    assert texts(tmp_path / "t.csv", " text,audio,text\nno,a.wav,yes\n") == ["yes"]

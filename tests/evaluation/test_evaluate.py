@@ -152,7 +152,7 @@ def test_a_broken_recording_is_named_and_the_rest_scored(
     run: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = break_recordings(manifest, tmp_path, ["01.wav"])
-    assert main([str(run), str(broken), "--output-dir", str(tmp_path / "out")]) == 1
+    assert main([str(run), str(broken), "--output-dir", str(tmp_path / "out")]) == 4
     figures = results(tmp_path / "out")
     assert (figures["num_utterances"], figures["num_failed"]) == (5, 1)
     assert figures["failures"][0]["id"] == "u1"

@@ -4,9 +4,11 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.programs import fuzz_readers
+from tests.programs.damage import LARGEST, damage
 from tests.programs.fuzz_readers import NAMES, SHARES, TookTooLong, damaged, fuzz, outcome_of, turns, write_files
 from tests.support.strangers_files import Reader, all_readers
 
@@ -40,6 +42,14 @@ def test_an_input_is_the_same_again() -> None:
     inputs = [damaged(reader, number, seed=3)["x.json"] for number in range(40)]
     assert inputs == [damaged(reader, number, seed=3)["x.json"] for number in range(40)]
     assert len(set(inputs)) > 30
+
+
+def test_damage_upon_damage_stays_in_memory() -> None:
+    """Each may say a megabyte a thousand times: an input of half a gibibyte was no fault of its reader."""
+    content, sizes = b"x: 1\n" * 200_000, []
+    for number in range(200):
+        sizes.append(len(damage(content, [], np.random.default_rng(number))))
+    assert len(content) * 10 < max(sizes) <= 4 * (LARGEST + len(content))
 
 
 def raising(error: BaseException) -> Reader:

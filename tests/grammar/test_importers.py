@@ -247,6 +247,7 @@ def test_phrases(tmp_path: Path) -> None:
     [
         ("a\nlights (on)", r"source:2: 'lights \(on\)' has a sign of templates"),
         ("# none\n", "no phrases; expected one"),
+        ("lights on\n" * 900_000, "9,000,000 bytes; expected at most 8,388,608 of phrases"),
     ],
 )
 def test_phrases_that_are_none(tmp_path: Path, text: str, message: str) -> None:

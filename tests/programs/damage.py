@@ -10,6 +10,7 @@ import numpy as np
 Generator = np.random.Generator
 TOKEN = re.compile(rb"[A-Za-z_]\w*|-?\d[\d.eE+-]*|\s+|[^\w\s]")
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+LARGEST = 32 << 20  # bytes that are said again; twice what any reader takes, and no gibibyte of the fuzzer's own
 NUMBERS = [
     b"0",
     b"-1",
@@ -140,7 +141,8 @@ def _damage_bytes(content: bytes, others: Sequence[bytes], generator: Generator)
         case 2:  # taken out
             return content[:start] + content[end:]
         case 3:  # said twice, or a thousand times
-            return content[:end] + content[start:end] * int(generator.choice([1, 1, 1, 1000])) + content[end:]
+            times = min(int(generator.choice([1, 1, 1, 1000])), max(1, LARGEST // max(1, end - start)))
+            return content[:end] + content[start:end] * times + content[end:]
         case 4:  # of another file
             other = others[generator.integers(len(others))] if others else b""
             return content[:start] + other[start:end] + content[end:]

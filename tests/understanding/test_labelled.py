@@ -164,7 +164,7 @@ def test_the_program_writes_transcripts_and_names_what_has_none(
     slots = [{"what": "light"}, {"what": "music"}, {"what": "music"}, {"what": "tea"}]
     manifest = write_labels(tmp_path / "labels.jsonl", recordings, slots)
     arguments = ["transcripts", str(run), str(manifest), "--commands", str(grammar)]
-    assert main([*arguments, "--output", str(tmp_path / "out.jsonl")]) == 1
+    assert main([*arguments, "--output", str(tmp_path / "out.jsonl")]) == 4
     said = capsys.readouterr()
     assert "2 transcripts" in said.out
     assert "02: 1 encodings; expected more for a sentence of Go" in said.err

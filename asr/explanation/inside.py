@@ -119,7 +119,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     cells = [module for module in model.modules() if isinstance(module, Cell)]
     paths = [cell.path for cell in cells]
     for cell in cells:
-        cell.path = "loop" if cell.path == "auto" else cell.path
+        cell.path = "reference" if cell.path == "auto" else cell.path
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """Every cell against PyTorch's LSTM, by ratio in one run.
 
-    python -m tests.bench.cells --paths compiled loop              every cell, with the compiled kernel and without
+    python -m tests.bench.cells --paths compiled reference         every cell, with the compiled kernel and without
     python -m tests.bench.cells --precision bf16                   under autocast, as `train.precision: bf16` runs them
     python -m tests.bench.cells --both --cells gru peephole_lstm   both directions of a layer at once, or in turn
     python -m tests.bench.gpu_barrier; python -m tests.bench.gpu_cells      on a GPU
@@ -121,7 +121,7 @@ def layers_of(arguments: argparse.Namespace, hidden: int) -> dict[str, nn.Module
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paths", nargs="+", default=["auto"], help="auto, compiled, loop, reference")
+    parser.add_argument("--paths", nargs="+", default=["auto"], help="auto, compiled, reference")
     parser.add_argument("--both", action="store_true", help="layers in two directions, at once and in turn")
     parser.add_argument("--cells", nargs="+", help="only these cells")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")

@@ -131,7 +131,7 @@ def main() -> None:
                 measure(name, form, *cudnn(form, packed=packed, bidirectional=bidirectional), 4)
         for config in CELLS:
             cell = config(hidden_size=hidden)
-            layer, run = ours(form, cell, "loop" if on_cpu else "triton")
+            layer, run = ours(form, cell, "reference" if on_cpu else "triton")
             try:
                 measure(f"{cell.kind}, two directions, ragged", form, layer, run, layer.forwards.form.num_gates)
             except TritonError as error:

@@ -24,7 +24,7 @@ def name_path(cell: Cell) -> str:
     kernel = find_kernel(cell.form, weight, zoneout=cell.options.zoneout > 0)
     if kernel is not None:
         return f"compiled kernel in {_name(kernel.stored)} ({processor.name()})"
-    return f"loop in PyTorch in {_name(weight.dtype)}"
+    return f"plain loop in PyTorch in {_name(weight.dtype)}"
 
 
 def _name(kind: torch.dtype) -> str:

@@ -11,11 +11,10 @@ from asr.model.scan.cpu.build import load_kernel
 from asr.model.scan.cpu.compiled import Kernel, scan_compiled
 from asr.model.scan.gpu.triton import scan_triton, serves
 from asr.model.scan.halves import asked_precision, multiplies_halves
-from asr.model.scan.loop import scan_loop
 from asr.model.scan.recurrence import Recurrence, scan_reference
 from asr.model.scan.step import StepForm, trace
 
-Path = Literal["auto", "reference", "loop", "compiled", "triton"]
+Path = Literal["auto", "reference", "compiled", "triton"]
 
 
 def scan(
@@ -35,15 +34,12 @@ def scan(
         if kernel is not None:
             outputs, last = scan_compiled(kernel, recurrence.gates.unsqueeze(3), [recurrence])
             return outputs.squeeze(3), (outputs[:, -1, :, 0], *last)
-        program = trace(recurrence.form, zoneout=zoneout)
         steps, bands = recurrence.gates.shape[1:3]
         on_gpu = path == "auto" and bands == 1 and serves(recurrence.form, recurrence.recurrent_weight, steps)
         if (path == "triton" or on_gpu) and not is_empty:
+            program = trace(recurrence.form, zoneout=zoneout)
             return scan_triton([recurrence], program, precision=precision)[0]
-        recurrence = replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype))
-        if path == "reference" or is_empty:
-            return scan_reference(recurrence)
-        return scan_loop(recurrence, program)
+        return scan_reference(replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype)))
 
 
 def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | None:

@@ -7,7 +7,7 @@ A cell's file states its step as a plain function of vectors over its units:
 `inputs` are the gates' shares of W x[t] + b, `recurrent` those of R h[t-1], `state` the vectors carried from the last
 step (the output first) and `weights` the vectors of one weight a unit (peepholes, gains). Called with tensors it is
 the reference. Called with symbols, `trace` records what it does and derives its gradient, so that every fast path
-(the loop in PyTorch, the compiled kernels) computes exactly these equations and their derivative.
+(the compiled kernel, the Triton kernels) computes exactly these equations and their derivative.
 
 A step may use + - *, and the tensor methods `sigmoid`, `tanh`, `relu`, `rsqrt` and `mean(-1, keepdim=True)`: the
 mean over the units, for layer normalisation.

@@ -66,7 +66,7 @@ def test_what_cannot_be_run_at_once_is_left_to_one_after_the_other() -> None:
     assert run_both(*cells, inputs[:0], LENGTHS[:0]) is None  # type: ignore[arg-type]
     with layer.forwards.register_forward_hook(lambda *_: None):
         assert run_both(*cells, inputs, LENGTHS) is None  # type: ignore[arg-type]
-    layer.forwards.path = "loop"
+    layer.forwards.path = "reference"
     assert run_both(*cells, inputs, LENGTHS) is None  # type: ignore[arg-type]
     builtin = build(LSTMConfig(hidden_size=4))
     assert run_both(builtin.forwards, builtin.backwards, inputs, LENGTHS) is None  # type: ignore[arg-type]

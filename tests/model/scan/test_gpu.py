@@ -169,7 +169,7 @@ def test_a_cpu_takes_other_paths() -> None:
     assert not serves(cell.form, cell.recurrent_weight, 100)
 
 
-def test_several_bands_stay_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_bands_stay_in_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where their weights look like those of a cell of one band."""
     monkeypatch.setattr(scan_module, "serves", lambda *_: True)
     monkeypatch.setattr(scan_module, "find_kernel", lambda *_, **__: None)
@@ -208,7 +208,7 @@ def exact_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("path", ["triton", "loop", "auto"])
+@pytest.mark.parametrize("path", ["triton", "auto"])
 @every_served
 def test_equals_the_reference_on_a_gpu(exact_gpu: None, config: CellConfig, path: str) -> None:
     cell = config.model_copy(update={"hidden_size": 200}).build(FEATURES).cuda()

@@ -28,13 +28,9 @@ from asr.model.scan.cpu.build import (
     load_kernel,
     notice,
 )
-from asr.model.scan.loop import backward_plans, forward_plan
-from asr.model.scan.plan import Plan
 from asr.model.scan.recurrence import neighbours
 from asr.model.scan.step import Program, trace
 from tests.model.cells.test_cells import FEATURES, MEMBERS, OPTIONS, UNITS, build, every_cell, random
-
-every_path = pytest.mark.parametrize("path", ["loop", "compiled"])
 
 
 def program_of(config: CellConfig) -> Program:
@@ -64,38 +60,34 @@ def run(cell: Cell, path: str, *, batch: int = 3) -> list[Tensor]:
     return [outputs, *last, *gradients, again, *last_again]
 
 
-@every_path
 @every_cell
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_equals_the_reference_in_float64(config: CellConfig, path: str, options: dict[str, float]) -> None:
+def test_equals_the_reference_in_float64(config: CellConfig, options: dict[str, float]) -> None:
     config = config.model_copy(update=options)
-    need_kernel(path, config)
+    need_kernel("compiled", config)
     cell = build(config)
-    for fast, plain in zip(run(cell, path), run(cell, "reference"), strict=True):
+    for fast, plain in zip(run(cell, "compiled"), run(cell, "reference"), strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
 
 
-@every_path
 @every_cell
 @pytest.mark.parametrize("units", [UNITS, 40])  # less than a vector, and whole vectors with some units over
-def test_equals_the_reference_in_float32(config: CellConfig, path: str, units: int) -> None:
-    need_kernel(path, config, torch.float32)
+def test_equals_the_reference_in_float32(config: CellConfig, units: int) -> None:
+    need_kernel("compiled", config, torch.float32)
     torch.manual_seed(0)
     cell = config.model_copy(update={"hidden_size": units}).build(FEATURES)
-    for fast, plain in zip(run(cell, path, batch=8), run(cell, "reference", batch=8), strict=True):
+    for fast, plain in zip(run(cell, "compiled", batch=8), run(cell, "reference", batch=8), strict=True):
         assert (fast - plain).norm() <= 2e-5 * plain.norm()
 
 
-@every_path
-def test_single_precision_is_as_good_far_from_zero(path: str) -> None:
+def test_single_precision_is_as_good_far_from_zero() -> None:
     """The kernel's own sigmoid and tanh, through gates from -100 to 100, and through those next to zero."""
-    need_kernel(path, MEMBERS["coupled_lstm"], torch.float32)
+    need_kernel("compiled", MEMBERS["coupled_lstm"], torch.float32)
     cell = MEMBERS["coupled_lstm"].build(1)
     for scale in (1e-6, 1e-3, 1.0, 10.0, 100.0):
         inputs = scale * torch.linspace(-1, 1, 400).view(400, 1, 1)
         with torch.no_grad():
-            cell.path, single = path, cell(inputs)[0]
-            cell.path = path
+            cell.path = "compiled"
             single = cell(inputs)[0]
             cell.path = "reference"
             double = cell.double()(inputs.double())[0]
@@ -103,7 +95,7 @@ def test_single_precision_is_as_good_far_from_zero(path: str) -> None:
         torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-7)
 
 
-@every_path
+@pytest.mark.parametrize("path", ["reference", "compiled"])
 @pytest.mark.parametrize("name", ["peephole_lstm", "layer_norm_lstm", "conv_lstm", "projected_lstm"])
 def test_not_a_number_is_not_hidden(path: str, name: str) -> None:
     need_kernel(path, MEMBERS[name], torch.float32)
@@ -142,7 +134,7 @@ def test_several_callers_at_once_change_nothing() -> None:
 
 
 @every_cell
-@pytest.mark.parametrize("path", ["reference", "loop", "compiled", "auto"])
+@pytest.mark.parametrize("path", ["reference", "compiled", "auto"])
 def test_autocast_keeps_the_state_in_float32(config: CellConfig, path: str) -> None:
     need_kernel(path, config, torch.float32)
     torch.manual_seed(0)
@@ -166,26 +158,6 @@ def test_neighbours_of_a_band_are_zero_past_the_ends() -> None:
     bands = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     expected = [[0, 0, 1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [3, 4, 5, 6, 0, 0]]
     assert neighbours(bands, 3).tolist() == expected
-
-
-def describe(plan: Plan) -> list[str]:
-    return [f"{i.operation} {i.output.count}" for i in plan.instructions]
-
-
-def test_plans_do_alike_gates_together() -> None:
-    """The eight operations of an LSTM's step, and the few of its backward pass that must wait for later steps."""
-    program = program_of(MEMBERS["lstm"])
-    assert describe(forward_plan(program, training=True)) == [
-        "add 4",
-        "sigmoid 2",
-        "sigmoid 1",
-        "multiply 1",
-        "tanh 1",
-        "add_product 1",
-        "tanh 1",
-        "multiply 1",
-    ]
-    assert describe(backward_plans(program).each) == ["add_product 1", "multiply 3", "multiply 1", "multiply 1"]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 The kernel is plain C++ behind ctypes, so it needs a compiler but neither PyTorch's headers nor its binary interface,
 and calls into it leave Python's lock free. Built libraries lie in the user's cache, named by the digest of all that
-went into them. Where none can be built, one notice says why and the loop in PyTorch takes its place. Set
+went into them. Where none can be built, one notice says why and the plain loop in PyTorch takes its place. Set
 EARSHOT_COMPILED_CELLS=0 to do without.
 """
 

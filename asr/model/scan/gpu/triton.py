@@ -17,7 +17,7 @@ from asr.model.scan.gpu.launch import BLOCK, MAX_CHUNK, TritonScan, is_interpret
 from asr.model.scan.recurrence import Recurrence
 from asr.model.scan.step import Program, StepForm
 
-FEW_STEPS = 8  # the loop is as fast, and needs nothing compiled
+FEW_STEPS = 8  # the plain loop is as fast, and needs nothing compiled
 TRIAL = """import triton
 import triton.language as tl
 

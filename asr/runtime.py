@@ -31,6 +31,10 @@ KEPT_PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 TORCH_PAIR = ("torch", "torchaudio")
 
 
+class DoneAtOnce(int):
+    """An exit code of a program that someone waits for, which leaves nothing behind to be taken down with care."""
+
+
 class InstallationError(ValueError):
     """Packages that do not work together."""
 
@@ -120,13 +124,13 @@ def run_program(main: Callable[[list[str] | None], int]) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     else:
-        if code > STOPPED_BY_SIGNAL:
+        if code > STOPPED_BY_SIGNAL or isinstance(code, DoneAtOnce):
             leave(code)
     sys.exit(code)
 
 
 def leave(code: int) -> None:
-    """End a program that was asked to stop without taking down what the system takes down anyway.
+    """End a program that was asked to stop, or is waited for, without taking down what the system takes down anyway.
 
     Python and the libraries take half a second for it, and several where a machine is busy, which whoever asked waits
     for (DECISIONS.md). What was registered to be done at the end is done.

@@ -22,7 +22,7 @@ FLOORS = [
     "recognition",
     "understanding",
     "recognizer exports",
-    "evaluation explanation transcription",
+    "evaluation explanation transcription tryout",
     "training",
     "fitting comparison",
     "train evaluate transcribe compare explain export commands __main__",

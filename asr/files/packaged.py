@@ -1,5 +1,6 @@
-"""What the installed package brings along: configurations, grammars, a model and its examples, found by the name that
-they have in the repository, whatever folder a command is run in.
+"""What the installed package brings along: configurations, grammars, models and examples, found by the name that they
+have in the repository, whatever folder a command is run in. A shipped model has a name of its own too: `english` is
+models/english.
 """
 
 import argparse
@@ -7,7 +8,7 @@ import sys
 from pathlib import Path
 
 # Only these folders of the repository are looked into, so that `runs/x` is never one of another place.
-FOLDERS = ("conf", "recipes")
+FOLDERS = ("conf", "recipes", "models")
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel has them beside the code (pyproject.toml), a clone where they are written.
 ROOTS = (PACKAGE / "package_data", PACKAGE.parent)
@@ -16,9 +17,12 @@ ROOTS = (PACKAGE / "package_data", PACKAGE.parent)
 def locate(path: str | Path) -> Path:
     """Returns `path` as given where it exists, else what the package brings under that name; `path` again if nothing.
 
-    A line on stderr says where a path of the package was taken from.
+    A line on stderr says where a path of the package was taken from. The name of a shipped model is its folder, unless
+    the working folder has a file or folder of that name.
     """
     given = Path(path)
+    if len(given.parts) == 1 and not given.exists() and str(path) in (shipped := shipped_models()):
+        return shipped[str(path)]
     if given.parts[:1] not in {(name,) for name in FOLDERS} or ".." in given.parts or given.exists():
         return given
     for root in ROOTS:
@@ -27,6 +31,15 @@ def locate(path: str | Path) -> Path:
             print(f"{given}: not in this folder; taken from the installed package: {found}", file=sys.stderr)
             return found
     return given
+
+
+def shipped_models() -> dict[str, Path]:
+    """Returns the models that the package brings, by name, in the order of their names."""
+    found: dict[str, Path] = {}
+    for root in ROOTS:
+        for config in sorted(root.glob("models/*/config.yaml")):
+            found.setdefault(config.parent.name, config.parent)
+    return dict(sorted(found.items()))
 
 
 def is_packaged(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The parts of a trained run, read from its folder and checked to belong together."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from asr.config.recognizer import Config, load_config
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.decoding import DecodingConfig
 from asr.files.digest import file_digest
-from asr.files.packaged import locate
+from asr.files.packaged import locate, shipped_models
 from asr.files.tensors import read_shapes, read_tensors, shape_differences
 from asr.model.acoustic import Model
 from asr.runs.folder import STATISTICS_KEY, RunFolder, flatten
@@ -44,8 +45,19 @@ def open_run(run: str | Path) -> tuple[RunFolder, Config]:
     """A run folder and its configuration, without the model. Raises RecognizerError where there is none."""
     folder = RunFolder(locate(run))
     if not folder.config_path.is_file():
-        raise RecognizerError(f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train")
+        raise RecognizerError(
+            f"{folder.path}: no config.yaml in it; expected a run folder written by asr.train{_or_shipped(str(run))}"
+        )
     return folder, load_config(folder.config_path)
+
+
+def _or_shipped(name: str) -> str:
+    """What else a name could be, for an error: one of the shipped models, or the nearest of them."""
+    shipped = shipped_models()
+    if not shipped or len(Path(name).parts) != 1:
+        return ""
+    near = difflib.get_close_matches(name, shipped, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f", or the name of a shipped model: {', '.join(shipped)}"
 
 
 def load_run(run: str | Path, *, decoding: DecodingConfig | None = None) -> RunParts:

@@ -125,9 +125,10 @@ def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _try(options: argparse.Namespace) -> int:
-    gc.disable()  # a fifteenth of the time until torch is imported, and the process is too short-lived to need it
+    gc.disable()  # nothing that an import makes is garbage, and looking for some takes a fifteenth of its time
     from asr.tryout.run import run
 
+    gc.enable()
     is_whole = run(
         options.grammar,
         options.recordings,

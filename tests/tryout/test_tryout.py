@@ -60,7 +60,7 @@ def test_json_has_one_line_for_each_recording_and_a_bad_one_is_named(
     broken.write_bytes(b"no sound")
     arguments = ["try", str(GRAMMAR), str(broken), str(EXAMPLES / "latte.opus"), "--json", "--model", "english"]
     code = main(arguments)
-    assert code == 1
+    assert code == 4
     assert isinstance(code, DoneAtOnce)
     output = capsys.readouterr()
     (line,) = output.out.splitlines()

@@ -50,10 +50,10 @@ def _show_rates(console: Console, evaluation: Evaluation) -> None:
         between = f"{interval.low:.2%} to {interval.high:.2%}"
         table.add_row(name, f"{counts.rate:.2%}", between, *(f"{number:,}" for number in edits))
     console.print(table)
-    if (invented := evaluation.invented) is not None:
+    if (found := evaluation.hallucinated) is not None:
         console.print(
-            f"{invented.num_words:,} words hallucinated in {invented.minutes:.1f} min in which nothing is said: "
-            f"{invented.words_a_minute:.2f} a minute",
+            f"{found.num_words:,} words hallucinated in {found.minutes:.1f} min in which nothing is said: "
+            f"{found.words_a_minute:.2f} a minute",
             highlight=False,
         )
     right, number = evaluation.words.num_exact, evaluation.words.num_utterances

@@ -31,10 +31,16 @@ class FormFault:
     examples: tuple[str, ...]  # words, most frequent first
 
     @property
-    def line(self) -> str:
+    def found(self) -> str:
+        """Says which words there are."""
         words = "one word" if self.num_words == 1 else f"{self.num_words:,} words"
         named = ", ".join(self.examples) + (", ..." if len(self.examples) == NUM_EXAMPLES else "")
-        return f"{words} with {self.kind} ({named}), which this recogniser never writes: {REMEDIES[self.kind]}"
+        return f"{words} with {self.kind} ({named}), which this recogniser never writes"
+
+    @property
+    def line(self) -> str:
+        """Says it with what an evaluation can do about it."""
+        return f"{self.found}: {REMEDIES[self.kind]}"
 
 
 def find_form_faults(tokenizer: Tokenizer, references: Iterable[str]) -> list[FormFault]:

@@ -46,7 +46,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Invented:
+class Hallucinated:
     """Words that were heard where nothing was said: in silence, in noise."""
 
     num_utterances: int
@@ -89,7 +89,7 @@ class Evaluation:
         return self.words.counts.reference_length > 0
 
     @property
-    def invented(self) -> Invented | None:
+    def hallucinated(self) -> Hallucinated | None:
         """Counts words in the utterances in which nothing is said; None if there are none.
 
         With a grammar too: what is recognised then is a command, and false accepts are counted.
@@ -99,7 +99,7 @@ class Evaluation:
         empty = [scored for scored in self.utterances if not scored.words.reference_length]
         if not empty:
             return None
-        return Invented(
+        return Hallucinated(
             num_utterances=len(empty),
             num_words=sum(scored.words.insertions for scored in empty),
             minutes=sum(scored.utterance.duration for scored in empty) / 60,

@@ -257,7 +257,7 @@ def _word_results(evaluation: Evaluation) -> dict[str, Any]:
         "form_faults": [asdict(fault) for fault in evaluation.form_faults],
         "confidence": _confidence(evaluation.utterances),
     }
-    return results | ({"invented": asdict(evaluation.invented)} if evaluation.invented is not None else {})
+    return results | ({"hallucinated": asdict(evaluation.hallucinated)} if evaluation.hallucinated is not None else {})
 
 
 def calibrate_words(folder: RunFolder, recognizer: Recognizer, scored: Sequence[ScoredUtterance]) -> WordCalibration:

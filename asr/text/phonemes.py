@@ -59,6 +59,7 @@ class PhonemeTokenizer(PieceTokenizer):
         self._ids = {symbol: index for index, symbol in enumerate(symbols, start=NUM_SPECIAL)}
         self._language = language
         self._lexicon = {word: list(sounds) for word, sounds in lexicon.items()}
+        self._written = frozenset(character for word in lexicon for character in word) | {" "}
         self._further: dict[str, list[str]] = {}  # words met since, as eSpeak says them
         self._encoded: dict[str, list[int]] = {}  # words met: a grammar asks for the same few again and again
         self._words: dict[str, str] = {}
@@ -115,14 +116,14 @@ class PhonemeTokenizer(PieceTokenizer):
         return [tokens for plain in spelled for tokens in ([self._ids[BOUNDARY], *plain], list(plain))]
 
     def unknown_characters(self, text: str) -> set[str]:
-        """The characters of the words that hold a sound without a token."""
-        words = [word for word in text.split() if UNKNOWN_ID in self.encode(word)]
-        return {character for word in words for character in word}
+        """Of the words that hold a sound without a token, the characters that no training word has, or else all."""
+        words = [set(word) for word in text.split() if UNKNOWN_ID in self.encode(word)]
+        return {character for word in words for character in word - self.written_characters or word}
 
     @property
     def written_characters(self) -> frozenset[str]:
         """Those of the training words; IPA stands only for what no word sounds like."""
-        return frozenset(character for word in self._lexicon for character in word) | {" "}
+        return self._written
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into `folder` (made if absent)."""

@@ -4,10 +4,16 @@ import torch
 
 from asr.data.batches import Batch, StepDataset
 from asr.distributed import Processes
+from asr.evaluation.reference_form import REMEDIES, Kind, find_form_faults
+from asr.text import UNKNOWN_ID, Tokenizer
 from asr.training.experiment import RecognizerExperiment
 from asr.training.memory import multiply_adds, try_worst_batch, worst_batch
 
 NUM_NAMED = 5
+SAME_FORM = "prepare dev as the training data was prepared, or each of these words counts as an error"
+DEV_REMEDIES: dict[Kind, str] = {
+    kind: REMEDIES[kind] for kind in ("digits", "other characters")
+}  # of others than an evaluation has
 NUM_COUNTED = 200  # utterances, to know how many tokens a second has
 
 
@@ -40,17 +46,24 @@ def _data_lines(experiment: RecognizerExperiment) -> list[str]:
     if dropped:
         lines.append(f"left out of training: {len(dropped)} utterances (all of them in dropped.jsonl)")
         lines += [f"  {item.id}: {item.reason}" for item in dropped[:NUM_NAMED]]
-    return lines + _unknown_character_lines(experiment)
+    return lines + unwritten_lines(experiment.tokenizer, list(experiment.dev.texts()))
 
 
-def _unknown_character_lines(experiment: RecognizerExperiment) -> list[str]:
-    dev, tokenizer = experiment.dev, experiment.tokenizer
-    unknown = {
-        character for index in range(len(dev)) for character in tokenizer.unknown_characters(dev.utterance(index).text)
-    }
-    if not unknown:
-        return []
-    return [f"warning: dev has characters that the training transcripts lack: {' '.join(sorted(unknown))}"]
+def unwritten_lines(tokenizer: Tokenizer, dev_texts: list[str]) -> list[str]:
+    """Warns of what the dev transcripts hold and no transcript of this recogniser's can: characters, then sounds."""
+    faults = find_form_faults(tokenizer, dev_texts)
+    lines = [f"warning: dev has {fault.found}: {DEV_REMEDIES.get(fault.kind, SAME_FORM)}" for fault in faults]
+    words = sorted({word for text in dev_texts for word in text.split()})
+    strange = [
+        word for word in words if set(word) <= tokenizer.written_characters and UNKNOWN_ID in tokenizer.encode(word)
+    ]
+    if strange:
+        more = ", ..." if len(strange) > NUM_NAMED else ""
+        lines.append(
+            f"warning: dev has words with sounds that the training lacks ({', '.join(strange[:NUM_NAMED])}{more}): "
+            "only a training with such words can write them"
+        )
+    return lines
 
 
 def _multiply_adds_a_second(experiment: RecognizerExperiment) -> float:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+OLD_KEY = "invented"  # of results.json before 2026-11-29
+
 
 def rows(results: dict[str, dict[str, Any]]) -> list[str]:
     """A line of Markdown for each decoding, with the figures of dev and of test."""
@@ -22,13 +24,13 @@ def rows(results: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def inventions(results: dict[str, dict[str, Any]]) -> list[str]:
+def hallucinations(results: dict[str, dict[str, Any]]) -> list[str]:
     """What was heard where nothing was said."""
     return [
-        f"{name}: {invented['num_words']} words invented in {invented['minutes']:.1f} min, "
-        f"{invented['num_words'] / invented['minutes']:.2f} a minute"
+        f"{name}: {found['num_words']} words hallucinated in {found['minutes']:.1f} min, "
+        f"{found['num_words'] / found['minutes']:.2f} a minute"
         for name, result in results.items()
-        if (invented := result.get("invented")) and not has_speech(result)
+        if (found := result.get("hallucinated") or result.get(OLD_KEY)) and not has_speech(result)
     ]
 
 
@@ -42,7 +44,7 @@ def main() -> None:
     for run in parser.parse_args().run:
         paths = sorted((run / "evaluations").glob("*/results.json"))
         results = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-        print(f"{run}\n", *rows(results), "", *inventions(results), sep="\n")
+        print(f"{run}\n", *rows(results), "", *hallucinations(results), sep="\n")
 
 
 if __name__ == "__main__":

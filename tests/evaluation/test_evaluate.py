@@ -20,6 +20,7 @@ from asr.data.manifest_writing import write_manifest
 from asr.evaluate import main
 from asr.evaluation.scoring import EvaluationError
 from asr.recognizer import Recognizer
+from tests.bench.decoding_table import hallucinations
 from tests.support.small_run import write_recordings, write_small_run
 
 TEXTS = ["turn on", "<b>stop</b> & go", "turn on", "", "play é", "turn on"]
@@ -175,11 +176,19 @@ def test_only_empty_references_have_no_rate(run: Path, manifest: Path, tmp_path:
     figures = results(tmp_path)
     assert figures["wer"]["rate"] is None
     assert figures["wer"]["insertions"] > 0
-    invented, minutes = figures["invented"], sum(item.duration for item in silent) / 60
-    assert (invented["num_utterances"], invented["num_words"]) == (2, figures["wer"]["insertions"])
-    assert invented["minutes"] == pytest.approx(minutes)
+    found, minutes = figures["hallucinated"], sum(item.duration for item in silent) / 60
+    assert (found["num_utterances"], found["num_words"]) == (2, figures["wer"]["insertions"])
+    assert found["minutes"] == pytest.approx(minutes)
     assert f"{figures['wer']['insertions'] / minutes:.2f} a minute" in capsys.readouterr().out
     assert "–" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_hallucinated_words_are_shown_by_either_key() -> None:
+    """Results that were written before 2026-11-29 say "invented"."""
+    found = {"num_utterances": 2, "num_words": 3, "minutes": 1.5, "words_a_minute": 2.0}
+    wer = dict.fromkeys(("hits", "substitutions", "deletions"), 0)
+    shown = hallucinations({"new": {"wer": wer, "hallucinated": found}, "old": {"wer": wer, "invented": found}})
+    assert shown == [f"{name}: 3 words hallucinated in 1.5 min, 2.00 a minute" for name in ("new", "old")]
 
 
 class Page(html.parser.HTMLParser):

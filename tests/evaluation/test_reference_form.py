@@ -11,6 +11,7 @@ from asr.evaluate import main
 from asr.evaluation.reference_form import find_form_faults
 from asr.recognizer import Recognizer
 from asr.text import CharTokenizerConfig, PhonemeTokenizerConfig, SentencePieceTokenizerConfig, Tokenizer
+from asr.training.preview import unwritten_lines
 from tests.support.small_run import write_recordings, write_small_run
 
 TEXTS = ["turn the light on", "play some music", "don't stop"]
@@ -40,6 +41,35 @@ def test_what_is_the_matter_is_named_for_every_tokenizer(tokenizer: Tokenizer) -
     assert faults[0].line.startswith("2 words with capitals (Turn), which this recogniser never writes: --normalize ")
     assert "one word with digits (2)" in faults[2].line
     assert find_form_faults(tokenizer, TEXTS) == []
+
+
+def test_a_training_says_the_same_of_its_dev_transcripts(tokenizer: Tokenizer) -> None:
+    """It named letters that the training has, such as the T, u, r and n of "Turn", where a word had a new sound."""
+    lines = unwritten_lines(tokenizer, ["Turn on, Turn on.", "play 2 songs", "stop", "play é"])
+    found = [line.partition("which")[0].removeprefix("warning: dev has ") for line in lines]
+    assert found[:4] == [
+        "2 words with capitals (Turn), ",
+        "2 words with punctuation (on,, on.), ",
+        "one word with digits (2), ",
+        "one word with other characters (é), ",
+    ]
+    assert lines[0].endswith("never writes: prepare dev as the training data was prepared, or each of these words "
+                             "counts as an error")  # fmt: skip
+    assert lines[2].endswith("spell numbers out in the references, as they are said")
+    assert not any("--normalize" in line for line in lines)
+    assert unwritten_lines(tokenizer, TEXTS) == []
+
+
+def test_words_of_new_sounds_are_named() -> None:
+    pytest.importorskip("espeakng_loader")
+    tokenizer = PhonemeTokenizerConfig().train(["two cups", "my dog"])
+    (line,) = unwritten_lines(tokenizer, ["my two cups", "gym gym"])
+    assert line == (
+        "warning: dev has words with sounds that the training lacks (gym): only a training with such words can write "
+        "them"
+    )
+    assert tokenizer.unknown_characters("two gym") == set("gym")
+    assert tokenizer.unknown_characters("two Jim") == set("Ji")
 
 
 def test_capitals_of_a_model_that_writes_them_are_no_fault() -> None:

@@ -116,7 +116,7 @@ class PhonemeTokenizer(PieceTokenizer):
         return [tokens for plain in spelled for tokens in ([self._ids[BOUNDARY], *plain], list(plain))]
 
     def unknown_characters(self, text: str) -> set[str]:
-        """Returns, of words that hold a sound without a token, the characters that no training word has, or else all."""
+        """Returns, of words with a sound that has no token, the characters that no training word has, or else all."""
         words = [set(word) for word in text.split() if UNKNOWN_ID in self.encode(word)]
         return {character for word in words for character in word - self.written_characters or word}
 

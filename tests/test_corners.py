@@ -64,7 +64,7 @@ from asr.runtime import count_cores
 from asr.signals import ignore_signals_to_stop
 limit_memory(1), limit_time(1.0), ignore_signals_to_stop()
 assert count_cores() >= 1 and _peak_resident_bytes() is None
-assert str(MemoryPlan(1, 2, None)).endswith("peak memory unknown")
+assert str(MemoryPlan("1 utterance x 2 frames", None)).endswith("peak memory unknown")
 workers = DataWorkers()
 with Interruption(workers, may_leave=True).answering(), workers.reading(open_loader([1, 2], num_workers=0)) as batches:
     assert list(batches) == [1, 2]

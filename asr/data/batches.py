@@ -26,11 +26,17 @@ class Batch:
 
     ids: list[str]
     indices: list[int]  # into the dataset
-    features: Float[Tensor, "batch time mel"]  # normalised log-mels, zeros past each length
+    features: Float[Tensor, "batch time mel"]  # normalised log-mels, zeros past each length; a text has no mels
     feature_lengths: Int[Tensor, " batch"]  # frames
     tokens: Int[Tensor, "batch token"]  # PAD_ID past each length
     token_lengths: Int[Tensor, " batch"]
     audio_seconds: float  # without padding
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Returns what a model computes its losses of: log-mels with their tokens, or a text's tokens alone."""
+        of_text = self.tokens, self.token_lengths
+        return (self.features, self.feature_lengths, *of_text) if self.features.shape[2] else of_text
 
     def to(self, device: torch.device) -> "Batch":
         moved = {

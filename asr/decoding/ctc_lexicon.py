@@ -35,6 +35,7 @@ class WordModel:
 class LexiconFusionConfig(Section):
     """What is added to the scores of the head."""
 
+    asks_for: ClassVar[Literal["tokens", "words"]] = "words"
     language_model: str | None = Field(None, description="run folder of n-grams of words, or an ARPA file of words")
     weight: float = Field(0.5, ge=0.0, description="of the language model's log-probabilities")
     word_bonus: float = Field(0.0, description="added for each word; a language model alone prefers few")

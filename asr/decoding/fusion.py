@@ -1,6 +1,7 @@
 """Adds a language model, bonuses and hotwords to the scores of a head (shallow fusion)."""
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +17,7 @@ from asr.text import EOS_ID, Tokenizer
 class FusionConfig(Section):
     """Shallow fusion (Gulcehre et al. 2015, arXiv:1503.03535, section 4.1): a weighted sum of log-probabilities."""
 
+    asks_for: ClassVar[Literal["tokens", "words"]] = "tokens"  # of what the language model is to be
     language_model: str | None = Field(None, description="run folder of a language model, or a file of n-grams")
     weight: float = Field(0.5, ge=0.0, description="of the language model's log-probabilities")
     token_bonus: float = Field(0.0, description="added for each token; a language model alone prefers few")

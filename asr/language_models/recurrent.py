@@ -55,16 +55,12 @@ class RecurrentLanguageModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(
-        self,
-        features: Float[Tensor, "batch time mel"],
-        feature_lengths: Int[Tensor, " batch"],
-        tokens: Int[Tensor, "batch token"],
-        token_lengths: Int[Tensor, " batch"],
+        self, tokens: Int[Tensor, "batch token"], token_lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "1 batch"]:
-        """Minus the natural-log probability of each sentence; `tokens` end with EOS_ID, which counts as one.
+        """Returns minus the natural-log probability of each sentence, as the losses of one head.
 
-        It is called as a recogniser is, so that both are trained by one loop: as one head, and a sentence is an
-        utterance without a sound. The layers read from left to right, so that padding cannot change what is before it:
+        `tokens` end with EOS_ID, which counts as one. The layers read from left to right, so that padding cannot
+        change what is before it:
 
             read        <bos> t  u  r  n
             predicted   t     u  r  n  <eos>

@@ -72,7 +72,7 @@ class TextDataConfig(Section):
 
 
 class TextDataset:
-    """Sentences as tokens, all in memory, in the place of a Dataset: an utterance without a sound."""
+    """Holds sentences as tokens, all in memory, and gives them to a training as a Dataset gives utterances."""
 
     def __init__(self, sources: Sequence[TextSourceConfig], *, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

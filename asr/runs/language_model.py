@@ -10,7 +10,7 @@ from asr.config.language_model import LanguageModelConfig, NGramConfig, load_exp
 from asr.config.reading import check_section, read_values, read_yaml
 from asr.config.recognizer import Config
 from asr.decoding import DecodingConfig
-from asr.decoding.ctc_lexicon import CTCLexiconConfig, WordModel
+from asr.decoding.ctc_lexicon import WordModel
 from asr.decoding.scorer import Scorer
 from asr.files.digest import file_digest
 from asr.files.tensors import read_tensors
@@ -64,7 +64,7 @@ def load_asked_model(config: DecodingConfig, tokenizer: Tokenizer, *, device: st
     if fusion is None or fusion.language_model is None:
         return None
     path = Path(fusion.language_model)
-    if isinstance(config, CTCLexiconConfig):
+    if fusion.asks_for == "words":
         return load_word_model(path)
     return load_language_model(path, tokenizer, device=device)
 

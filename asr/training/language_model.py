@@ -118,14 +118,19 @@ def describe_language(experiment: LanguageExperiment, processes: Processes) -> l
     train, dev, plan = experiment.train, experiment.dev, experiment.plan
     worst = plan.worst()[:: config.train.accumulation * processes.world_size]
     batch = collate([train.example(int(index)) for index in worst])
-    memory = try_worst_batch(model, batch, device=processes.device, precision=config.train.precision)
+    memory = try_worst_batch(
+        model,
+        batch.to(processes.device).inputs,
+        size=f"{len(batch.ids)} sentences x {batch.tokens.shape[1]} tokens",
+        limited_by="data.batch_tokens",
+        precision=config.train.precision,
+    )
     lines = [
         f"data: {len(plan.usable):,} sentences, {int(train.sizes[plan.usable].sum()):,} tokens to train on in "
         f"{len(plan.epoch(0)):,} batches of up to {plan.limit:,.0f}; {len(dev):,} sentences, "
         f"{int(dev.sizes.sum()):,} tokens of dev",
         f"model: {model.num_parameters:,} parameters; {experiment.tokenizer.vocabulary_size} tokens",
-        f"worst batch: {len(batch.ids)} sentences x {batch.tokens.shape[1]} tokens, peak memory "
-        f"{memory.peak} on {processes.device}, {config.train.precision}",
+        f"{memory} on {processes.device}, {config.train.precision}",
     ]
     if experiment.dropped:
         lines.append(f"left out of training: {len(experiment.dropped)} sentences (all of them in dropped.jsonl)")
@@ -148,7 +153,7 @@ def score_language(
     sums = [0.0, 0.0, 0.0]  # loss, tokens, words
     for batch in batches:
         moved = batch.to(processes.device)
-        losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+        losses = model(moved.tokens, moved.token_lengths)
         sums[0] += float(losses.double().sum())
         sums[1] += float(batch.token_lengths.sum())
         sums[2] += float(experiment.dev.num_words[batch.indices].sum()) + len(batch.indices)

@@ -159,7 +159,7 @@ def compute_gradients(training: Training, step: StepBatches) -> tuple[list[Tenso
 def _losses(training: Training, batch: Batch) -> Float[Tensor, "head batch"]:
     moved = batch.to(training.processes.device)
     with training.autocast():
-        return training.stepper(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+        return training.stepper(*moved.inputs)
 
 
 def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> None:

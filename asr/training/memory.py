@@ -1,6 +1,7 @@
 """Measures what a training will need before its first step: parameters, multiply-adds, the worst batch's memory."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,19 +25,14 @@ GIBIBYTE = 2**30
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The batch with the most padded audio, and what computing it took."""
+    """The largest batch, and what computing it took."""
 
-    num_utterances: int
-    num_frames: int  # of log-mel, of the longest
+    size: str  # for a user: 12 utterances x 700 frames
     peak_bytes: int | None  # of the device: allocated on CUDA, resident in the process on a CPU; None: not known
 
     def __str__(self) -> str:
-        return f"worst batch: {self.num_utterances} utterances x {self.num_frames} frames, peak memory {self.peak}"
-
-    @property
-    def peak(self) -> str:
-        """The peak, for a user."""
-        return "unknown" if self.peak_bytes is None else f"{self.peak_bytes / GIBIBYTE:.2f} GiB"
+        peak = "unknown" if self.peak_bytes is None else f"{self.peak_bytes / GIBIBYTE:.2f} GiB"
+        return f"worst batch: {self.size}, peak memory {peak}"
 
 
 def worst_batch(experiment: RecognizerExperiment, *, accumulation: int, world_size: int) -> Batch:
@@ -57,30 +53,33 @@ def _silence(experiment: RecognizerExperiment, index: int) -> Example:
     )
 
 
-def try_worst_batch(model: nn.Module, batch: Batch, *, device: torch.device, precision: str) -> MemoryPlan:
-    """One forward and backward pass over the worst batch; its gradients are dropped.
+def try_worst_batch(
+    model: nn.Module, inputs: Sequence[Tensor], *, size: str, limited_by: str, precision: str
+) -> MemoryPlan:
+    """Computes one forward and backward pass over the inputs of the worst batch; its gradients are dropped.
 
-    Raises ValueError with the keys to change where the memory does not suffice.
+    Raises ValueError with the keys to change where the memory does not suffice: `limited_by` names that of the batch's
+    size.
     """
+    device = inputs[0].device
     on_cuda = device.type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    moved, num_frames = batch.to(device), int(batch.feature_lengths.max())
     try:
         with autocast(precision, device):
-            losses = model(moved.features, moved.feature_lengths, moved.tokens, moved.token_lengths)
+            losses = model(*inputs)
         losses.sum().backward()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise ValueError(
-            f"data.batch_seconds: the worst batch ({len(batch.ids)} utterances x {num_frames} frames) "
-            f"does not fit into the memory of {device}; lower data.batch_seconds or raise train.accumulation ({error})"
+            f"{limited_by}: the worst batch ({size}) does not fit into the memory of {device}; lower {limited_by} or "
+            f"raise train.accumulation ({error})"
         ) from None
     finally:
         model.zero_grad(set_to_none=True)
     peak = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
-    return MemoryPlan(num_utterances=len(batch.ids), num_frames=num_frames, peak_bytes=peak)
+    return MemoryPlan(size, peak)
 
 
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

@@ -21,7 +21,13 @@ def describe(experiment: RecognizerExperiment, processes: Processes) -> list[str
     """The lines a training starts with; the worst batch is tried here, before any step is spent."""
     config, model = experiment.config, experiment.model.to(processes.device)
     batch = worst_batch(experiment, accumulation=config.train.accumulation, world_size=processes.world_size)
-    memory = try_worst_batch(model, batch, device=processes.device, precision=config.train.precision)
+    memory = try_worst_batch(
+        model,
+        batch.to(processes.device).inputs,
+        size=f"{len(batch.ids)} utterances x {int(batch.feature_lengths.max())} frames",
+        limited_by="data.batch_seconds",
+        precision=config.train.precision,
+    )
     return [
         *_data_lines(experiment),
         f"model: {model.num_parameters:,} parameters, {_multiply_adds_a_second(experiment) / 1e6:,.0f} million "

@@ -68,10 +68,11 @@ def naming_lack_of_memory(training: Training, step: StepBatches) -> Iterator[Non
         if not is_out_of_memory(error):
             raise
         training.learner.optimizer.zero_grad(set_to_none=True)
-        largest = max(step.batches, key=lambda batch: batch.features.numel())
+        largest = max(step.batches, key=lambda batch: batch.inputs[0].numel())
+        length = f"{largest.inputs[0].shape[1]} {'frames' if largest.features.numel() else 'tokens'}"
         raise TrainingError(
-            f"step {training.progress.step + 1}: {len(largest.ids)} utterances x {largest.features.shape[1]} frames do "
-            f"not fit into the memory of {training.processes.device} ({', '.join(largest.ids[:5])}, ...). What was "
+            f"step {training.progress.step + 1}: {len(largest.ids)} utterances x {length} do not fit "
+            f"into the memory of {training.processes.device} ({', '.join(largest.ids[:5])}, ...). What was "
             f"learnt until step {training.progress.step} is saved; rerun with a higher train.accumulation (it is "
             f"{training.config.train.accumulation}) to go on ({str(error).splitlines()[0]})"
         ) from error

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from asr.files.digest import file_digest
-from asr.files.json_lines import parse_object
 from asr.runs.folder import RunFolder
 from asr.transcript import Transcript
 from asr.transcription.conversation import Conversation, merge, turn_values
@@ -45,12 +44,9 @@ class Settings:
         from asr import __version__
 
         run = RunFolder(Path(config.run))
-        try:
-            model = parse_object(run.record_path.read_bytes(), is_finite=False).get("model") or ""
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{run.path}: not a run folder ({error}); expected one written by asr.train") from None
-        if not isinstance(model, str):
-            raise ValueError(f"{run.record_path}: model: found {model!r:.60}; expected the SHA-256 of the weights")
+        if not run.record_path.is_file():
+            raise ValueError(f"{run.path}: not a run folder (no run.json); expected one written by asr.train")
+        model = run.read_record().get("model") or ""
         options = config.model_dump(mode="json", include={"channel", "decoding", "segmentation", "precision"})
         values = {
             "version": __version__,

@@ -130,7 +130,7 @@ def bare_step(training: Training, step: StepBatches) -> None:
     learner.optimizer.zero_grad(set_to_none=True)
     for batch in step.batches:
         with training.autocast():
-            losses = training.stepper(batch.features, batch.feature_lengths, batch.tokens, batch.token_lengths)
+            losses = training.stepper(*batch.inputs)
         (losses.sum() / step.num_tokens).backward()
     torch.nn.utils.clip_grad_norm_(learner.model.parameters(), training.config.optim.clip_norm)
     learner.optimizer.step()

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.data.batches import Batch
-from asr.training.memory import try_worst_batch
+from asr.training.memory import MemoryPlan, try_worst_batch
 from asr.transcription.run import add_decoding
 from asr.transcription.worker import Transcriber, make_transcriber
 
@@ -27,22 +26,16 @@ class Hungry(nn.Module):
         return self.weight * torch.empty(self.num_bytes, dtype=torch.uint8).sum() + features.sum()
 
 
-def batch() -> Batch:
-    return Batch(
-        ids=["a", "b"],
-        indices=[0, 1],
-        features=torch.zeros(2, 50, 4),
-        feature_lengths=torch.tensor([50, 40]),
-        tokens=torch.tensor([[5], [6]]),
-        token_lengths=torch.tensor([1, 1]),
-        audio_seconds=0.9,
-    )
+def try_batch(model: nn.Module, *, limited_by: str = "data.batch_seconds") -> MemoryPlan:
+    inputs = torch.zeros(2, 50, 4), torch.tensor([50, 40]), torch.tensor([[5], [6]]), torch.tensor([1, 1])
+    return try_worst_batch(model, inputs, size="2 utterances x 50 frames", limited_by=limited_by, precision="fp32")
 
 
 def test_the_worst_batch_is_tried_and_leaves_no_gradient() -> None:
     model = Hungry(8)
-    plan = try_worst_batch(model, batch(), device=torch.device("cpu"), precision="fp32")
+    plan = try_batch(model)
     assert model.weight.grad is None
+    assert plan.peak_bytes is not None
     assert plan.peak_bytes > 2**20
     assert str(plan).startswith("worst batch: 2 utterances x 50 frames, peak memory ")
 
@@ -53,12 +46,14 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_keys_to_change() -> None:
         match=r"data\.batch_seconds: the worst batch \(2 utterances x 50 frames\) does not fit into the memory of cpu; "
         r"lower data\.batch_seconds or raise train\.accumulation",
     ):
-        try_worst_batch(Hungry(2**60), batch(), device=torch.device("cpu"), precision="fp32")
+        try_batch(Hungry(2**60))
+    with pytest.raises(ValueError, match=r"^data\.batch_tokens: .*; lower data\.batch_tokens or"):
+        try_batch(Hungry(2**60), limited_by="data.batch_tokens")
 
 
 def test_what_is_no_lack_of_memory_is_not_called_so() -> None:
     with pytest.raises(RuntimeError, match="negative dimension -1"):
-        try_worst_batch(Hungry(-1), batch(), device=torch.device("cpu"), precision="fp32")
+        try_batch(Hungry(-1))
 
 
 def test_a_batch_of_recordings_that_does_not_fit_a_gpu_is_a_lack_of_memory() -> None:

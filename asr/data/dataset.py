@@ -10,13 +10,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
 from asr.audio.reading import read_stretch
 from asr.data.augment import AugmentationConfig
 from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.data.listed_twice import stretch_keys
 from asr.data.manifest import Manifest, Utterance
 from asr.data.shards import FeatureShards
 from asr.section import Section
@@ -145,6 +146,10 @@ class Dataset:
     def texts(self) -> Iterator[str]:
         """All transcripts, in the order of the index."""
         return itertools.chain.from_iterable(source.manifest.texts() for source in self.sources)
+
+    def stretch_keys(self) -> Int64[np.ndarray, " utterance"]:
+        """A number for each stretch of a recording, in the order of the index."""
+        return np.concatenate([stretch_keys(source.manifest) for source in self.sources])
 
     def utterance(self, index: int) -> Utterance:
         source, position = self._locate(index)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from asr.data.listed_twice import find_contradicted, say_contradiction, stretch_keys
 from asr.data.manifest import Manifest
 from asr.decoding import DecodingConfig
 from asr.distributed import set_num_threads
@@ -31,6 +32,8 @@ from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
 from asr.runs.language_model import decoding_name, read_decoding
 from asr.understanding.acceptance import Condition, noise_of, show_conditions, write_conditions
+
+NUM_NAMED = 5  # recordings that are listed with different references
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def run(opened: OpenEvaluation) -> bool:
         recognizer = recognizer.with_calibration(WordCalibration())  # what is fitted is the posterior
     conditions, is_whole = [], True
     for path, manifest in opened.manifests.items():
+        for line in contradictions(manifest):
+            console.print(f"warning: {path}: {line}", style="yellow", markup=False, soft_wrap=True)
         evaluation, seconds = _evaluate(recognizer, manifest, path=path, settings=settings)
         if settings.calibrate_confidence:
             _calibrate(console, recognizer, evaluation, settings.run)
@@ -110,6 +115,14 @@ def run(opened: OpenEvaluation) -> bool:
     if conditions:
         _compare(console, conditions, settings)
     return is_whole
+
+
+def contradictions(manifest: Manifest) -> list[str]:
+    """Says which utterances are of one stretch and have different references, some of them; all of them are scored."""
+    found = find_contradicted(stretch_keys(manifest), manifest.__getitem__)
+    lines = list(dict.fromkeys(say_contradiction(members) for members in found.values()))
+    more = [f"and {len(lines) - NUM_NAMED:,} more such recordings"] if len(lines) > NUM_NAMED else []
+    return [f"{line}: one of them counts as wrong" for line in lines[:NUM_NAMED]] + more
 
 
 def _evaluate(

@@ -16,6 +16,7 @@ from asr.config.recognizer import Config, TrainingConfig
 from asr.data.batches import BatchPlan
 from asr.data.dataset import Dataset, Examples, SourceConfig
 from asr.data.features import FeatureStatistics, unnormalized
+from asr.data.listed_twice import find_contradicted, say_contradiction
 from asr.distributed import Processes
 from asr.files.digest import file_digest
 from asr.language_models.recurrent import RecurrentLanguageModel
@@ -217,13 +218,16 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
     """
     needed = np.zeros(len(dataset), np.int64)
     dropped = []
+    contradicted = find_contradicted(dataset.stretch_keys(), dataset.utterance)
     enough = _frames_for_encodings(model)
     for index, (text, duration) in enumerate(zip(dataset.texts(), dataset.durations.tolist(), strict=True)):
         tokens = dataset.tokenizer.encode(text)
         frames = dataset.num_frames(index)
         needed[index] = enough(max(1, *(head.frames_needed(tokens) for head in model.heads)))
         reason = None
-        if not tokens and not dataset.is_without_speech(index):
+        if index in contradicted:
+            reason = say_contradiction(contradicted[index])
+        elif not tokens and not dataset.is_without_speech(index):
             reason = "the transcript is empty"
         elif tokens and dataset.is_without_speech(index):
             reason = f"its source is without_speech, but its transcript is {text!r}"

@@ -1,5 +1,6 @@
 """Says what a training is about to do before its first step; a dry run says the shapes of everything too."""
 
+import numpy as np
 import torch
 
 from asr.data.batches import Batch, StepDataset
@@ -52,6 +53,9 @@ def _data_lines(experiment: RecognizerExperiment) -> list[str]:
     if dropped:
         lines.append(f"left out of training: {len(dropped)} utterances (all of them in dropped.jsonl)")
         lines += [f"  {item.id}: {item.reason}" for item in dropped[:NUM_NAMED]]
+    keys = train.stretch_keys()[plan.usable]
+    if num_shared := int(np.isin(experiment.dev.stretch_keys(), keys).sum()):
+        lines.append(f"warning: {num_shared:,} utterances of dev are trained on too: its figures flatter the model")
     return lines + unwritten_lines(experiment.tokenizer, list(experiment.dev.texts()))
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,14 @@ def test_help_needs_no_heavy_import() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: python -m asr.evaluate" in done.stdout
+
+
+def test_references_that_contradict_each_other_are_named(run: Path, manifest: Path, tmp_path: Path, capsys) -> None:
+    first, second, *_ = Manifest.read(manifest)
+    lines = [first, second, replace(first, id="again", text="something else")]
+    write_manifest(tmp_path / "twice.jsonl", lines)
+    assert main([str(run), str(tmp_path / "twice.jsonl"), "--output-dir", str(tmp_path / "out")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    named = f"'{first.text}' ({first.id}) and 'something else' (again): one of them counts as wrong"
+    assert f"twice.jsonl: its recording is listed with different transcripts: {named}" in shown
+    assert results(tmp_path / "out")["num_utterances"] == 3

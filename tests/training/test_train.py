@@ -222,6 +222,8 @@ def test_utterances_that_cannot_be_trained_on_are_named(tmp_path: Path, capsys) 
     lines = [json.loads(line) for line in (corpus / "train.jsonl").read_text().splitlines()]
     lines[0]["text"] = "abcdabcd" * 40
     lines[1]["text"] = ""
+    lines.append({**lines[2], "id": "again", "text": "ab ba"})
+    lines.append({**lines[3], "id": "the same again"})
     (corpus / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = write_config(tmp_path / "tones.yaml", corpus)
     run(config, tmp_path / "run", "train.max_epochs=1", "data.max_duration=1.3")
@@ -229,10 +231,13 @@ def test_utterances_that_cannot_be_trained_on_are_named(tmp_path: Path, capsys) 
     dropped = {item["id"]: item["reason"] for item in map(json.loads, (tmp_path / "run" / "dropped.jsonl").open())}
     assert re.match(r"its 320 tokens need \d+ frames of log-mel; it has \d+", dropped["train-000"])
     assert dropped["train-001"] == "the transcript is empty"
+    contradiction = f"its recording is listed with different transcripts: '{lines[2]['text']}' (train-002) and 'ab ba'"
+    assert dropped["train-002"] == dropped["again"] == f"{contradiction} (again)"
+    assert "the same again" not in dropped or "longer" in dropped["the same again"]
     assert any("is longer than data.max_duration (1.3 s)" in reason for reason in dropped.values())
     assert f"left out of training: {len(dropped)} utterances" in output
     assert "train-000" in output
-    with pytest.raises(DataError, match="none of the 12 utterances can be trained on"):
+    with pytest.raises(DataError, match="none of the 14 utterances can be trained on"):
         run(config, tmp_path / "other", "data.max_duration=0.01")
 
 

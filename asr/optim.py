@@ -43,7 +43,9 @@ class OptimConfig(Section):
     betas: tuple[float, float] = Field((0.9, 0.98), description="decay of the first and second moment")
     weight_decay: float = Field(1e-2, ge=0.0, description="a step shrinks matrices by learning rate times this")
     clip_norm: float = Field(5.0, gt=0.0, description="largest norm of the whole gradient (Pascanu et al. 2013)")
-    schedule: Annotated[WarmupCosineConfig | NoamConfig, Field(discriminator="kind")] = WarmupCosineConfig()
+    schedule: Annotated[WarmupCosineConfig | NoamConfig, Field(discriminator="kind")] = Field(
+        WarmupCosineConfig(), description="how the learning rate changes from step to step"
+    )
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         decayed = [parameter for parameter in model.parameters() if parameter.dim() >= 2]

@@ -147,7 +147,8 @@ def write_section(section: type[BaseModel], path: str, seen: set[type[BaseModel]
     inner: list[str] = []
     for name, field in section.model_fields.items():
         key = field.alias or name
-        cells = (f"`{key}`", describe_type(field.annotation), describe_default(field), field.description or "")
+        meaning = "chooses this table" if name == "kind" and not field.description else field.description or ""
+        cells = (f"`{key}`", describe_type(field.annotation), describe_default(field), meaning)
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
         for model in find_sections(field.annotation):
             inner += write_section(model, f"{path}.{key}".strip("."), seen)

@@ -37,6 +37,8 @@ def test_every_key_of_a_configuration_is_on_the_page(hooks: ModuleType) -> None:
     assert "### encoder.cell, kind: lstm" in page
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
+    without_meaning = [row for row in rows if not row.split("|")[4].strip()]
+    assert not without_meaning, "give the key a description where its section is"
 
 
 def test_the_floors_are_drawn_from_imports(hooks: ModuleType) -> None:

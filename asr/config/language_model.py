@@ -21,9 +21,11 @@ class LanguageModelConfig(TrainingConfig):
     """A recurrent language model, trained by the same loop as a recogniser."""
 
     kind: Literal["language_model"]
-    data: TextDataConfig
-    tokenizer: TokenizerConfig = CharTokenizerConfig()
-    model: RecurrentLanguageModelConfig = RecurrentLanguageModelConfig()
+    data: TextDataConfig = Field(description="the texts that are learnt from, and the one that scores")
+    tokenizer: TokenizerConfig = Field(
+        CharTokenizerConfig(), description="sentences to tokens; the recogniser has to have the same"
+    )
+    model: RecurrentLanguageModelConfig = Field(RecurrentLanguageModelConfig(), description="the layers")
 
     @model_validator(mode="after")
     def check_model(self) -> "LanguageModelConfig":
@@ -40,7 +42,7 @@ class NGramConfig(Section):
 
     kind: Literal["ngram"]
     run_dir: str = Field(description="the folder that the run writes into")
-    data: TextDataConfig
+    data: TextDataConfig = Field(description="the texts that are learnt from, and the one that scores")
     unit: Literal["token", "word"] = Field("token", description="token: for ctc_beam; word: for ctc_lexicon")
     tokenizer: TokenizerConfig | None = Field(None, description="of the tokens; none for words")
     order: int = Field(6, ge=1, le=20, description="symbols in the longest n-grams")

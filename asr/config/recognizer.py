@@ -55,9 +55,9 @@ class TrainingConfig(Section):
 
     run_dir: str = Field(description="the folder that the run writes into")
     seed: int = Field(0, ge=0, description="of the weights, the batches, the augmentation and the dropout")
-    optim: OptimConfig = OptimConfig()
-    train: TrainConfig = TrainConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    optim: OptimConfig = Field(OptimConfig(), description="how the weights are changed")
+    train: TrainConfig = Field(TrainConfig(), description="how long a training runs, where, and what it keeps")
+    tracking: TrackingConfig = Field(TrackingConfig(), description="where figures go")
     init_from: str | None = Field(None, description="a run whose weights to start from")
 
     @model_validator(mode="after")
@@ -78,13 +78,15 @@ class Config(TrainingConfig):
     """One experiment: what conf/*.yaml holds and what a run folder's config.yaml records in full."""
 
     kind: Literal["recognizer"] = "recognizer"
-    data: DataConfig
-    features: FeatureConfig = FeatureConfig()
+    data: DataConfig = Field(description="what is learnt from, and what the weights are chosen by")
+    features: FeatureConfig = Field(FeatureConfig(), description="samples to log-mels")
     augment: tuple[AugmentationConfig, ...] = Field((), description="applied in this order, in training only")
-    tokenizer: TokenizerConfig = CharTokenizerConfig()
-    encoder: EncoderConfig = RecurrentEncoderConfig()
-    heads: tuple[HeadConfig, ...] = Field((CTCHeadConfig(),), min_length=1)
-    decoding: DecodingConfig = CTCGreedyConfig()
+    tokenizer: TokenizerConfig = Field(CharTokenizerConfig(), description="transcripts to tokens")
+    encoder: EncoderConfig = Field(RecurrentEncoderConfig(), description="log-mels to encodings")
+    heads: tuple[HeadConfig, ...] = Field(
+        (CTCHeadConfig(),), min_length=1, description="encodings to losses and scores; one or more"
+    )
+    decoding: DecodingConfig = Field(CTCGreedyConfig(), description="scores to transcripts")
     evidence: EvidenceConfig = Field(EvidenceConfig(), description="of a trained model: what words need to be written")
     endpointing: EndpointingConfig | None = Field(None, description="of a trained model: hear only the speech, if set")
 

@@ -31,7 +31,9 @@ class CTCBeamConfig(Section):
     searched_heads: ClassVar[tuple[str, ...]] = ("ctc",)
     beam: int = Field(16, ge=1, description="hypotheses kept after each frame; 1 is greedy decoding")
     num_candidates: int = Field(40, ge=1, description="the likeliest tokens of a frame, by which hypotheses grow")
-    fusion: FusionConfig = FusionConfig()
+    fusion: FusionConfig = Field(
+        FusionConfig(), description="what is added to the scores: a language model, bonuses, hotwords"
+    )
 
     def build(self, tokenizer: Tokenizer, language_model: Scorer | None = None) -> "CTCBeam":
         return CTCBeam(self, self.fusion.build(tokenizer, language_model))

@@ -47,7 +47,9 @@ class CTCLexiconConfig(Section):
     beam: int = Field(50, ge=1, description="hypotheses kept after each frame")
     beam_threshold: float = Field(30.0, gt=0.0, description="hypotheses further than this below the best are dropped")
     num_candidates: int = Field(40, ge=1, description="the likeliest tokens of a frame, by which hypotheses grow")
-    fusion: LexiconFusionConfig = LexiconFusionConfig()
+    fusion: LexiconFusionConfig = Field(
+        LexiconFusionConfig(), description="what is added to the scores: a language model of words, a bonus"
+    )
 
     def build(self, tokenizer: Tokenizer, language_model: WordModel | None = None) -> "CTCLexicon":
         return CTCLexicon(self, tokenizer, language_model)

@@ -49,7 +49,9 @@ class TokenSearchOptions(Section):
         description="a transcript ends only where the end's log-probability by the decoder is above so many times that "
         "of the likeliest token (Hannun et al. 2019, section 3.3); null: anywhere. Against what is cut off by a beam",
     )
-    fusion: FusionConfig = FusionConfig()
+    fusion: FusionConfig = Field(
+        FusionConfig(), description="what is added to the scores: a language model, bonuses, hotwords"
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from asr.text import BOS_ID
 class RecurrentLanguageModelConfig(Section):
     kind: Literal["recurrent"] = "recurrent"
     embedding_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="of a token")
-    cell: CellConfig = LSTMConfig()
+    cell: CellConfig = Field(LSTMConfig(), description="what every layer is made of")
     num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="recurrent layers")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="of the embeddings and of each layer's output")
     tied: bool = Field(False, description="the embeddings are the output's weights too, through a projection")

@@ -53,7 +53,7 @@ class JobConfig(Section):
     merge: bool = Field(False, description="of channel each: one conversation of all channels, turn by turn")
     commands: str | None = Field(None, description="a grammar, if only its sentences are to be heard")
     decoding: DecodingConfig | None = Field(None, description="null: that of the run")
-    segmentation: SegmentationConfig = SegmentationConfig()
+    segmentation: SegmentationConfig = Field(SegmentationConfig(), description="how long recordings are cut")
     precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the model's arithmetic")
 
     engine: Literal["local", "ray"] = Field("local", description="what the workers run under")
@@ -62,10 +62,10 @@ class JobConfig(Section):
     num_decoders: int = Field(0, ge=0, description="processes that decode audio, a worker; 0: as many as it has cores")
     batch_size: int = Field(32, ge=1, description="recordings that the model hears at a time, at most")
     batch_seconds: float = Field(120.0, gt=0, description="of their padded audio, at most: the memory of a batch")
-    limits: AudioLimits = AudioLimits()
+    limits: AudioLimits = Field(AudioLimits(), description="what reading a recording may take")
     watch: bool = Field(False, description="go on with what arrives, until interrupted")
-    watching: WatchConfig = WatchConfig()
-    ray: RayConfig = RayConfig()
+    watching: WatchConfig = Field(WatchConfig(), description="what --watch waits for")
+    ray: RayConfig = Field(RayConfig(), description="where the workers are, with engine: ray")
 
     @model_validator(mode="after")
     def _check(self) -> JobConfig:

@@ -29,7 +29,7 @@ class ConvLSTMEncoderConfig(Section):
     projection_size: int = Field(
         128, ge=1, le=LARGEST_WIDTH, description="width of a frame between the blocks and the recurrent layers"
     )
-    cell: CellConfig = LSTMConfig()
+    cell: CellConfig = Field(LSTMConfig(), description="what every layer is made of")
     num_layers: int = Field(1, ge=0, le=MOST_LAYERS, description="recurrent layers after the blocks")
     bidirectional: bool = Field(True, description="second cells read each utterance from its end, in blocks and layers")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each block and layer")

@@ -17,7 +17,7 @@ from asr.section import MOST_LAYERS, Section
 
 class PyramidEncoderConfig(Section):
     kind: Literal["pyramid"] = "pyramid"
-    cell: CellConfig = LSTMConfig()
+    cell: CellConfig = Field(LSTMConfig(), description="what every layer is made of")
     num_plain_layers: int = Field(
         1, ge=0, le=MOST_LAYERS, description="recurrent layers on every frame, before the pyramid"
     )

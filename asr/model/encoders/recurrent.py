@@ -21,8 +21,10 @@ from asr.section import LARGEST_WIDTH, MOST_LAYERS, Section
 
 class RecurrentEncoderConfig(Section):
     kind: Literal["recurrent"] = "recurrent"
-    subsampling: ConvSubsamplingConfig = ConvSubsamplingConfig()
-    cell: CellConfig = LSTMConfig()
+    subsampling: ConvSubsamplingConfig = Field(
+        ConvSubsamplingConfig(), description="convolutions before the layers, which shorten the log-mels"
+    )
+    cell: CellConfig = Field(LSTMConfig(), description="what every layer is made of")
     num_layers: int = Field(3, ge=1, le=MOST_LAYERS, description="recurrent layers")
     bidirectional: bool = Field(True, description="a second cell reads each utterance from its end")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the output of each layer")

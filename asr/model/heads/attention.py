@@ -36,8 +36,8 @@ class GuidedAttentionConfig(Section):
 class AttentionHeadConfig(Section):
     kind: Literal["attention"] = "attention"
     weight: float = Field(1.0, gt=0.0, description="share of this head's loss in the sum over heads")
-    attention: AttentionConfig = LocationAttentionConfig()
-    cell: CellConfig = LSTMConfig()
+    attention: AttentionConfig = Field(LocationAttentionConfig(), description="how the decoder weighs the encodings")
+    cell: CellConfig = Field(LSTMConfig(), description="what the decoder is made of")
     num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="recurrent layers of the decoder")
     embedding_size: int = Field(128, ge=1, le=LARGEST_WIDTH, description="of a token")
     input_feeding: bool = Field(True, description="the decoder reads each context; without, it trains faster")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -21,7 +21,8 @@ import numpy as np
 from asr.audio.reading import resample, write_audio
 from asr.files.replacing import replacing
 from asr.grammar.sampling import Command
-from data_prep.voices import SAME_PERSON, Delivery, Engine, SynthesisError, load_engine
+from data_prep.casting import Casting
+from data_prep.voices import Delivery, SynthesisError, load_engine
 
 CHUNK_SIZE = 200  # sentences spoken in one process
 PROGRESS_FOLDER = ".chunks"
@@ -52,72 +53,6 @@ class Line:
     def is_command(self) -> bool:
         """Is it of the grammar of commands, rather than other speech in a folder of its own, or of a list?"""
         return self.folder == Path() and self.command.intent != ""
-
-
-@dataclass(frozen=True)
-class ValueRange:
-    """Whole numbers to draw evenly from, both ends among them."""
-
-    low: int
-    high: int
-
-    def draw(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(self.low, self.high + 1))
-
-
-@dataclass(frozen=True)
-class Casting:
-    """Who speaks, and how."""
-
-    speakers: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each split, by engine; no two splits share one
-    shares: Mapping[str, int]  # of the sentences, by engine, where a split has speakers of several
-    accents: Mapping[str, Mapping[str, tuple[str, ...]]]  # by engine and speaker
-    words_per_minute: ValueRange
-    pitch: ValueRange
-
-
-def cast_speakers(
-    engine: Engine, *, num_dev: int, num_test: int, rng: np.random.Generator, keep: Set[str] = frozenset()
-) -> dict[str, tuple[str, ...]]:
-    """Speakers for each split, drawn; those that sound alike are all in train, and so are robots and those of `keep`.
-
-    Raises SynthesisError where too few are left for train.
-    """
-    families, odd = engine.families(), engine.unlike_people() | keep
-    single = [family[0] for family in families if len(family) == 1 and family[0] not in odd]
-    if num_dev + num_test > len(single) // 2:
-        raise SynthesisError(
-            f"{num_dev} speakers for dev and {num_test} for test; expected at most {len(single) // 2} together, so "
-            f"that as many are left to train on; ask for fewer (for none by --num-dev 0 --num-test 0), or name an "
-            f"engine of more people first"
-        )
-    drawn = [single[place] for place in rng.permutation(len(single))[: num_dev + num_test]]
-    held_out = set(drawn)
-    train = tuple(name for family in families for name in family if name not in held_out)
-    return {"train": train, "dev": tuple(drawn[:num_dev]), "test": tuple(drawn[num_dev:])}
-
-
-def cast_all(
-    engines: Mapping[str, Engine], *, num_dev: int, num_test: int, rng: np.random.Generator
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Speakers for each split, by engine: dev and test hear the first engine, all others speak in train.
-
-    The others have a few speakers each, too good to spare; a person whom the first engine shares with them is in train.
-    Raises SynthesisError as `cast_speakers`.
-    """
-    first, *others = engines
-    elsewhere = {f"{name}/{speaker}" for name in others for family in engines[name].families() for speaker in family}
-    kept = frozenset(
-        speaker
-        for family in engines[first].families()
-        for speaker in family
-        if any(f"{first}/{speaker}" in person and person & elsewhere for person in SAME_PERSON)
-    )
-    cast = cast_speakers(engines[first], num_dev=num_dev, num_test=num_test, rng=rng, keep=kept)
-    speakers = {split: {first: names} for split, names in cast.items()}
-    for name in others:
-        speakers["train"][name] = tuple(speaker for family in engines[name].families() for speaker in family)
-    return speakers
 
 
 def plan_split(

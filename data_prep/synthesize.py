@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from asr.data.manifest import Utterance
     from asr.grammar.sampling import Sampler
     from asr.grammar.templates import Grammar
+    from data_prep.casting import Casting
     from data_prep.sentence_list import SentenceList
-    from data_prep.speaking import Casting, Line
+    from data_prep.speaking import Line
     from data_prep.voices import Engine
 
     Engines = dict[str, Engine]
@@ -64,7 +65,7 @@ def plan(options: argparse.Namespace, engines: Engines) -> list[Line]:
     # A list has each sentence once, and train may take all that dev and test have left.
     for number, split in reversed(list(enumerate(SPLITS))):
         rng = np.random.default_rng([options.seed, 1 + number])
-        min_count = options.min_count if split == "train" else 0
+        min_count = options.min_count if split == "train" and options.num_train else 0
         commands = sampler.sample(getattr(options, f"num_{split}"), min_count=min_count, rng=rng)
         lines = plan_split(split, commands, casting=casting, suffix=options.format, rng=rng) + lines
     if options.other_speech is not None:
@@ -117,52 +118,25 @@ def _plan_other_speech(options: argparse.Namespace, grammar: Grammar, casting: C
 def _casting(options: argparse.Namespace, engines: Engines) -> Casting:
     import numpy as np
 
-    from data_prep.speaking import Casting, ValueRange, cast_all
-    from data_prep.voices import SynthesisError
+    from data_prep.casting import Casting, ValueRange, cast_all, choose_accents, with_accents
 
-    rng = np.random.default_rng([options.seed, 0])
     # No speaker is spared for a split without sentences.
     is_heard = {split: options.other_speech is not None or getattr(options, f"num_{split}") > 0 for split in SPLITS}
     speakers = cast_all(
         engines,
         num_dev=options.num_dev_speakers * is_heard["dev"],
         num_test=options.num_test_speakers * is_heard["test"],
-        rng=rng,
+        rng=np.random.default_rng([options.seed, 0]),
+        named={split: names for split in ("dev", "test") if (names := getattr(options, f"{split}_voices"))},
     )
-    accents = _accents(options, engines)
-    for split, by_engine in speakers.items():
-        for name, names in by_engine.items():
-            by_engine[name] = tuple(speaker for speaker in names if accents[name][speaker])
-            if not by_engine[name] and is_heard[split]:
-                raise SynthesisError(f"--accents: {options.accents}: no speaker of {name} in {split}; expected others")
+    accents = choose_accents(engines, options.accents)
     return Casting(
-        speakers=speakers,
+        speakers=with_accents(speakers, accents, heard=[split for split in SPLITS if is_heard[split]]),
         shares=options.engines,
         accents=accents,
         words_per_minute=ValueRange(options.slowest, options.fastest),
         pitch=ValueRange(options.lowest_pitch, options.highest_pitch),
     )
-
-
-def _accents(options: argparse.Namespace, engines: Engines) -> dict[str, dict[str, tuple[str, ...]]]:
-    """The accents wanted, of each engine's speakers; some speakers may have none of them."""
-    from data_prep.voices import SynthesisError
-
-    found = {
-        name: {speaker: engine.accents_of(speaker) for family in engine.families() for speaker in family}
-        for name, engine in engines.items()
-    }
-    if not options.accents:
-        return found
-    there = dict.fromkeys(accent for of_engine in found.values() for each in of_engine.values() for accent in each)
-    wanted = tuple(options.accents.split(","))
-    unknown = [accent for accent in wanted if accent not in there]
-    if unknown:
-        raise SynthesisError(f"--accents: '{unknown[0]}'; expected one or more of {','.join(there)}")
-    return {
-        name: {speaker: tuple(each for each in wanted if each in accents) for speaker, accents in of_engine.items()}
-        for name, of_engine in found.items()
-    }
 
 
 def check_settings(options: argparse.Namespace, engines: Engines) -> None:
@@ -174,7 +148,7 @@ def check_settings(options: argparse.Namespace, engines: Engines) -> None:
     settings: dict[str, Any] = {
         name: value
         for name, value in sorted(vars(options).items())
-        if name not in ("grammar", "output_dir", "num_workers") and (name, value) != ("language", None)
+        if name not in ("grammar", "output_dir", "num_workers")
     }
     settings["grammar_sha256"] = file_digest(options.grammar)
     of_others = {name: settings.pop(name) for name in ("other_speech", "num_other", "num_other_held_out")}
@@ -279,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--language", help=f"of a .txt file's sentences ({LANGUAGE}); a grammar names its own")
     add("--seed", type=int, default=0, help="of the sentences, the speakers and how they speak (0)")
-    add("--num-train", type=int, default=8000, help="sentences to train on (8000)")
+    add("--num-train", type=int, default=8000, help="sentences to train on (8000); 0: only dev and test are spoken")
     add("--num-dev", type=int, default=400, help="sentences of dev (400); 0: all speakers are in train")
     add("--num-test", type=int, default=400, help="sentences of test (400); 0: all speakers are in train")
     add("--min-count", type=int, default=3, help="how often each choice and pair of words is in train at least (3)")
@@ -290,6 +264,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-other-held-out", type=int, default=1000, help="of these in dev, and in test (1000)")
     add("--num-dev-speakers", type=int, default=8, help="voices that only dev has (8)")
     add("--num-test-speakers", type=int, default=8, help="voices that only test has (8)")
+    for split in ("dev", "test"):
+        add(
+            f"--{split}-voices",
+            type=lambda names: names.split(","),
+            help=f"those of {split} by name, such as flite/slt,hibari/w098-p100, in the place of speakers drawn of the "
+            f"first engine",
+        )
     add(
         "--engines",
         default="espeak",
@@ -308,13 +289,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    at_least_one = ("num_train", "num_workers", "num_dev_speakers", "num_test_speakers", "sample_rate")
+    at_least_one = ("num_workers", "num_dev_speakers", "num_test_speakers", "sample_rate")
     for name in at_least_one:
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 1")
-    for name in ("seed", "num_dev", "num_test", "min_count", "num_other", "num_other_held_out"):
+    for name in ("seed", "num_train", "num_dev", "num_test", "min_count", "num_other", "num_other_held_out"):
         if getattr(options, name) < 0:
             parser.error(f"--{name.replace('_', '-')}: {getattr(options, name)}; expected at least 0")
+    if options.num_train + options.num_dev + options.num_test == 0:
+        parser.error("--num-train 0 --num-dev 0 --num-test 0; expected sentences in one of them at least")
     if not 80 <= options.slowest <= options.fastest <= 450:
         parser.error(
             f"--slowest {options.slowest} --fastest {options.fastest}; expected 80 <= slowest <= fastest <= 450"

@@ -15,15 +15,25 @@ from jaxtyping import Float32
 
 from asr.audio.reading import AudioError, read_audio, read_info
 
-ENGINES = ("espeak", "flite", "festival", "pico", "hibari")
+ENGINES = ("espeak", "flite", "festival", "pico", "hibari", "kokoro")
 MAX_SECONDS = 60  # that a synthesizer's program may take for one sentence
 OCTAVES = 0.7  # from pitch 50 to 100 and to 0, as eSpeak NG's
 
-# Voices of several engines made from recordings of one person.
+# Voices of several engines made from recordings of one person; "*" is every speaker of an engine.
 SAME_PERSON = (
     frozenset({"flite/kal16", "festival/kal_diphone"}),
     frozenset({"flite/slt", "festival/cmu_us_slt_arctic_hts"}),
+    frozenset({"hibari/*", "kokoro/af_heart"}),
 )
+
+
+def people_of(engine: str, speaker: str) -> frozenset[str]:
+    """Returns whom a speaker is made of, as ENGINE/SPEAKER: a blend "af_sky=0.6+am_adam=0.4" is made of its parts.
+
+    A person in the voices of several engines has one of their names.
+    """
+    names = [f"{engine}/{part.partition('=')[0]}" for part in speaker.split("+")]
+    return frozenset(next((min(each) for each in SAME_PERSON if {name, f"{engine}/*"} & each), name) for name in names)
 
 
 class SynthesisError(ValueError):

@@ -3,7 +3,7 @@
 The package hibari-tts (Apache-2.0, 14 MB, English) holds a network that gives the pitch and the spectral envelope of
 each moment apart. Here the pitch is multiplied and the envelope stretched along the frequencies, so that one voice
 becomes many: "w088-p060" has formants at 0.88 of hers, as a longer vocal tract has, and 0.60 of her pitch. She was
-taught by Kokoro's af_heart. All are one person, who is in one split with all of her. 0.02 s of processor time a second
+taught by Kokoro's af_heart. All are one person, who is in one split with all of her. 0.01 s of processor time a second
 of speech.
 """
 

@@ -12,7 +12,7 @@ from asr.audio.reading import read_audio, read_info
 from asr.data.manifest import Manifest
 from asr.grammar.file import GrammarError
 from data_prep import speaking, synthesize
-from data_prep.speaking import ValueRange, cast_speakers
+from data_prep.casting import ValueRange, cast_speakers
 from data_prep.synthesize import main
 from data_prep.voices import Delivery, SynthesisError, espeak, load_engine
 from data_prep.voices.espeak import ALIKE, UNLIKE_PEOPLE
@@ -181,7 +181,9 @@ def test_formats_and_rates(tmp_path: Path) -> None:
         (("--engines", "espeak,espeak"), "--engines: 'espeak'; expected auto, or each once"),
         (("--engines", "espeak=some"), "--engines: espeak=some; expected a whole number of at least 1"),
         (("--engines", "espeak=0"), "--engines: espeak=0; expected a whole number of at least 1"),
-        (("--num-train", "0"), "--num-train: 0; expected at least 1"),
+        (("--num-train", "-1"), "--num-train: -1; expected at least 0"),
+        (("--num-train", "0", "--num-dev", "0", "--num-test", "0"), "expected sentences in one of them at least"),
+        (("--num-workers", "0"), "--num-workers: 0; expected at least 1"),
         (("--min-count", "-1"), "--min-count: -1; expected at least 0"),
         (("--slowest", "300"), "--slowest 300 --fastest 210; expected 80 <= slowest"),
         (("--lowest-pitch", "80"), "expected 0 <= lowest <= highest <= 100"),

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from asr.audio.reading import AudioError, read_audio, read_info
 
-ENGINES = ("espeak", "flite", "festival", "pico", "hibari", "kokoro")
+ENGINES = ("espeak", "flite", "festival", "pico", "hibari", "kokoro", "piper")
 MAX_SECONDS = 60  # that a synthesizer's program may take for one sentence
 OCTAVES = 0.7  # from pitch 50 to 100 and to 0, as eSpeak NG's
 

@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from asr.files.digest import file_digest
-from asr.text.pronunciation import pronounce
 from data_prep.voices import Delivery, NaturalVoice, RecordedSpeakers, SynthesisError
+from data_prep.voices.ipa import sentence_ipa
 from data_prep.voices.kokoro_files import ENVIRONMENT, REMEDY, Files, Style, named_files, read_blends, read_styles
 from data_prep.voices.onnx_model import open_model, run_model
 
@@ -107,7 +107,7 @@ def phonemes_of(text: str, accent: str) -> str:
     """Returns the phonemes of a sentence in Kokoro's letters: of English by hibari-tts's misaki, else by eSpeak NG."""
     if accent in ("en-us", "en-gb"):
         return _english(is_british=accent == "en-gb")(text)
-    found = pronounce([text], language=accent)[text]
+    found = sentence_ipa(text, language=accent)
     for old, new in LETTERS.items():
         found = found.replace(old, new)
     return found

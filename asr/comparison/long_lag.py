@@ -13,8 +13,11 @@ from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from asr.files.checked_json import check_values
+from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import split_lines
 from asr.model.cells import CellConfig, ConvLSTMConfig, ProjectedLSTMConfig
+from asr.runs.checkpoint import write_text
 from asr.section import Section
 
 EMBEDDING_SIZE = 16
@@ -176,6 +179,19 @@ class LagResult:
     gradient_after: tuple[tuple[int, float], ...]
 
 
+class LongLagError(ValueError):
+    """Kept results that cannot be read; the message names their line."""
+
+
+class _Kept(Section):
+    """A line of what was measured already."""
+
+    key: str
+    score: float
+    gradient_at_start: list[tuple[int, float]]
+    gradient_after: list[tuple[int, float]]
+
+
 def run_probe(config: LongLagConfig, path: Path) -> Iterator[LagResult]:
     """Every cell on every task at every lag, shortest lags first; what `path` already holds is read from there.
 
@@ -193,6 +209,7 @@ def run_probe(config: LongLagConfig, path: Path) -> Iterator[LagResult]:
                     values = _run_one(cell, task, lag, config)
                     with path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({"key": key, **values}) + "\n")
+                        file.flush()
                     kept[key] = values
                 values = kept[key]
                 yield LagResult(
@@ -284,14 +301,25 @@ def gradient_norms(
 
 
 def _read_kept(path: Path) -> dict[str, dict]:
-    kept = {}
-    if path.exists():
-        for line in split_lines(path.read_text(encoding="utf-8")):
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # cut short by a kill; it is made again
-            kept[values.pop("key")] = values
+    """Returns the results of a file by their keys; a last line that a kill cut short is taken off, and made again.
+
+    Raises LongLagError for any other line that is no result.
+    """
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_text(path, whole)
+    kept, remedy = {}, "remove this line, and it is measured again"
+    for number, line in enumerate(split_lines(whole), 1):
+        where = f"{path}:{number}"
+        try:
+            values = parse_object(line, is_finite=False)
+        except LineError as error:
+            raise LongLagError(f"{where}: {error}; {remedy}") from error
+        check_values(values, _Kept, where=where, error=LongLagError, remedy=remedy)
+        kept[values.pop("key")] = values
     return kept
 
 

@@ -13,17 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from asr.audio.reading import read_stretch
 from asr.comparison.members import ComparisonConfig, Member
 from asr.data.manifest import Manifest
 from asr.distributed import set_num_threads
+from asr.files.checked_json import read_object
+from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import split_lines
 from asr.metrics import ErrorCounts, count_word_errors
 from asr.recognizer import Recognizer
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.runtime import EXIT_OK
+from asr.section import Section
 from asr.stretch import Stretch
 from asr.tracking.lines import METRICS_FILE, SPEED_FILE
 from asr.training.memory import multiply_adds
@@ -61,6 +65,25 @@ class TrialResult:
     @property
     def rate(self) -> float:
         return sum(self.words, start=ErrorCounts()).rate
+
+
+class _Counts(Section):
+    hits: int = Field(ge=0)
+    substitutions: int = Field(ge=0)
+    deletions: int = Field(ge=0)
+    insertions: int = Field(ge=0)
+
+
+class _KeptResult(Section):
+    """RESULT_FILE: a TrialResult, and the command that made it."""
+
+    command: list[str]
+    test_digest: str
+    words: list[_Counts] = Field(min_length=1)
+    peak_bytes: int = Field(ge=0)
+    seconds: float = Field(ge=0.0)
+    epoch_seconds: float | None = Field(ge=0.0)
+    dev_curve: list[tuple[int, float]]
 
 
 def trials_of(comparison: ComparisonConfig, members: Sequence[Member]) -> list[Trial]:
@@ -143,7 +166,8 @@ def _read_result(trial: Trial, command: list[str], test_digest: str) -> TrialRes
     path = trial.path / RESULT_FILE
     if not path.exists() or not RunFolder(trial.path).model_path.exists():
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
+    remedy = "remove it, and the trained run is scored again"
+    values = read_object(path, _KeptResult, error=TrialError, remedy=remedy)
     if values.pop("command") != command[1:] or values["test_digest"] != test_digest:
         return None
     values["words"] = tuple(ErrorCounts(**counts) for counts in values["words"])
@@ -154,7 +178,13 @@ def _read_result(trial: Trial, command: list[str], test_digest: str) -> TrialRes
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return [json.loads(line) for line in split_lines(path.read_text(encoding="utf-8"))]
+    found = []
+    for number, line in enumerate(split_lines(path.read_text(encoding="utf-8")), 1):
+        try:
+            found.append(parse_object(line, is_finite=False))
+        except LineError as error:
+            raise TrialError(f"{path}:{number}: {error}; remove this line, which only the report needs") from error
+    return found
 
 
 def _epoch_seconds(trial: Trial) -> float | None:

@@ -38,12 +38,13 @@ def check_values(
         schema.model_validate_json(json.dumps(values))  # of JSON, where lists stand for tuples
     except ValidationError as refused:
         faults = refused.errors(include_url=False)
-        lines = [f"{where}: {_fault(fault)}" for fault in faults[:FAULTS_SHOWN]]
+        lines = [f"{where}: {say_fault(fault)}" for fault in faults[:FAULTS_SHOWN]]
         more = f"\nand {len(faults) - FAULTS_SHOWN} faults more" if len(faults) > FAULTS_SHOWN else ""
         raise error("\n".join(lines) + f"{more}; {remedy}") from None
 
 
-def _fault(fault: Any) -> str:
+def say_fault(fault: Any) -> str:
+    """Returns one fault that pydantic found, as an error says it: the key, what it holds, what is the matter."""
     key = ".".join(map(str, fault["loc"])) or "the object"
     if fault["type"] == "missing":
         return f"{key}: missing; this key is required"

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,25 @@ def check_earlier_results(output: Output, inputs: Inputs, journal: Journal) -> i
         _refuse_other_settings(output, other_settings)
         _check_single_files(output, inputs, journal)
     return num_tried
+
+
+def keep_beside_damage(output: Output, journal: Journal) -> str:
+    """Keeps a copy of all lines if records are passed over, whose lines would be lost else; returns what to say."""
+    path = output.collection_path
+    copy = path.with_name(f"{path.name}.before-damage")
+    if path.is_file() and not copy.exists():
+        shutil.copy2(path, copy)
+    kept = f"; all lines of before are kept in {copy}" if copy.exists() else ""
+    number = journal.num_damaged
+    more = [f"and {number - len(journal.damaged):,} more"] if number > len(journal.damaged) else []
+    return "\n".join(
+        [
+            f"warning: {number:,} damaged or foreign records are passed over, and their recordings transcribed again "
+            f"by jobs that have them{kept}",
+            *journal.damaged,
+            *more,
+        ]
+    )
 
 
 def is_same_recording(record: dict[str, Any], recording: Recording) -> bool:

@@ -32,6 +32,7 @@ from asr.transcription.earlier_results import (
     EarlierResultsError,
     check_earlier_results,
     is_same_recording,
+    keep_beside_damage,
     known_settings,
     remember_settings,
     source_of,
@@ -41,6 +42,7 @@ from asr.transcription.inputs import InputError, Inputs, Recording, find_inputs,
 from asr.transcription.journal import Journal
 from asr.transcription.output import Output, Settings, readable
 from asr.transcription.progress import JobProgress
+from asr.transcription.record import fault_of_record
 from asr.transcription.report import JobReport
 from asr.transcription.worker import make_transcriber
 
@@ -75,7 +77,7 @@ def run_job(config: JobConfig, *, progress: JobProgress, listed: bytes | None = 
     if config.watch:
         _check_watchable(config)
     inputs = find_inputs(config.paths, listed=listed, may_be_none=config.watch, root=config.root)
-    journal = Journal(output.state_folder)
+    journal = Journal(output.state_folder, fault_of=fault_of_record)
     try:
         job = Job(config, inputs=inputs, output=output, journal=journal, progress=progress)
         try:
@@ -120,6 +122,8 @@ class Job:
         self._known: dict[str, tuple[int, int]] = {}  # what `watch` has seen: size and time of each recording
         self._audio_seconds = 0.0  # of this run
         journal.load(recording.name for recording in inputs)
+        if journal.num_damaged:
+            progress.say(keep_beside_damage(output, journal))
         self.num_tried = check_earlier_results(output, inputs, journal)
         self.inputs = replace(inputs, taken=_stems_of_others(journal))
         remember_settings(output)
@@ -297,7 +301,7 @@ class Job:
         record = self._complete(record, recording)
         before = self.output.paths(previous or {})
         files = dict(self.output.files(self.inputs, recording.name, record, previous=previous or {}))
-        foreign = [path for path in files if path not in before and not self.output.may_write(path)]
+        foreign = [path for path in files if path not in before and not self.output.may_write(path, files[path])]
         if foreign:
             message = f"{foreign[0]}: there already, and written by no job; expected a free name, or --overwrite"
             record = self._complete({key: record[key] for key in ("name", "settings", "size")}, recording)

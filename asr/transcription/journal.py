@@ -3,7 +3,8 @@
     a0b1c2d3 {"name": "monday/a.wav", "settings": "5f2e...", "sha256": "...", "transcripts": [...]}
 
 One record a line, after the CRC-32 of its bytes. A line that was being written when the job died is cut off when the
-journal is opened again; one that a disk has damaged is left out. The last record of a name counts.
+journal is opened again; one that a disk has damaged, or that holds something else than a record, is passed over and
+stays where it is. The last record of a name counts.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import os
 import shutil
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from asr.files.replacing import HeldLock
 
 FOLDER = ".transcribe"  # in the output folder
 SYNC_BYTES = 1 << 20  # written between two syncs to the disk
+NUM_NAMED = 5  # of the lines that are damaged
 
 
 class JournalError(ValueError):
@@ -36,8 +38,12 @@ class JournalFullError(JournalError):
 class Journal:
     """An append-only file of records, of which only the places are in memory."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder and take its lock, or raise JournalError; records are there once `load` was called."""
+    def __init__(self, folder: Path, *, fault_of: Callable[[dict[str, Any]], str | None] | None = None) -> None:
+        """Make the folder and take its lock, or raise JournalError; records are there once `load` was called.
+
+        `fault_of` says what is wrong with a record that came whole from the disk, or None.
+        """
+        self._fault_of = fault_of
         self.path = folder / "journal.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +63,7 @@ class Journal:
         self._places = array("q")  # of the last record of each recording; -1: none
         self._others: dict[str, int] = {}  # name -> place of the last record, of recordings that this job has not
         self.num_damaged = 0
+        self.damaged: list[str] = []  # what is wrong with the first of these, each with its line
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a full disk has been said
@@ -140,17 +147,24 @@ class Journal:
         self._end = place = 0
         with open(self._file, "rb", closefd=False) as file:
             file.seek(0)
-            for line in file:
+            for number, line in enumerate(file, 1):
                 record = _parse(line)
-                if record is not None:
+                fault = self._fault_of(record) if record is not None and self._fault_of is not None else None
+                if record is not None and fault is None:
                     yield place, record
                     self._end = place + len(line)
                 elif line.endswith(b"\n"):
-                    self.num_damaged += 1
+                    self._note_damage(number, record, fault)
                     self._end = place + len(line)
                 place += len(line)
         if self._end < place:
             os.ftruncate(self._file, self._end)
+
+    def _note_damage(self, number: int, record: dict[str, Any] | None, fault: str | None) -> None:
+        self.num_damaged += 1
+        if len(self.damaged) < NUM_NAMED:
+            what = "its checksum or its form is wrong" if record is None else f"{record['name']!a}: {fault}"
+            self.damaged.append(f"{self.path}:{number}: {what}")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

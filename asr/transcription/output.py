@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -156,9 +157,13 @@ class Output:
                 channel = f".channel{transcript.channel}" if record["each_channel"] else ""
                 yield Path(f"{place}{channel}{form.suffix}"), form.render(transcript, name=name).encode()
 
-    def may_write(self, path: Path) -> bool:
-        """Whether nothing is there that no job has written."""
-        return self.config.overwrite or not os.path.lexists(path)
+    def may_write(self, path: Path, content: bytes) -> bool:
+        """Whether nothing is there that no job has written, or just that: a job whose journal was damaged, say."""
+        if self.config.overwrite or not os.path.lexists(path):
+            return True
+        with contextlib.suppress(OSError):
+            return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+        return False
 
     def write(self, path: Path, content: bytes) -> None:
         """Bring one file up to date."""

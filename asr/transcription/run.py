@@ -18,6 +18,7 @@ from asr.transcription.job import JobResult, run_job
 from asr.transcription.journal import Journal, JournalFullError
 from asr.transcription.output import readable
 from asr.transcription.progress import JobProgress
+from asr.transcription.record import fault_of_record
 
 EXIT_STOPPED = 3
 
@@ -77,7 +78,7 @@ def _print_results(values: dict[str, Any], *, is_plain: bool) -> int:
 def _printed(result: JobResult, config: JobConfig, *, is_one: bool, is_plain: bool) -> Iterator[str]:
     """Yields what is printed of all recordings in order; nothing of one that failed alone, as the error is said."""
     if is_plain or config.format == ("txt",):
-        journal = Journal(result.output.state_folder)
+        journal = Journal(result.output.state_folder, fault_of=fault_of_record)
         journal.load(())
         for record in journal.others():
             if not (is_one and "error" in record):

@@ -395,6 +395,7 @@ def test_the_probe_goes_on_where_it_was(comparison_file: Path, capsys, monkeypat
     found = list(run_probe(config, folder / "results.jsonl"))
     assert [result.score for result in found] == [json.loads(line)["score"] for line in lines]
     assert {result.cell for result in found} == {"rnn", "lstm"}
+    assert (folder / "results.jsonl").read_text() == first
     other = config.model_copy(update={"cells": (LSTMConfig(),), "num_steps": 1, "lags": (4,)})
     assert len(list(run_probe(other, folder / "results.jsonl"))) == 2
     assert len((folder / "results.jsonl").read_text().splitlines()) > len(lines)

@@ -27,8 +27,10 @@ from asr.runs.checkpoint import load_newest_checkpoint, save_checkpoint
 from asr.runs.language_model import read_decoding
 from asr.runs.recognizer import load_run
 from asr.text import SentencePieceTokenizerConfig, load_tokenizer
+from asr.transcript import Transcript, Word
 from asr.transcription.config import load_job
 from asr.transcription.journal import Journal
+from asr.transcription.record import fault_of_record
 from asr.understanding.autoencoder import Autoencoder, load_autoencoder, save_autoencoder
 from asr.understanding.label_priors import LabelPriors
 from asr.understanding.rejection import Rejection, load_rejection, save_rejection
@@ -163,10 +165,11 @@ def _repair_shards(files: Files) -> None:
 
 
 def _read_journal(folder: Path) -> None:
-    journal = Journal(folder)
+    journal = Journal(folder, fault_of=fault_of_record)
     try:
         journal.load(["a.wav", "b.wav"])
-        _ = [journal[0], journal[1], *journal.others()]
+        for record in (journal[0], journal[1], *journal.others()):
+            _ = [Transcript.from_dict(each) for each in (record or {}).get("transcripts", [])]
     finally:
         journal.close()
 
@@ -225,12 +228,21 @@ def _written(write: Callable[[Path], object]) -> list[Files]:
         shutil.rmtree(folder)
 
 
+TRANSCRIBED = {
+    "size": 9,
+    "sha256": "0",
+    "seconds": 0.1,
+    "files": ["a.srt"],
+    "transcripts": [Transcript("x", 0.5, (Word("x", 0.0, 0.5, 0.5),), 1.0).to_dict()],
+}
+
+
 def all_readers() -> dict[str, Reader]:
     """Every reader by name, with its sources."""
     torch.manual_seed(0)
     records = b"".join(
-        b"00000000 " + json.dumps({"name": name, "settings": "s", "transcripts": [{"text": "x"}]}).encode() + b"\n"
-        for name in ("a.wav", "c.wav")
+        b"00000000 " + json.dumps({"name": name, "settings": "s", **result}).encode() + b"\n"
+        for name, result in (("a.wav", TRANSCRIBED), ("c.wav", {"size": 1, "error": "no", "error_kind": None}))
     )
     journal: Files = {"journal.jsonl": records}
     _repair_journal(journal)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr.transcription.journal import Journal, JournalError, JournalFullError
+from asr.transcription.record import fault_of_record
 
 NAMES = ["a.wav", "b.wav", os.fsdecode(b"caf\xe9.wav"), "d.wav"]
 
@@ -130,3 +131,51 @@ def test_a_journal_can_be_removed(tmp_path: Path) -> None:
     journal.remove()
     journal.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def job_record(name: str, **others: object) -> dict:
+    transcript = {"pred_text": "x", "confidence": 0.5, "words": [], "duration": 1.0}
+    whole = {"settings": "s", "size": 9, "sha256": "0", "seconds": 0.1, "transcripts": [transcript]}
+    return {"name": name, **whole, **others}
+
+
+@pytest.mark.parametrize(
+    ("others", "fault"),
+    [
+        ({"transcripts": []}, "transcripts: found []; list should have at least 1 item"),
+        ({"transcripts": [{"pred_text": "x"}]}, "transcripts.0.confidence: missing"),
+        ({"transcripts": [job_record("")["transcripts"][0] | {"tone": 1}]}, "transcripts.0.tone: found 1; extra"),
+        ({"size": "9"}, "size: found '9'"),
+        ({"error": 5, "error_kind": None}, "error: found 5"),
+        ({"head": {"id": 3}}, "head.id: found 3"),
+        ({"source": {"path": "/a.wav"}}, "source.offset: missing"),
+        ({"files": ["../../etc/passwd"]}, "files.0: found '../../etc/passwd'; value error, expected a path below the"),
+        ({"files": ["/etc/passwd"]}, "expected a path below the output folder"),
+        ({"stem": "../x"}, "expected a path below the output folder"),
+    ],
+)
+def test_a_record_that_is_none_is_passed_over_and_named(tmp_path: Path, others: dict, fault: str) -> None:
+    """As another version may write, or a stranger: `files` of a record are removed when it is made again."""
+    journal = opened(tmp_path)
+    journal.append(0, job_record("a.wav"))
+    journal.append(1, job_record("b.wav", **others))
+    journal.append(3, {"name": "d.wav", "settings": "s", "size": 0, "error": "no such file", "error_kind": "missing"})
+    journal.close()
+    before = journal.path.read_bytes()
+    again = Journal(tmp_path / "state", fault_of=fault_of_record)
+    again.load(NAMES)
+    assert [again[number] is not None for number in range(4)] == [True, False, False, True]
+    assert (again.num_damaged, len(again.damaged)) == (1, 1)
+    assert again.damaged[0].startswith(f"{again.path}:2: 'b.wav': ")
+    assert fault in again.damaged[0]
+    again.close()
+    assert journal.path.read_bytes() == before
+
+
+def test_only_some_of_many_damaged_lines_are_named(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.path.write_bytes(b"00000000 {}\n" * 9)
+    journal.load(NAMES)
+    assert (journal.num_damaged, len(journal.damaged)) == (9, 5)
+    assert journal.damaged[4] == f"{journal.path}:5: its checksum or its form is wrong"
+    journal.close()

@@ -1,5 +1,6 @@
 """asr/transcription/earlier_results.py: a second job in a folder keeps earlier results, or is refused."""
 
+import io
 import json
 import os
 import shutil
@@ -7,11 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from asr.data.manifest import Utterance
 from asr.data.manifest_writing import write_manifest
 from asr.transcribe import main
 from asr.transcription.earlier_results import EarlierResultsError
+from asr.transcription.job import run_job
+from asr.transcription.progress import JobProgress
 from tests.support.small_run import write_recordings, write_small_run
 from tests.transcription.test_job import files, job, lines, start
 
@@ -205,3 +209,24 @@ def test_a_recording_that_returns_to_a_watched_folder(
     result = start(job(run, inbox, out=out, watch=True, watching={"settle_seconds": 0.0}))
     assert (looks, result.report.num_errors) == ([True, True], 0)
     assert files(out) == before
+
+
+def test_damaged_records_are_named_and_their_lines_are_kept(run: Path, days: Path, tmp_path: Path) -> None:
+    """A record of another job's recording that cannot be read took its lines with it, without a word."""
+    out, said = tmp_path / "out", io.StringIO()
+    start(job(run, days / "day1", out=out))
+    first = files(out)
+    path = out / ".transcribe" / "journal.jsonl"
+    damaged = path.read_bytes().replace(b'"pred_text"', b'"pred_test"', 1)
+    path.write_bytes(damaged)
+    run_job(job(run, days / "day2", out=out), progress=JobProgress(Console(file=said)))
+    copy = out / "transcripts.jsonl.before-damage"
+    assert "warning: 1 damaged or foreign records are passed over" in said.getvalue()
+    assert f"all lines of before are kept in {copy}\n{path}:1: its checksum or its form is wrong" in said.getvalue()
+    assert copy.read_bytes() == first["transcripts.jsonl"]
+    assert path.read_bytes().startswith(damaged)
+    result = start(job(run, days / "day1", out=out))
+    assert result.report.num_errors == 0
+    assert copy.read_bytes() == first.pop("transcripts.jsonl")
+    assert [line["id"] for line in lines(out)] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert first.items() <= files(out).items()

@@ -127,7 +127,7 @@ class StepBatches:
 
 
 class StepDataset(torch.utils.data.Dataset[StepBatches]):
-    """Whole steps for a torch DataLoader without its own batching: item (epoch, position) -> StepBatches."""
+    """Whole steps, as data workers read them: item (epoch, position) -> StepBatches."""
 
     def __init__(
         self,

@@ -4,10 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TypeVar
 
-from torch.utils.data import DataLoader
-
 from asr.data.batches import StepBatches, StepDataset, StepOrder
-from asr.data.workers import WorkerDied, open_loader
+from asr.data.workers import Loader, WorkerDied, open_loader
 from asr.training.memory import is_out_of_memory
 from asr.training.setup import Training
 
@@ -18,7 +16,7 @@ class TrainingError(ValueError):
     """A training that cannot go on."""
 
 
-def open_steps(training: Training) -> DataLoader:
+def open_steps(training: Training) -> Loader[StepBatches]:
     """The steps that are left of the training, as far as this process computes them."""
     config, progress, plan = training.config, training.progress, training.experiment.plan
     steps = StepDataset(

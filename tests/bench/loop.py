@@ -21,6 +21,7 @@ import torch
 import asr.training.loop
 from asr.config.recognizer import load_config
 from asr.data.batches import StepBatches
+from asr.data.workers import PREFETCHED
 from asr.distributed import start_processes
 from asr.recognition.precision import settle_precision
 from asr.runs.folder import RunFolder
@@ -28,8 +29,6 @@ from asr.training.experiment import data_digests
 from asr.training.loop import compute_step, run_epochs
 from asr.training.setup import Training, start_training
 from asr.training.task import open_task
-
-PREFETCHED = 4  # steps by each worker, see asr.data.workers.open_loader
 
 
 def main() -> None:

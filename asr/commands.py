@@ -108,6 +108,11 @@ def _add_calibrate(programs: argparse._SubParsersAction[Parser]) -> None:
     )
     calibrate.add_argument("--false-accepts-per-hour", type=float, required=True, help="the target, such as 0.5")
     calibrate.add_argument(
+        "--sizes",
+        metavar="NUMBER,...,all",
+        help="for any grammar instead: thresholds by the number of sentences, such as 10,1000,all, drawn from this one",
+    )
+    calibrate.add_argument(
         "--second-opinion",
         action="store_true",
         help="ask an autoencoder too, whether the sound is like the training's; trained first, in minutes",
@@ -164,6 +169,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
+    if options.sizes:
+        return _calibrate_sizes(options)
     from asr.distributed import set_num_threads
     from asr.fitting.threshold import calibrate
 
@@ -184,6 +191,31 @@ def _calibrate(options: argparse.Namespace) -> int:
         from asr.fitting.threshold_report import write_calibration_report
 
         write_calibration_report(options.report, found, run=options.run, grammar=options.grammar)
+    for error in found.errors:
+        print(f"not read: {error}", file=sys.stderr)
+    return EXIT_BAD_FILES if found.errors else EXIT_OK
+
+
+def _calibrate_sizes(options: argparse.Namespace) -> int:
+    from asr.distributed import set_num_threads
+    from asr.fitting.sizes import calibrate_sizes, read_sizes
+    from asr.understanding.rejection import RejectionError
+
+    for name in ("second_opinion", "wrong_commands", "report"):
+        if getattr(options, name):
+            raise RejectionError(f"--{name.replace('_', '-')}: of one grammar; expected it without --sizes")
+    set_num_threads(options.num_threads)
+    found = calibrate_sizes(
+        options.run,
+        options.grammar,
+        sizes=read_sizes(options.sizes),
+        negatives=options.negatives,
+        positives=options.positives,
+        false_accepts_per_hour=options.false_accepts_per_hour,
+        window=options.window,
+    )
+    for line in found.lines():
+        print(line)
     for error in found.errors:
         print(f"not read: {error}", file=sys.stderr)
     return EXIT_BAD_FILES if found.errors else EXIT_OK

@@ -42,8 +42,8 @@ from asr.text import Tokenizer
 from asr.transcript import Transcript, Word
 from asr.understanding.autoencoder import load_autoencoder
 from asr.understanding.label_priors import load_priors
-from asr.understanding.rejection import load_rejection
 from asr.understanding.result import CommandResult, CommandSearch
+from asr.understanding.sizes import choose_rejection
 
 MAX_BATCH_SECONDS = 600.0
 """Padded audio in one batch, however many recordings were asked for; bounds memory at some hundred MB."""
@@ -270,7 +270,7 @@ class Recognizer:
         words = self._words(spans, heard, row)
         return Transcription(
             text=result.text,
-            tokens=tuple(self.tokenizer.encode(result.text)),
+            tokens=tuple(self.commands.tokenizer.encode(result.text)),
             score=result.score,
             words=words,
             confidence=result.confidence if result.understood else 0.0,
@@ -356,11 +356,16 @@ def commands_key(commands: CommandSearch) -> str:
 
 def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
     grammar = load_grammar(path)
-    rejection = load_rejection(parts.folder.path, grammar=grammar.digest, model=parts.folder.search_digest())
-    second = load_autoencoder(parts.folder.path, digest=rejection.autoencoder) if rejection.autoencoder else None
-    return CommandSearch(
-        grammar, parts.tokenizer, rejection=rejection, second_opinion=second, priors=load_priors(parts.folder)
+    search = CommandSearch(grammar, parts.tokenizer, priors=load_priors(parts.folder))
+    judging = choose_rejection(
+        parts.folder.path,
+        grammar=grammar.digest,
+        num_sentences=search.graph.num_sentences,
+        model=parts.folder.search_digest(),
     )
+    autoencoder = judging.rejection.autoencoder
+    second = load_autoencoder(parts.folder.path, digest=autoencoder) if autoencoder else None
+    return search.judged_by(judging, second_opinion=second)
 
 
 def _check_array(samples: np.ndarray, sample_rate: int | None) -> None:

@@ -203,11 +203,7 @@ def calibrate(
     names = distinct_names(negatives)
     others_read = [(name, item) for name, path in zip(names, negatives) for item in Manifest.read(path)]
     without = [(name, item) for name, item in others_read if not _is_command(item, search)]
-    named_pieces = [
-        (name, Stretch(item.audio_filepath, item.offset + start, length))
-        for name, item in without
-        for start, length in _cut(item.duration, window)
-    ]
+    named_pieces = [(name, stretch) for name, item in without for stretch in cut_stretches(item, window)]
     pieces = [piece for _, piece in named_pieces]
     others, errors = _understand(recognizer, pieces)
     items = [item for path in positives for item in Manifest.read(path)]
@@ -284,11 +280,12 @@ def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> lis
     return sorted(found, key=lambda each: -each[0])[:NUM_WORST]
 
 
-def _cut(duration: float, window: float) -> Iterator[tuple[float, float]]:
-    """Start and length of equal pieces, none longer than the window."""
-    number = max(1, int(np.ceil(duration / window - 1e-6)))
+def cut_stretches(item: Utterance, window: float) -> Iterator[Stretch]:
+    """Yields equal pieces of an utterance, none longer than the window in seconds."""
+    number = max(1, int(np.ceil(item.duration / window - 1e-6)))
     for piece in range(number):
-        yield piece * duration / number, duration / number
+        start = piece * item.duration / number
+        yield Stretch(item.audio_filepath, item.offset + start, item.duration / number)
 
 
 def _understand(recognizer: Recognizer, stretches: Sequence[Stretch]) -> tuple[dict[int, CommandResult], list[str]]:

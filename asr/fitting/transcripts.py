@@ -19,6 +19,7 @@ from asr.audio.reading import AudioError, read_stretch
 from asr.data.manifest import Manifest, Utterance
 from asr.data.manifest_writing import write_manifest
 from asr.grammar.network import word_graph
+from asr.grammar.pronunciations import with_pronunciations
 from asr.grammar.templates import Grammar, load_grammar
 from asr.grammar.word_graph import Graph
 from asr.recognition.listening import Heard
@@ -43,7 +44,8 @@ class LabelSearch:
     """Finds the best sentence of a grammar among those that a label allows; labels that come again cost nothing."""
 
     def __init__(self, grammar: Grammar, tokenizer: Tokenizer) -> None:
-        self.grammar, self.tokenizer = grammar, tokenizer
+        self.grammar = grammar
+        self.tokenizer = with_pronunciations(tokenizer, grammar, word_graph(grammar).symbols)
         self._searches: dict[str, tuple[Graph[str], GrammarSearch]] = {}
 
     def search(self, scores: Scores, *, intent: str, slots: dict) -> Found:

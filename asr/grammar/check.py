@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from asr.grammar.grammar import Grammar, language_fault
 from asr.grammar.near_pairs import NearPairs, beginnings, common_ending, find_near_pairs
 from asr.grammar.network import unfold, word_graph
 from asr.grammar.parsing import SentenceParser
+from asr.grammar.pronunciations import unpronounceable_entries, unused_entries, with_pronunciations
 from asr.grammar.sounds import sounds
 from asr.grammar.templates import load_grammar
 from asr.grammar.word_graph import Graph
-from asr.text import Tokenizer
+from asr.text import PhonemeTokenizer, Tokenizer
 from asr.text.normalization import normalize_transcript
 from asr.text.pronunciation import PronunciationError, pronounce
 from asr.text.special import unspellable
@@ -31,7 +32,8 @@ class GrammarReport:
 
     num_sentences: int  # different ones
     num_states: int  # of the graph of words that is searched
-    pronunciations: dict[str, str]  # IPA of each word
+    pronunciations: dict[str, str]  # IPA of each word, the grammar's own where it has one
+    remarks: dict[str, str]  # what to know of unusual words: that no training text has them, or whose entry is used
     near: NearPairs
     ambiguity: Ambiguity
     meanings: list[str]  # of each example of the ambiguous sentences
@@ -46,10 +48,14 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
     words = sorted(graph.symbols.union(*grammar.skip_words))
     ambiguity, glued = find_ambiguity(grammar), _glued(grammar, graph)
     try:
-        pronunciations = pronounce(words, language=VOICES.get(grammar.language, grammar.language))
+        pronunciations, remarks = _pronounced(grammar, words, tokenizer)
     except PronunciationError as error:
         raise GrammarError(f"{file.where(('language',))}: {error}") from error
-    faults = [
+    faults = list(unused_entries(grammar, words))
+    if isinstance(tokenizer, PhonemeTokenizer) and not language_fault(grammar, tokenizer):
+        faults += unpronounceable_entries(grammar, tokenizer)
+        tokenizer = tokenizer if faults else with_pronunciations(tokenizer, grammar, words)
+    faults += [
         f"{_where(file, word)}: the model cannot spell '{word}' ({characters}); expected the characters (of phonemes, "
         f"the sounds) it was trained with; respell the word, or train on transcripts that have these"
         for word, characters in (unspellable(set(words), tokenizer) if tokenizer else {}).items()
@@ -65,16 +71,47 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
         num_sentences=graph.num_sentences,
         num_states=graph.num_states,
         pronunciations=pronunciations,
+        remarks=remarks,
         near=find_near_pairs(graph, parser, pronunciations, ignored=glued),
         ambiguity=ambiguity,
         meanings=[_meanings(sentence, parser, file) for sentence in ambiguity.examples],
         faults=[*faults, *_slots_used_twice(grammar, file)],
         hints=[
+            *_unheeded(grammar, tokenizer),
             *_unused_and_empty(grammar, file),
             *_unspoken(grammar, file),
             *_say_glued(glued, graph, parser, file),
         ],
     )
+
+
+def _pronounced(
+    grammar: Grammar, words: Sequence[str], tokenizer: Tokenizer | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The IPA of each word, and what is unusual of some: that an entry is used, or that no training text has them."""
+    voice = VOICES.get(grammar.language, grammar.language)
+    found, remarks = pronounce(words, language=voice), {}
+    if isinstance(tokenizer, PhonemeTokenizer):
+        remarks = {word: "in no training text" for word in words if not tokenizer.is_trained(word)}
+    for entry in grammar.pronunciations:
+        if entry.word not in found:
+            continue
+        ways = [way.strip("/ ") if way.startswith("/") else _joined(way, voice) for way in entry.ways]
+        remarks[entry.word] = f"by {entry.place}; eSpeak NG says {found[entry.word]}"
+        found[entry.word] = ways[0]
+        if ways[1:]:
+            remarks[entry.word] = f"or {', or '.join(ways[1:])}; {remarks[entry.word]}"
+    return found, remarks
+
+
+def _joined(words: str, voice: str) -> str:
+    return "".join(pronounce([word], language=voice)[word] for word in words.split())
+
+
+def _unheeded(grammar: Grammar, tokenizer: Tokenizer | None) -> Iterator[str]:
+    if tokenizer is not None and not isinstance(tokenizer, PhonemeTokenizer):
+        for entry in grammar.pronunciations:
+            yield f"{entry.place}: the model writes letters, so this changes nothing; expected a model of phonemes"
 
 
 def _meanings(sentence: str, parser: SentenceParser, file: ParsedFile) -> str:

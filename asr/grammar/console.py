@@ -13,6 +13,7 @@ from asr.grammar.check import GrammarReport, check_grammar
 from asr.grammar.exporters import export_jsgf
 from asr.grammar.file import GrammarError
 from asr.grammar.jsgf import read_jsgf
+from asr.grammar.templates import load_grammar
 from asr.text import Tokenizer
 from asr.tracking.bars import bar
 
@@ -45,9 +46,11 @@ def _show(console: Console, path: Path, report: GrammarReport, *, all_words: boo
         f"{path}: {report.num_sentences:,} sentences of {len(report.pronunciations):,} words; a graph of "
         f"{report.num_states:,} states"
     )
-    shown = list(report.pronunciations.items())
+    # The words to look at come first: those of the grammar's own entries, then those that no training text has.
+    shown = sorted(report.pronunciations.items(), key=lambda item: _rank(report.remarks.get(item[0], "")))
     for word, phonemes in shown if all_words else shown[:NUM_SHOWN]:
-        say(f"  {word}  {phonemes}")
+        remark = report.remarks.get(word)
+        say(f"  {word}  {phonemes}{f'  ({remark})' if remark else ''}")
     if not all_words and len(shown) > NUM_SHOWN:
         say(f"  ... and {len(shown) - NUM_SHOWN} more; see all with --all-words")
     partly = "" if report.near.is_complete else " at least (the grammar is too large to compare all)"
@@ -65,6 +68,11 @@ def _show(console: Console, path: Path, report: GrammarReport, *, all_words: boo
     for hint in report.hints:
         say(f"hint: {hint}", "yellow")
     _say_faults(console, report.faults)
+
+
+def _rank(remark: str) -> int:
+    """0 for a word with an entry of the grammar's own, 1 for another one with a remark, 2 for all others."""
+    return 0 if "eSpeak" in remark else 1 if remark else 2
 
 
 def _say_faults(console: Console, faults: list[str]) -> None:
@@ -98,6 +106,8 @@ def import_grammar(
 def export_grammar(grammar: Path, *, output: Path | None) -> None:
     """Writes the sentences of a grammar as JSGF, or prints them if no output is given."""
     text = export_jsgf(grammar)
+    if entries := load_grammar(grammar).pronunciations:
+        print(f"{grammar}: pronunciations of {len(entries):,} words are left out; JSGF has none", file=sys.stderr)
     if output is None:
         print(text, end="")
         return

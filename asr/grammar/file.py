@@ -85,6 +85,7 @@ class ParsedFile:
     lists: dict[str, ParsedList]
     rules: dict[str, Template]
     skip_words: list[str]
+    pronunciations: dict[str, str | list[str]]
     lines: dict[Key, int]
 
     def where(self, key: Key) -> str:
@@ -118,7 +119,8 @@ def read_grammar_file(path: Path) -> ParsedFile:
     lists, rules = reader.lists((), file.lists), reader.rules((), file.expansion_rules)
     if reader.faults:
         raise GrammarError("\n".join(reader.faults))
-    return ParsedFile(path, file.language, intents, lists, rules, file.skip_words, yaml_file.document.lines)
+    lines = yaml_file.document.lines
+    return ParsedFile(path, file.language, intents, lists, rules, file.skip_words, file.pronunciations, lines)
 
 
 def _as_written(document: Document) -> Any:

@@ -166,6 +166,7 @@ class File(Part):
     lists: dict[str, ValueList] = {}
     expansion_rules: dict[str, str] = {}
     skip_words: list[str] = []
+    pronunciations: dict[str, str | list[str]] = {}  # of words that eSpeak NG gets wrong
     settings: FileSettings = FileSettings()
 
 

@@ -41,6 +41,15 @@ class TemplateFacts:
 
 
 @dataclass(frozen=True)
+class OwnPronunciation:
+    """A word with the ways in which the grammar's file says that it is pronounced."""
+
+    word: str
+    ways: tuple[str, ...]  # each is IPA between slashes, or words that sound alike
+    place: str  # file, line and key, for an error
+
+
+@dataclass(frozen=True)
 class Grammar:
     """All sentences of a grammar: the texts along the paths from the first node to the last, joined.
 
@@ -53,6 +62,7 @@ class Grammar:
     arcs: tuple[tuple[Arc, ...], ...]  # of each node; the last node has none
     templates: dict[tuple[str, int], TemplateFacts]  # by intent and number of the template
     skip_words: tuple[tuple[str, ...], ...] = ()  # each may stand before any word, and at the end
+    pronunciations: tuple[OwnPronunciation, ...] = ()  # of words that eSpeak NG gets wrong
 
     @cached_property
     def slots(self) -> dict[tuple[str, int], dict[str, Any]]:

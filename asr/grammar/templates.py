@@ -13,7 +13,7 @@
 `(a|b)` alternatives, `[a]` optional, `{area}` a list's value and a slot of the command, `<rule>` an expansion rule,
 `(a;b)` either order. Numbers are in words, as they are spoken. `metadata: {weight: 3}` beside `sentences`, or in a
 value, makes the search prefer these three times (the default is 1). One of `skip_words` may stand before any word of a
-sentence and at its end, and means nothing. `grammar_form.py` has all keys.
+sentence and at its end, and means nothing. `pronunciations.py` says how words are pronounced; `form.py` has all keys.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from asr.files.digest import file_digest
 from asr.grammar.building import Builder, without_dead_ends
 from asr.grammar.file import GrammarError, ParsedFile, read_grammar_file
 from asr.grammar.grammar import Grammar, Mark, TemplateFacts
+from asr.grammar.pronunciations import read_pronunciations
 from asr.grammar.references import MAX_NODES, References, Sizes, scope_of
 from asr.text.normalization import normalize_transcript
 
@@ -55,6 +56,7 @@ def load_grammar(path: Path | str) -> Grammar:
                 is_partial=is_partial,
             )
     skip_words = _skip_words(parsed, faults)
+    pronunciations = read_pronunciations(parsed, faults)
     if faults:
         raise GrammarError("\n".join(dict.fromkeys(faults)))
     builder.join(ends)
@@ -65,6 +67,7 @@ def load_grammar(path: Path | str) -> Grammar:
         arcs=tuple(tuple(arcs) for arcs in without_dead_ends(builder.arcs)),
         templates=templates,
         skip_words=skip_words,
+        pronunciations=pronunciations,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -33,6 +34,18 @@ class FittedFile(Generic[Figures]):
         known[name] = {"model": model, **asdict(figures)}  # type: ignore[call-overload]
         write_text(self.path, json.dumps(known, indent=1) + "\n")
         return self.path
+
+    def keep_family(self, figures: Mapping[str, Figures], *, is_member: Callable[[str], bool], model: str) -> Path:
+        """Keeps these figures by their names in the place of all whose names are of the same family."""
+        known = self._read() if self.path.is_file() else {}
+        kept = {name: each for name, each in known.items() if not is_member(name)}
+        kept |= {name: {"model": model, **asdict(each)} for name, each in figures.items()}  # type: ignore[call-overload]
+        write_text(self.path, json.dumps(kept, indent=1) + "\n")
+        return self.path
+
+    def names(self) -> list[str]:
+        """Returns the names under which figures are kept."""
+        return list(self._read()) if self.path.is_file() else []
 
     def find(self, name: str, *, model: str) -> Figures | None:
         """Those of this name; None where there are none. Raises `error` where they are of other weights."""

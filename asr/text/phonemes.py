@@ -1,6 +1,9 @@
 """Phonemes as tokens: what is said rather than how it is written."""
 
+import copy
 import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +13,7 @@ from pydantic import Field
 
 from asr.section import Section
 from asr.text.inventories import INVENTORIES, inventory_of, say
-from asr.text.pronunciation import PronunciationError, phonemes
+from asr.text.pronunciation import STRESS, PronunciationError, phonemes
 from asr.text.special import (
     JSON_FILE,
     NUM_SPECIAL,
@@ -114,6 +117,55 @@ class PhonemeTokenizer(PieceTokenizer):
         if is_first or BOUNDARY not in self._ids:
             return [list(tokens) for tokens in spelled]
         return [tokens for plain in spelled for tokens in ([self._ids[BOUNDARY], *plain], list(plain))]
+
+    def is_trained(self, word: str) -> bool:
+        """Returns whether a training text has the word."""
+        return word in self._lexicon
+
+    def with_pronunciations(self, ways: Mapping[str, Sequence[str]]) -> "PhonemeTokenizer":
+        """Returns a tokenizer that spells these words in these ways, as `tokens_of` reads them, the first if one."""
+        changed = copy.copy(self)
+        changed._spelled = {word: [self.tokens_of(way) for way in several] for word, several in ways.items()}
+        changed._encoded = {word: spelled[0] for word, spelled in changed._spelled.items()}
+        return changed
+
+    def tokens_of(self, way: str) -> list[int]:
+        """Returns the tokens of sounds in IPA between slashes, as /wɪn/, or of words, as they are pronounced alone.
+
+        Raises TokenizerError if a sound has no token.
+        """
+        is_ipa = len(way) > 1 and way.startswith("/") and way.endswith("/")
+        if not is_ipa:
+            tokens = [token for word in way.split() for token in self.encode(word)]
+            unknown = "" if tokens and UNKNOWN_ID not in tokens else way
+        else:
+            sounds, unknown = self._segment(STRESS.sub("", unicodedata.normalize("NFC", way[1:-1])))
+            tokens = self._numbers(sounds)
+        if unknown:
+            known = " ".join(piece for piece in self._pieces[NUM_SPECIAL:] if piece != BOUNDARY)
+            raise TokenizerError(
+                f"'{way}' has the sound '{unknown}', which the model does not know; expected sounds of its own: {known}"
+                if is_ipa
+                else f"'{way}' has sounds that the model does not know; expected words that it can spell, or IPA"
+            )
+        return tokens
+
+    def _segment(self, ipa: str) -> tuple[list[str], str]:
+        """Returns the sounds of an IPA text, the longest that are known first, and the first that is not known."""
+        inventory = inventory_of(self._language)
+        replaced = {**(inventory.replacements(self._ids) if inventory else {}), **self._replacements}
+        known = {unicodedata.normalize("NFC", sound): sound for sound in (*replaced, *self._ids) if sound != BOUNDARY}
+        sounds: list[str] = []
+        for group in re.split(r"[\s._]+", ipa):
+            place = 0
+            while place < len(group):
+                ends = range(len(group), place, -1)
+                found = next((group[place:end] for end in ends if group[place:end] in known), None)
+                if found is None:
+                    return sounds, group[place]
+                place += len(found)
+                sounds += replaced.get(known[found], [known[found]])
+        return sounds, "" if sounds else ipa or "nothing"
 
     def unknown_characters(self, text: str) -> set[str]:
         """Returns, of words with a sound that has no token, the characters that no training word has, or else all."""

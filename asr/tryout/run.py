@@ -43,7 +43,7 @@ def run(grammar: Path, recordings: Sequence[Path], *, model: str | None, as_json
 def _introduction(recognizer: Recognizer, folder: Path) -> str:
     search = recognizer.commands
     assert search is not None
-    return f"{search.grammar.path}: {search.graph.num_sentences:,} sentences, by {folder}"
+    return f"{search.grammar.path}: {search.graph.num_sentences:,} sentences, by {folder}; {search.basis}"
 
 
 def _lines(recording: Path, found: CommandResult) -> Iterator[str]:

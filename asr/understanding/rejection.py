@@ -253,7 +253,7 @@ def detection_curve(
 
 def save_rejection(run: Path, rejection: Rejection, *, grammar: str, model: str) -> Path:
     """Keep it in the run folder, for this grammar and these weights (both by their digests)."""
-    return _kept(run).keep(grammar, rejection, model=model)
+    return kept_rejections(run).keep(grammar, rejection, model=model)
 
 
 def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
@@ -261,10 +261,11 @@ def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
 
     Raises RejectionError where it was calibrated for other weights than the run has now.
     """
-    return _kept(run).find(grammar, model=model) or Rejection()
+    return kept_rejections(run).find(grammar, model=model) or Rejection()
 
 
-def _kept(run: Path) -> FittedFile[Rejection]:
+def kept_rejections(run: Path) -> FittedFile[Rejection]:
+    """Returns the file of a run's thresholds, by the digest of a grammar or by size (asr/understanding/sizes.py)."""
     return FittedFile(run / FILE_NAME, Rejection, RejectionError, f"python -m asr.commands calibrate {run} ...")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ from asr.grammar.file import GrammarError
 from asr.grammar.grammar import language_fault
 from asr.grammar.network import word_graph
 from asr.grammar.parsing import Meaning, SentenceParser
+from asr.grammar.pronunciations import with_pronunciations
 from asr.grammar.templates import Grammar, load_grammar
 from asr.text import BLANK_ID, Tokenizer
 from asr.transcript import Word
@@ -25,6 +27,7 @@ from asr.understanding.autoencoder import SecondOpinion
 from asr.understanding.label_priors import LabelPriors
 from asr.understanding.rejection import LOWEST_RATIO, Evidence, Rejection, score_ratio
 from asr.understanding.search import GrammarSearch, Scores, best_path
+from asr.understanding.sizes import Judging
 from asr.understanding.token_graph import SpelledWord, WordReader
 
 MAX_KNOWN = 20_000  # sentences whose meaning is kept: recordings share many of their alternatives
@@ -89,13 +92,18 @@ class CommandSearch:
         priors: LabelPriors | None = None,
         num_best: int = 3,
     ) -> None:
-        """Divides scores by `priors` if given. Raises SpellingError for words that the tokenizer cannot spell."""
+        """Divides scores by `priors` if given. Raises SpellingError for words that the tokenizer cannot spell.
+
+        Raises GrammarError for a grammar in another language, or with pronunciations that the model cannot have.
+        """
         if fault := language_fault(grammar, tokenizer):
             raise GrammarError(fault)
         self.priors = priors
-        self.grammar, self.tokenizer, self.num_best = grammar, tokenizer, num_best
+        self.grammar, self.num_best = grammar, num_best
         self.rejection, self.second_opinion = rejection or Rejection(), second_opinion
+        self.basis = "the threshold is as given" if rejection else "the threshold is a guess"  # where it comes from
         self.graph = word_graph(grammar)
+        self.tokenizer = tokenizer = with_pronunciations(tokenizer, grammar, self.graph.symbols)
         self.search = GrammarSearch(self.graph, tokenizer, where=str(grammar.path))
         self._reader, self._parser = WordReader(self.graph, tokenizer), SentenceParser(grammar)
         self._meaning = lru_cache(MAX_KNOWN)(self._find_meaning)
@@ -106,6 +114,12 @@ class CommandSearch:
     ) -> CommandSearch:
         """Opens the search of a file of sentence templates."""
         return cls(load_grammar(path), tokenizer, rejection=rejection, num_best=num_best)
+
+    def judged_by(self, judging: Judging, *, second_opinion: SecondOpinion | None) -> CommandSearch:
+        """Returns the same search with a threshold that was found for its grammar, or for grammars of its size."""
+        judged = copy.copy(self)
+        judged.rejection, judged.basis, judged.second_opinion = judging.rejection, judging.basis, second_opinion
+        return judged
 
     def understand(self, scores: Scores, *, seconds_per_encoding: float, familiarity: float = 0.0) -> CommandResult:
         """The command in one utterance's log-probabilities, those of a CTC head; familiarity is by `second_opinion`."""

@@ -16,11 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from asr.data.manifest import Manifest
-from asr.fitting.threshold import _cut, _is_right, _understand
+from asr.fitting.threshold import _is_right, _understand, cut_stretches
 from asr.grammar.templates import load_grammar
 from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
-from asr.stretch import Stretch
 from asr.understanding.label_priors import load_priors
 from asr.understanding.rejection import Rejection, find_threshold, fit_confidence
 from asr.understanding.result import CommandResult, CommandSearch
@@ -43,10 +42,7 @@ def main() -> None:
     recognizer = recognizer.with_commands(search)
 
     pieces = [
-        Stretch(item.audio_filepath, item.offset + start, length)
-        for path in options.negatives
-        for item in Manifest.read(path)
-        for start, length in _cut(item.duration, WINDOW)
+        stretch for path in options.negatives for item in Manifest.read(path) for stretch in cut_stretches(item, WINDOW)
     ]
     others, _ = _understand(recognizer, pieces)
     hours = sum(piece.duration or 0.0 for piece in pieces) / 3600

@@ -24,8 +24,8 @@ FLOORS = [
     "recognizer exports",
     "evaluation explanation transcription tryout",
     "training",
-    "fitting comparison",
-    "train evaluate transcribe compare explain export commands __main__",
+    "fitting comparison serving",
+    "train evaluate transcribe compare explain export commands serve __main__",
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]

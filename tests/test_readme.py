@@ -46,6 +46,17 @@ COMMANDS: dict[str, Run | LeftOut] = {
     ". .venv/bin/activate": LeftOut("the test is in the environment that is tested"),
     "earshot transcribe recipes/barista_bilstm_ctc/model_finetuned recipes/barista_bilstm_ctc/examples "
     "--commands conf/commands/barista.yaml": AS_WRITTEN,
+    "pip install 'earshot[serve]'": LeftOut("the test is in the environment that is tested"),
+    "earshot serve recipes/barista_bilstm_ctc/model_finetuned --commands conf/commands/barista.yaml "
+    "--wyoming-port 10300": LeftOut("goes on until it is interrupted; tests/serving runs servers"),
+    "curl -F file=@recipes/barista_bilstm_ctc/examples/latte.opus "
+    "http://127.0.0.1:8000/v1/audio/transcriptions": LeftOut(
+        "needs the server of the line before; tests/serving/test_openai_api.py asks one"
+    ),
+    "python -c 'import secrets; print(secrets.token_urlsafe())' > token": AS_WRITTEN,
+    "earshot serve RUN --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem": LeftOut(
+        "listens to the network; tests/serving/test_safety.py runs it with a certificate on loopback"
+    ),
     "python -m data_prep.folder my_recordings data/mine": Run("--split-by id"),
     "python -m asr.train conf/bilstm_ctc.yaml run_dir=runs/mine data.train.0.manifest=data/mine/train.jsonl "
     "data.dev.manifest=data/mine/dev.jsonl": Run(TRAIN),

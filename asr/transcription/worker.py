@@ -28,9 +28,11 @@ from asr.transcript import Transcript
 if TYPE_CHECKING:
     from asr.recognizer import Recognizer
     from asr.transcription.config import JobConfig
+    from asr.transcription.segmentation import Listener
 
 # What a library raises where it does not load, or fails on one recording: never a mistake of ours such as TypeError.
 LIBRARY_FAILURES = (ImportError, OSError, RuntimeError, ValueError)
+BESIDE_SAMPLES = 400  # of what is put beside an utterance that is alone
 BUFFER_SECONDS = 1200.0  # of audio that is sorted by length at a time: 77 MB at 16 kHz
 
 
@@ -225,23 +227,27 @@ class Transcriber:
             utterance.recording.add(utterance.channel, transcript, share * len(utterance.samples))
 
     def transcripts(self, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
-        """One batch. Raises MemoryError where it is too much for the device.
-
-        With two or more rows, a row's numbers are the same to the last bit whatever the others are; one alone takes
-        another matrix product.
-        """
+        """One batch. Raises MemoryError where it is too much for the device."""
         import torch
 
-        alone = len(recordings) == 1
         try:
-            found = self.recognizer.transcripts([*recordings, recordings[0][:400]] if alone else recordings)
+            return transcripts_alike(self.recognizer, recordings)
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error).splitlines()[0]) from None
         except RuntimeError as error:
             if "can't allocate memory" in str(error):  # torch's word for it on a CPU
                 raise MemoryError(str(error).splitlines()[0]) from None
             raise
-        return found[:1] if alone else found
+
+
+def transcripts_alike(recognizer: Listener, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
+    """Transcribe one batch. A row's numbers are the same to the last bit whatever the others are.
+
+    One alone would take another matrix product, so it has its own beginning beside it.
+    """
+    if len(recordings) > 1:
+        return recognizer.transcripts(recordings)
+    return recognizer.transcripts([*recordings, recordings[0][:BESIDE_SAMPLES]])[:1]
 
 
 def _too_long(item: Item, error: MemoryError) -> AudioError:

@@ -1,0 +1,83 @@
+"""The application: the doors of HTTP behind one guard."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from asr import __version__
+from asr.serving import openai_api
+from asr.serving.guard import Guard, refusal_response
+from asr.serving.refusal import Refusal
+from asr.serving.service import Service
+from asr.serving.wyoming_door import WyomingDoor
+
+CLIENT_LEFT = 499  # nobody reads it; the log and the figures have it
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application of one server."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.batcher.start()
+        door = WyomingDoor(service) if service.config.wyoming_port is not None else None
+        if door is not None:
+            await door.start()
+        yield
+        if door is not None:
+            await door.stop()
+        await service.close()
+
+    # FastAPI's pages of documentation load scripts of others.
+    app = FastAPI(title="Earshot", version=__version__, lifespan=lifespan, openapi_url=None)
+    app.add_middleware(Guard, admission=service.admission)
+    _add_faults(app)
+    app.include_router(openai_api.create_router(service))
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        return _health(service)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+def _health(service: Service) -> JSONResponse:
+    is_stopping = service.admission.is_stopping.is_set()
+    values: dict[str, Any] = {"status": "stopping" if is_stopping else "ok", "model": service.model_name}
+    if (commands := service.recognizer.commands) is not None:
+        values["grammar"] = commands.grammar.digest[:12]
+    return JSONResponse({**values, "version": __version__}, 503 if is_stopping else 200)
+
+
+def _add_faults(app: FastAPI) -> None:
+    """Every fault is answered in one shape."""
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> Response:
+        return refusal_response(refusal)
+
+    @app.exception_handler(HTTPException)
+    async def wrong(request: Request, error: HTTPException) -> Response:
+        message = {
+            404: f"{request.url.path!r:.80}: no such page; expected one of docs/serving.md",
+            405: f"{request.url.path!r:.80}: no {request.method} here; expected another method",
+        }.get(error.status_code, f"body: {error.detail}; expected multipart/form-data as in docs/serving.md")
+        return refusal_response(Refusal(error.status_code, message, code="bad_request"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_LEFT)
+
+    @app.exception_handler(Exception)  # which goes on to the log, with where it came from
+    async def failed(_: Request, error: Exception) -> Response:
+        message = f"server: {type(error).__name__}; expected an answer; the server's log says more"
+        return refusal_response(Refusal(500, message, code="server_error"))

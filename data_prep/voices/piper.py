@@ -216,7 +216,4 @@ def load() -> Piper:
         if path.stem in voices:
             raise SynthesisError(f"{path}: voice '{path.stem}' is in another folder too; expected it once; name one")
         voices[path.stem] = read_voice(path)
-        _open(
-            voices[path.stem]
-        )  # and closed: only processes that speak need it, but what is wrong is to be said at once
     return Piper(voices)

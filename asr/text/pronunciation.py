@@ -12,6 +12,7 @@ CHARS_UTF8, PHONEMES_IPA = 1, 0x02
 SEPARATOR = "_"  # between phonemes, in the bits from the eighth on
 OTHER_NAMES = {"no": "nb", "zh": "cmn"}  # as eSpeak NG calls languages
 STRESS = re.compile("[ˈˌ]")
+VOICE = re.compile(r"\([a-z-]+\)")  # before a foreign word, and after it: (en)tˈaɪmə(de)
 
 
 class PronunciationError(ValueError):
@@ -29,7 +30,7 @@ def phonemes(words: Iterable[str], *, language: str) -> dict[str, list[str]]:
     library = _load(language)
     mode = PHONEMES_IPA | ord(SEPARATOR) << 8
     return {
-        word: [part for part in re.split(f"[{SEPARATOR} ]", STRESS.sub("", _phonemes(library, word, mode))) if part]
+        word: [part for part in re.split(f"[{SEPARATOR} -]", STRESS.sub("", _phonemes(library, word, mode))) if part]
         for word in words
     }
 
@@ -40,7 +41,7 @@ def _phonemes(library: ctypes.CDLL, word: str, mode: int) -> str:
     parts = []
     while place.value:  # a clause at a time, until it sets the place to none
         parts.append(library.espeak_TextToPhonemes(ctypes.byref(place), CHARS_UTF8, mode).decode())
-    return " ".join("".join(parts).split())
+    return " ".join(VOICE.sub(" ", "".join(parts)).split())
 
 
 def _load(language: str) -> ctypes.CDLL:

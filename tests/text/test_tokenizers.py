@@ -344,6 +344,20 @@ def test_a_language_whose_sounds_are_not_listed_is_refused() -> None:
         PhonemeTokenizerConfig(language="fi", inventory="language").train(["kaksi"])
 
 
+def test_german_has_its_sounds_and_says_english_words_with_them() -> None:
+    pytest.importorskip("espeakng_loader")
+    tokenizer = PhonemeTokenizerConfig(language="de", inventory="language").train(["mach das licht im wohnzimmer an"])
+    for word in ("küche", "zwölf", "heizung", "vierundzwanzig", "timer", "shuffle", "größer", "apfel"):
+        assert UNKNOWN_ID not in tokenizer.encode(word), word
+
+
+def test_the_change_of_voice_within_a_word_is_no_sound() -> None:
+    pytest.importorskip("espeakng_loader")
+    said = pronunciation.phonemes(["timer", "licht"], language="de")
+    assert said["timer"][0] == "t"  # eSpeak NG writes (en)tˈaɪmə(de)
+    assert "(" not in "".join(said["timer"]) + pronunciation.pronounce(["timer"], language="de")["timer"]
+
+
 def test_each_sound_is_listed_once_and_replaced_by_listed_ones() -> None:
     for inventory in INVENTORIES.values():
         assert len(set(inventory.sounds)) == len(inventory.sounds)

@@ -10,7 +10,7 @@ import numpy as np
 
 from asr.audio.reading import AudioError
 from asr.data.manifest import Manifest, Utterance
-from asr.fitting.threshold import cut_stretches
+from asr.fitting.hearing import cut_stretches
 from asr.fitting.transcripts import hear
 from asr.grammar.grammar import Arc, Grammar, Mark, TemplateFacts
 from asr.grammar.sampling import Sampler

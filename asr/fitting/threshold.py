@@ -12,13 +12,13 @@ import numpy as np
 
 from asr.data.manifest import Manifest, Utterance
 from asr.files.replacing import distinct_names
+from asr.fitting.hearing import cut_stretches, is_understood_right, understand
 from asr.fitting.second_opinion import open_second_opinion
 from asr.grammar.templates import load_grammar
 from asr.recognition.confidence import reliability
 from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
 from asr.stretch import Stretch
-from asr.tracking.bars import tracked
 from asr.understanding.autoencoder import SecondOpinion
 from asr.understanding.label_priors import load_priors
 from asr.understanding.rejection import (
@@ -35,7 +35,6 @@ from asr.understanding.rejection import (
     save_rejection,
 )
 from asr.understanding.result import CommandResult, CommandSearch
-from asr.understanding.scoring import Labelled
 
 SHORTEST_WINDOW = 0.5  # seconds
 NUM_WORST = 5
@@ -205,14 +204,14 @@ def calibrate(
     without = [(name, item) for name, item in others_read if not _is_command(item, search)]
     named_pieces = [(name, stretch) for name, item in without for stretch in cut_stretches(item, window)]
     pieces = [piece for _, piece in named_pieces]
-    others, errors = _understand(recognizer, pieces)
+    others, errors = understand(recognizer, pieces)
     items = [item for path in positives for item in Manifest.read(path)]
-    commands, more = _understand(recognizer, [item.stretch for item in items])
+    commands, more = understand(recognizer, [item.stretch for item in items])
     heard = _Heard(
         against=[result.evidence for result in others.values() if result.heard],
         hours=sum(pieces[index].duration or 0.0 for index in others) / 3600,
         spoken=[result.evidence for result in commands.values()] if positives else None,
-        is_right=[_is_right(items[index], result) for index, result in commands.items()],
+        is_right=[is_understood_right(items[index], result) for index, result in commands.items()],
     )
     targets = {"false_accepts_per_hour": false_accepts_per_hour, "wrong_commands": wrong_commands}
     judgements = _judgements(heard, second, **targets)
@@ -280,35 +279,6 @@ def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> lis
     return sorted(found, key=lambda each: -each[0])[:NUM_WORST]
 
 
-def cut_stretches(item: Utterance, window: float) -> Iterator[Stretch]:
-    """Yields equal pieces of an utterance, none longer than the window in seconds."""
-    number = max(1, int(np.ceil(item.duration / window - 1e-6)))
-    for piece in range(number):
-        start = piece * item.duration / number
-        yield Stretch(item.audio_filepath, item.offset + start, item.duration / number)
-
-
-def _understand(recognizer: Recognizer, stretches: Sequence[Stretch]) -> tuple[dict[int, CommandResult], list[str]]:
-    """The result of each stretch that can be read, and why the others cannot."""
-    results: dict[int, CommandResult] = {}
-    errors: list[str] = []
-    durations = [stretch.duration or 0.0 for stretch in stretches]
-    outcomes = recognizer.transcribe_stretches(stretches, durations)
-    for outcome in tracked(outcomes, "recognising", total=len(stretches)):
-        if outcome.transcription is not None and outcome.transcription.command is not None:
-            results[outcome.index] = outcome.transcription.command
-        else:
-            errors.append(str(outcome.error))
-    return dict(sorted(results.items())), errors
-
-
 def _is_command(item: Utterance, search: CommandSearch) -> bool:
     """By its label, or by its text."""
     return item.extra.get("intent") is not None or bool(item.text and search.meanings(item.text))
-
-
-def _is_right(item: Utterance, result: CommandResult) -> bool:
-    """By intent and slots where the manifest has them, else by the text."""
-    if "intent" in item.extra:
-        return Labelled(item.extra["intent"], item.extra.get("slots") or {}, result, item.duration).is_guessed
-    return bool(result.guesses) and result.guesses[0].text == item.text

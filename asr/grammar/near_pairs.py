@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,12 @@ NEAR = 0.25  # phonetic distance below which two words are easily taken for each
 LONGEST_PHRASE = 2  # words, of phrases that are compared with others of as many or fewer
 MAX_SEARCHED = 2_000  # pairs of states, in the search for two sentences that differ in one word
 MAX_COMPARED = 6_000_000  # pairs of words or phrases: some seconds
+MAX_LINKED = 300_000  # pairs that differ in one sound, of a group too large to compare each with each
 MAX_PHRASES = 20_000  # from one state
 MAX_NEAR = 20_000  # pairs that are looked at, whether they change the meaning
 
 Phrase = tuple[str, ...]
+Pairs = tuple[np.ndarray, np.ndarray]  # the numbers of the one and of the other
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class NearPairs:
     """Most alike first."""
 
     pairs: list[NearPair]
-    is_complete: bool  # False: the grammar is too large, and not all were compared
+    is_complete: bool  # False: the grammar is too large; of some groups only what one sound tells apart was compared
 
 
 def find_near_pairs(
@@ -121,15 +124,17 @@ class _Search:
         key = tuple(group)
         if key in self._alike:
             return self._alike[key]
+        texts = ["".join(self._pronunciations[word] for word in phrase) for phrase in group]
+        lengths = np.array([len(sounds(text)) for text in texts])
         num_pairs = len(group) * (len(group) - 1) // 2
         if num_pairs > self._left:
             self.is_complete = False
-            return []
-        self._left -= num_pairs
-        texts = ["".join(self._pronunciations[word] for word in phrase) for phrase in group]
-        lengths = np.array([len(sounds(text)) for text in texts])
+            compared = [one_sound_apart([sounds(text) for text in texts])]
+        else:
+            self._left -= num_pairs
+            compared = _all_pairs(len(group))
         alike = []
-        for first, second in _pairs(group, lengths, phrases=phrases):
+        for first, second in _that_can_be_alike(compared, group, lengths, phrases=phrases):
             longer = np.maximum(lengths[first], lengths[second])
             costs = phonetic_costs(texts, first, second)
             # Single precision may err by less than this; what is kept is computed again.
@@ -151,19 +156,39 @@ class _Search:
         return min(1.0, cost / longer) if longer else 0.0
 
 
-def _pairs(group: Sequence[Phrase], lengths: np.ndarray, *, phrases: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def one_sound_apart(texts: Sequence[Sequence[str]]) -> Pairs:
+    """The pairs of texts that are the same but for one sound, in a time that grows as the texts do.
+
+    Two such texts are the same once the right sound is left out of one or of both, so each is filed under all that it
+    is without one (as SymSpell does). No more than MAX_LINKED are given.
+    """
+    filed: dict[str, list[int]] = {}
+    for number, text in enumerate(map("".join, texts)):
+        for key in {text, *(text[:place] + text[place + 1 :] for place in range(len(text)))}:
+            filed.setdefault(key, []).append(number)
+    linked = (pair for numbers in filed.values() for pair in itertools.combinations(numbers, 2))
+    found = np.array(sorted(set(itertools.islice(linked, MAX_LINKED))), np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _all_pairs(number: int) -> Iterator[Pairs]:
+    """All pairs of so many, some rows at a time."""
+    rows = max(1, 500_000 // max(1, number))
+    for start in range(0, number, rows):
+        first, second = np.nonzero(np.arange(start, min(start + rows, number))[:, None] < np.arange(number)[None, :])
+        yield first + start, second
+
+
+def _that_can_be_alike(
+    compared: Iterable[Pairs], group: Sequence[Phrase], lengths: np.ndarray, *, phrases: bool
+) -> Iterator[Pairs]:
     """The pairs that can be alike: of like lengths; of phrases, those of which one has more words, none in common."""
     numbers = {word: number for number, word in enumerate({word for phrase in group for word in phrase})}
     words = np.full((len(group), LONGEST_PHRASE), -1)
     for place, phrase in enumerate(group):
         words[place, : len(phrase)] = [numbers[word] for word in phrase]
     num_words = (words >= 0).sum(axis=1)
-    rows = max(1, 500_000 // max(1, len(group)))
-    for start in range(0, len(group), rows):
-        first, second = np.nonzero(
-            np.arange(start, min(start + rows, len(group)))[:, None] < np.arange(len(group))[None, :]
-        )
-        first += start
+    for first, second in compared:
         # What is left over of the longer text costs 0.4 a sound at least.
         longer = np.maximum(lengths[first], lengths[second])
         kept = 0.4 * np.abs(lengths[first] - lengths[second]) <= NEAR * longer

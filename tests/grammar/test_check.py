@@ -1,15 +1,20 @@
 """What a check says of a grammar: all ambiguous sentences, words that sound alike, faults with their line."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr.commands import main
 from asr.grammar.ambiguity import find_ambiguity
 from asr.grammar.check import check_grammar
 from asr.grammar.file import GrammarError
+from asr.grammar.near_pairs import NEAR, find_near_pairs, one_sound_apart
+from asr.grammar.network import word_graph
 from asr.grammar.parsing import SentenceParser
 from asr.grammar.sampling import Sampler
 from asr.grammar.sounds import CONSONANTS, VOWELS, phonetic_cost, phonetic_costs, phonetic_distance, sounds
@@ -252,3 +257,34 @@ def test_a_language_by_another_name_or_of_another_region_is_pronounced(language:
     pytest.importorskip("espeakng_loader")
     path = write_grammar(tmp_path, f"language: {language}\nintents: {{A: {{data: [{{sentences: [skru]}}]}}}}")
     assert check_grammar(path).pronunciations["skru"]
+
+
+@given(st.lists(st.text("abk", max_size=4), max_size=12))
+def test_what_one_sound_tells_apart_is_found_by_what_is_left(texts: list[str]) -> None:
+    def is_close(one: str, other: str) -> bool:
+        left = [{text, *(text[:place] + text[place + 1 :] for place in range(len(text)))} for text in (one, other)]
+        return not left[0].isdisjoint(left[1])
+
+    first, second = one_sound_apart(texts)
+    wanted = [pair for pair in itertools.combinations(range(len(texts)), 2) if is_close(texts[pair[0]], texts[pair[1]])]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == wanted
+
+
+def test_of_a_group_too_large_the_nearest_are_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it was compared."""
+    values = ["".join(word) for word in itertools.product("ptk", "aiu", "lnr", "eo", "bdg", "iu")]
+    path = write_grammar(
+        tmp_path,
+        "language: en\nintents: {A: {data: [{sentences: ['play {name}']}]}}\n"
+        f"lists: {{name: {{values: [{', '.join(values)}]}}}}\n",
+    )
+    grammar = load_grammar(path)
+    graph, parser = word_graph(grammar, skipping=False), SentenceParser(grammar)
+    monkeypatch.setattr("asr.grammar.near_pairs.MAX_COMPARED", len(values) ** 2 // 4)
+    monkeypatch.setattr("asr.grammar.near_pairs.MAX_NEAR", 50)
+    found = find_near_pairs(graph, parser, {word: word for word in ["play", *values]})
+    assert not found.is_complete
+    assert found.pairs
+    assert all(near.distance <= NEAR for near in found.pairs)

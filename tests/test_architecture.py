@@ -196,7 +196,6 @@ SINGLE_IMPORTERS = {
     "asr.language_models.kneser_ney": "a member of the family of language models",
     "asr.model.layers.look_ahead": "a layer beside the other layers",
     "asr.model.layers.streaming": "what layers carry from chunk to chunk",
-    "asr.model.layers.chosen": "says which path a layer takes; training only prints it",
     "asr.understanding.labelled": "the grammar of one label, without any fitting",
 }
 

@@ -1,15 +1,16 @@
 """A look inside a cell while it reads: its gates and its state at every step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from asr.model.cells.cell import Cell
+from asr.model.scan.choose import Choice
+from asr.model.scan.run import scan
+from asr.model.scan.step import Vector, Vectors, evaluate, trace
 
 
 @dataclass(frozen=True)
@@ -21,33 +22,30 @@ class Watched:
     memory: Float[Tensor, "batch time unit"]  # the state that is carried: the inner cell, or the output without one
 
 
-class _Sigmoids(TorchFunctionMode):
-    """Keeps what every `sigmoid` gives, in the order of the calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is Tensor.sigmoid:
-            self.seen.append(result)
-        return result
-
-
 @torch.no_grad()
 def watch(cell: Cell, inputs: Float[Tensor, "batch time feature"]) -> Watched:
-    """Run a cell from its initial state by its reference path, one step at a time, and keep what its gates do."""
-    path, cell.path = cell.path, "reference"
-    outputs, memory, state = [], [], None
-    try:
-        with _Sigmoids() as sigmoids:
-            for frame in inputs.split(1, dim=1):
-                output, state = cell(frame, state)
-                outputs.append(output)
-                memory.append(state[-1])
-    finally:
-        cell.path = path
-    names, seen = cell.form.gates, sigmoids.seen
-    gates = {name: torch.stack(seen[place :: len(names)], dim=1).flatten(2) for place, name in enumerate(names)}
-    return Watched(torch.cat(outputs, dim=1), gates, torch.stack(memory, dim=1))
+    """Run a cell from its initial state by the plain loop, its step symbol by symbol, and keep its gates' values.
+
+    The gates are symbols of the traced step, which knows them by name.
+    """
+    program = trace(cell.form, zoneout=False)
+    gates: dict[str, list[Tensor]] = {name: [] for name in program.gates}
+    before: list[Tensor] = []
+
+    def step(inputs: Vectors, recurrent: Vectors, state: Vectors, weights: Vectors) -> tuple[Vector, ...]:
+        leaves = {"input": inputs, "recurrent": recurrent, "state": state, "weight": weights}
+        values = evaluate([*program.next_state, *program.gates.values()], leaves)
+        for name, symbol in program.gates.items():
+            gates[name].append(values[symbol])
+        before.append(state[-1])
+        return tuple(values[symbol] for symbol in program.next_state)
+
+    recurrence = cell.recurrence(cell.input_gates(inputs))
+    recurrence = replace(recurrence, form=replace(cell.form, step=step))
+    outputs, last = scan(recurrence, Choice("reference", recurrence.recurrent_weight.dtype, "its step is watched"))
+    memory = torch.stack([*before[1:], last[-1]], dim=1)
+    return Watched(
+        outputs.flatten(2),
+        {name: torch.stack(values, dim=1).flatten(2) for name, values in gates.items()},
+        memory.flatten(2),
+    )

@@ -14,7 +14,7 @@ from asr.model.cells.cell import Cell, RecurrentBytes
 from asr.model.cells.lstm import LSTM
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan import processor
-from asr.model.scan.choose import find_kernel
+from asr.model.scan.choose import MANY_STEPS
 from asr.model.scan.cpu.build import notice
 from asr.model.scan.halves import without_halves
 from asr.runs.folder import RunFolder
@@ -177,9 +177,9 @@ def quantize(model: AnyModule) -> AnyModule:
 def _quantize_cell(cell: Cell) -> None:
     """Both products of a cell in 8 bits, as far as that is faster than what computes it in float32."""
     if cell.is_bounded():
-        of_bytes = RecurrentBytes(*quantize_rows(cell.recurrent_weight.detach()))
-        if find_kernel(cell.form, of_bytes.weight, zoneout=cell.options.zoneout > 0) is not None:
-            cell.recurrent_bytes = of_bytes
+        cell.recurrent_bytes = RecurrentBytes(*quantize_rows(cell.recurrent_weight.detach()))
+        if cell.choose(1, MANY_STEPS).precision != torch.int8:
+            cell.recurrent_bytes = None
     if cell.recurrent_bytes is None and isinstance(cell, LSTM):
         notice("precision int8: no compiled kernel for LSTM layers; they compute in float32, by PyTorch's own")
     elif type(cell).input_gates is Cell.input_gates:

@@ -16,6 +16,7 @@ from asr.config.recognizer import Config
 from asr.data.workers import DataWorkers
 from asr.distributed import Processes
 from asr.files.tensors import read_tensors
+from asr.model.layers.chosen import sum_up
 from asr.model.layers.uncompiled import leave_alone
 from asr.model.scan import processor
 from asr.optim import ExponentialAverage
@@ -147,8 +148,10 @@ def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
 
 
 def start_lines(training: Training) -> list[str]:
-    """Where the weights come from, and what was changed since a run began, for the user."""
-    progress, lines = training.progress, []
+    """What runs the layers, where the weights come from, and what was changed since a run began, for the user."""
+    progress = training.progress
+    with autocast(training.config.train.precision, training.processes.device):
+        lines = [sum_up(training.experiment.model)]
     if training.transfer is not None:
         lines.append(f"init_from {training.config.init_from}: {training.transfer}")
     if progress.step:

@@ -12,8 +12,7 @@ from asr.data.batches import Batch
 from asr.distributed import Processes
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
-from asr.model.cells import Cell
-from asr.model.layers.chosen import name_path
+from asr.model.layers.chosen import tabulate
 from asr.recognition.precision import autocast, settle_precision
 from asr.runs.folder import RunFolder
 from asr.runtime import EXIT_OK
@@ -155,8 +154,8 @@ def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
     named = experiment.model.named_parameters()
     print(precision_line, *task.describe(processes), sep="\n")
     print(
-        "what computes the recurrent layers here, over many frames:",
-        *_path_lines(experiment, processes),
+        "what runs the recurrent layers here, over many frames:",
+        *_layer_lines(experiment, processes),
         "parameters:",
         sep="\n",
     )
@@ -165,11 +164,7 @@ def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
     return EXIT_OK
 
 
-def _path_lines(experiment: Experiment, processes: Processes) -> list[str]:
-    """The path that each recurrent layer takes in a training on this machine."""
+def _layer_lines(experiment: Experiment, processes: Processes) -> list[str]:
+    """What runs each recurrent layer in a training on this machine."""
     with autocast(experiment.config.train.precision, processes.device):
-        return [
-            f"  {name:55} {name_path(module)}"
-            for name, module in experiment.model.named_modules()
-            if isinstance(module, Cell)
-        ]
+        return tabulate(experiment.model)

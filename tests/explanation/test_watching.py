@@ -7,6 +7,7 @@ import torch
 
 from asr.explanation.watching import watch
 from asr.model.cells import CellConfig, ConvLSTMConfig, CoupledLSTMConfig, GRUConfig, LSTMConfig
+from asr.model.scan.step import StepForm, trace
 
 CELLS = [member() for member in get_args(get_args(CellConfig)[0])]
 
@@ -64,3 +65,23 @@ def test_a_gate_is_known_by_its_bias(config, gates, generator) -> None:
         seen = watch(cell, torch.randn(1, 3, 4, generator=generator))
         assert seen.gates[name].min() > 0.99
         assert all(values.max() < 0.99 for other, values in seen.gates.items() if other != name)
+
+
+def test_a_cell_names_all_of_its_gates_or_none() -> None:
+    def step(inputs, recurrent, state, weights):
+        return ((inputs[0] + recurrent[0]).sigmoid() * inputs[1].sigmoid(),)
+
+    with pytest.raises(AssertionError, match="a step with 2 sigmoids names 1 gates"):
+        trace(StepForm(step, num_gates=2, num_states=1, gates=("output",)), zoneout=False)
+    assert not trace(StepForm(step, num_gates=2, num_states=1), zoneout=False).gates
+
+
+def test_what_a_gate_does_is_not_taken_from_other_sigmoids(generator, monkeypatch) -> None:
+    """A sigmoid that the cell computes before its step, of its inputs, is no gate."""
+    cell = LSTMConfig(hidden_size=3).build(4).eval()
+    inputs = torch.randn(1, 6, 4, generator=generator)
+    expected = watch(cell, inputs)
+    plain = cell.input_gates
+    monkeypatch.setattr(cell, "input_gates", lambda given: plain(given) + 0.0 * given.sigmoid().sum())
+    for name, values in watch(cell, inputs).gates.items():
+        torch.testing.assert_close(values, expected.gates[name])

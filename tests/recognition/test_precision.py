@@ -27,8 +27,10 @@ from asr.model.heads.attention import AttentionHeadConfig
 from asr.model.layers.masking import clear_padding
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan import processor
-from asr.model.scan.choose import find_kernel, scan
-from asr.model.scan.cpu.build import notice
+from asr.model.scan.cpu.build import load_kernel, notice
+from asr.model.scan.recurrence import scan_reference
+from asr.model.scan.run import scan
+from asr.model.scan.step import trace
 from asr.recognition.precision import (
     Int8Linear,
     PrecisionError,
@@ -127,7 +129,7 @@ def test_every_cell_stays_near_itself(config: CellConfig) -> None:
         before, _ = cell(inputs)
         after, _ = quantize(nn.Sequential(cell))[0](inputs)
     assert float((after - before).abs().max()) < 0.05
-    has_kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=False) is not None
+    has_kernel = load_kernel(trace(cell.form, zoneout=False), torch.float32) is not None
     assert (cell.recurrent_bytes is not None) == (cell.is_bounded() and has_kernel and processor.multiplies_bytes())
     if processor.multiplies_bytes() and has_kernel:
         assert (cell.input_product is None) == (config.kind in ("conv_lstm", "layer_norm_lstm"))
@@ -176,11 +178,11 @@ def test_a_step_of_bytes_is_that_of_the_numbers_they_stand_for(config: CellConfi
         state[0][0], state[0][1] = 1.0, -1.0
         state += [torch.randn(19, units) for _ in range(cell.form.num_states - 1)]
         gates = cell.input_gates(inputs)
-        expected = scan(cell.recurrence(gates, tuple(state)), path="reference")[0]
+        expected = scan_reference(cell.recurrence(gates, tuple(state)))[0]
         quantize(nn.Sequential(cell))
         if cell.recurrent_bytes is None:
             pytest.skip("needs a C++ compiler and AVX2")
-        found = scan(cell.recurrence(gates, tuple(state)))[0]
+        found = scan(cell.recurrence(gates, tuple(state), in_bytes=True), cell.choose(19, 1))[0]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -209,7 +211,7 @@ def test_without_fast_products_everything_stays_in_float32(
     model = nn.Sequential(LSTMConfig(hidden_size=8).build(4), nn.Linear(8, 3))
     quantize(quantize(model))
     assert isinstance(model[1], nn.Linear)
-    assert model[0].is_builtin(torch.randn(1, 20, 4))
+    assert model[0].choose(1, 20).runner == "builtin"
     assert [record.getMessage() for record in caplog.records] == [
         f"precision int8: this processor ({processor.name()}) has no fast products of 8 bits (AVX2); it computes in "
         "float32, which is as fast as fp32"
@@ -225,7 +227,7 @@ def test_without_a_compiler_lstm_layers_stay_with_pytorch(
     notice.cache_clear()
     model = quantize(nn.Sequential(LSTMConfig(hidden_size=8).build(4), nn.Linear(8, 3)))
     assert isinstance(model[1], Int8Linear)
-    assert model[0].is_builtin(torch.randn(1, 20, 4))
+    assert model[0].choose(1, 20).runner == "builtin"
     assert "no compiled kernel for LSTM layers; they compute in float32" in caplog.text
 
 

@@ -330,11 +330,25 @@ def test_a_dry_run_says_everything_and_writes_nothing(tone_config: Path, tmp_pat
         "worst batch",
         "encodings [batch",
         "precision: fp32, as the configuration says",
-        "what computes the recurrent layers here, over many frames:\n  encoder.layers.0.forwards",
+        "what runs the recurrent layers here, over many frames:\n  encoder.layers.0  ",
         "96 x 24",
     ):
         assert expected in output
     assert not (tmp_path / "run").exists()
+
+
+def test_what_runs_the_layers_is_explained_without_data(capsys) -> None:
+    assert main(["conf/bilstm_ctc.yaml", "--explain-layers", "encoder.cell.kind=gru", "train.precision=fp32"]) == 0
+    first, training, *layers, again = capsys.readouterr().out.splitlines()[:5]
+    assert first == "precision: fp32, as the configuration says"
+    assert (training, again) == ("in training, over many frames:", "in recognition, in fp32:")
+    assert [line.split()[0] for line in layers] == ["encoder.layers.0", "encoder.layers.1"]
+    assert all(" in float32" in line and ": " in line for line in layers)
+    assert main(["conf/lm_ngram.yaml", "--explain-layers"]) == 0
+    assert main(["conf/lm_lstm.yaml", "--explain-layers"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("a model of counts has no recurrent layers\nprecision: ")
+    assert "in scoring, in fp32:\n  layers.0" in said
 
 
 def test_global_statistics_are_measured_once_and_refused_when_others(tone_config: Path, tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from jaxtyping import Float, Int8
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from asr.model.scan.choose import Path, scan
+from asr.model.scan.choose import Case, Choice, Path
+from asr.model.scan.halves import asked_precision
+from asr.model.scan.machine import choose_here
 from asr.model.scan.products import linear
 from asr.model.scan.recurrence import Recurrence
+from asr.model.scan.run import scan
 from asr.model.scan.step import StepForm
 from asr.section import LARGEST_WIDTH, Section
 
@@ -141,19 +144,45 @@ class Cell(nn.Module):
         The state is the output and, where the cell has one, the inner cell: each [batch, hidden]. Raises ValueError
         for inputs of another width.
         """
+        self.check_inputs(inputs)
+        choice = self.choose(*inputs.shape[:2])
+        if choice.runner == "builtin":
+            return self.run_builtin(inputs, state)
+        in_bytes = choice.precision == torch.int8
+        recurrence = self.recurrence(self.input_gates(inputs), state, generator=generator, in_bytes=in_bytes)
+        outputs, state = scan(recurrence, choice)
+        return outputs.flatten(2), tuple(part.flatten(1) for part in state)
+
+    def check_inputs(self, inputs: Float[Tensor, "batch time feature"]) -> None:
+        """Raise ValueError for inputs of another width than the cell was built for."""
         if inputs.shape[-1] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: inputs of {inputs.shape[-1]} features; expected {self.input_size}, as built"
             )
-        recurrence = self.recurrence(self.input_gates(inputs), state, generator=generator)
-        outputs, state = scan(recurrence, path=self.path)
-        return outputs.flatten(2), tuple(part.flatten(1) for part in state)
 
-    def scanned_weight(self) -> Tensor:
-        """The recurrent weights as the compiled scan takes them: integers where they are quantized."""
-        if self.recurrent_bytes is None or self.path not in ("auto", "compiled"):
-            return self.recurrent_weight
-        return self.recurrent_bytes.weight
+    def choose(self, batch: int, steps: int, *, directions: int = 1) -> Choice:
+        """Returns what runs the cell here over so many utterances and steps, under the autocast of now.
+
+        With two directions it is asked for both cells of a layer.
+        """
+        weight = self.recurrent_weight
+        case = Case(
+            self.form, weight.device, weight.dtype, asked_precision(weight), batch, steps, weight.shape[1],
+            bands=self.num_bands, directions=directions, zoneout=self.options.zoneout > 0,
+            gradients=torch.is_grad_enabled(), has_builtin=self.has_builtin(),
+            has_bytes=self.recurrent_bytes is not None, path=self.path,
+        )  # fmt: skip
+        return choose_here(case)
+
+    def has_builtin(self) -> bool:
+        """Whether PyTorch has a layer with these equations and options."""
+        return False
+
+    def run_builtin(
+        self, inputs: Float[Tensor, "batch time feature"], state: tuple[Tensor, ...] | None
+    ) -> tuple[Float[Tensor, "batch time hidden"], tuple[Tensor, ...]]:
+        """Run PyTorch's own layer, where there is one."""
+        raise NotImplementedError
 
     def recurrence(
         self,
@@ -161,17 +190,20 @@ class Cell(nn.Module):
         state: tuple[Tensor, ...] | None = None,
         *,
         generator: Generator | None = None,
+        in_bytes: bool = False,
     ) -> Recurrence:
-        """What the scan needs for inputs whose share of the gates is known, with dropout and zoneout drawn."""
+        """What the scan needs for inputs whose share of the gates is known, with dropout and zoneout drawn.
+
+        With `in_bytes` the recurrent weights are the integers that quantization made of them.
+        """
         batch, time = gates.shape[:2]
         if state is None:
             state = tuple(part.expand(batch, -1) for part in self.initial_state)
-        weight = self.scanned_weight() if gates.numel() else self.recurrent_weight
-        of_bytes = self.recurrent_bytes if weight.dtype == torch.int8 else None
+        of_bytes = self.recurrent_bytes if in_bytes else None
         return Recurrence(
             form=self.form,
             gates=gates,
-            recurrent_weight=weight,
+            recurrent_weight=self.recurrent_weight if of_bytes is None else of_bytes.weight,
             scales=None if of_bytes is None else of_bytes.scales,
             state=tuple(part.reshape(batch, self.num_bands, -1) for part in state),
             weights=self.unit_weights(),
@@ -183,10 +215,6 @@ class Cell(nn.Module):
     def is_bounded(self) -> bool:
         """Whether 8 bits of a fixed scale do for the outputs, from the first state on."""
         return self.form.bounded and self.num_bands == 1 and not self.options.learnt_initial_state
-
-    def is_builtin(self, inputs: Float[Tensor, "batch time feature"]) -> bool:
-        """Whether PyTorch's own layer runs in the place of the scan."""
-        return False
 
     def is_hooked(self) -> bool:
         """Whether somebody waits for this module to be called."""

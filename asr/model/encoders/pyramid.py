@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from asr.model.cells import CellConfig
 from asr.model.cells.lstm import LSTMConfig
+from asr.model.layers.directions import join_bands
 from asr.model.layers.dropout import Dropout
 from asr.model.layers.masking import clear_padding
-from asr.model.layers.recurrent import RecurrentLayer, join_bands
+from asr.model.layers.recurrent import RecurrentLayer
 from asr.section import MOST_LAYERS, Section
 
 

@@ -1,31 +1,43 @@
-"""Which path a layer takes on this machine, in words, for whoever wants to know why it is fast or slow."""
+"""Says what runs each recurrent layer on this machine and why, for whoever wants to know why it is fast or slow."""
 
-import torch
+from collections import Counter
+from collections.abc import Iterator
+
+from torch import nn
 
 from asr.model.cells.cell import Cell
-from asr.model.scan import processor
-from asr.model.scan.choose import find_kernel
-from asr.model.scan.gpu.triton import serves
-from asr.model.scan.halves import asked_precision
+from asr.model.layers.directions import choose_for_both
+from asr.model.layers.recurrent import RecurrentLayer
+from asr.model.scan.choose import Choice, describe
+from asr.model.scan.machine import HERE
 
-NUM_FRAMES = 100  # many enough for the paths that are not for single steps
+FRAMES = (8, 100)  # utterances and frames of a call: many enough for what is not for single steps
 
 
-def name_path(cell: Cell) -> str:
-    """Returns what computes the layer over many frames, such as "compiled kernel in bfloat16 (AVX512 with AMX)".
+def choices(model: nn.Module) -> Iterator[tuple[str, Choice]]:
+    """The name of each recurrent layer, and what runs it over many frames.
 
-    To be called under the autocast, and with or without gradients, that the layer will be called under.
+    To be called under the autocast, and with or without gradients, that the model will be called under.
     """
-    weight = cell.recurrent_weight
-    if cell.is_builtin(weight.new_empty(1, NUM_FRAMES, cell.input_size)):
-        return f"PyTorch's own layer in {_name(asked_precision(weight))}"
-    if cell.num_bands == 1 and serves(cell.form, weight, NUM_FRAMES):
-        return f"Triton kernel in {_name(asked_precision(weight))}"
-    kernel = find_kernel(cell.form, weight, zoneout=cell.options.zoneout > 0)
-    if kernel is not None:
-        return f"compiled kernel in {_name(kernel.stored)} ({processor.name()})"
-    return f"plain loop in PyTorch in {_name(weight.dtype)}"
+    cells: set[nn.Module] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, RecurrentLayer):
+            cells |= set(module.children())
+            if module.backwards is None:
+                yield name, module.forwards.choose(*FRAMES)
+            else:
+                yield name, choose_for_both(module.forwards, module.backwards, *FRAMES)
+        elif isinstance(module, Cell) and module not in cells:
+            yield name, module.choose(*FRAMES)
 
 
-def _name(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
+def tabulate(model: nn.Module) -> list[str]:
+    """One line a layer: its name, what runs it, and why."""
+    return [f"  {name:25} {describe(choice, HERE)}: {choice.reason}" for name, choice in choices(model)]
+
+
+def sum_up(model: nn.Module) -> str:
+    """One line for all layers, such as "recurrent layers: 3 x compiled kernel in bfloat16 (AVX512 with AMX)"."""
+    counts = Counter(describe(choice, HERE) for _, choice in choices(model))
+    found = "; ".join(f"{number} x {what}" for what, number in counts.items())
+    return f"recurrent layers: {found or 'none'}"

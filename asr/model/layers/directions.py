@@ -1,14 +1,16 @@
-"""Both directions of a layer at once: one product with all inputs, and one scan."""
+"""Both directions of a layer: at once where the code that runs them can do that, else one after the other."""
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from asr.model.cells.cell import Cell
-from asr.model.scan.choose import find_kernel
-from asr.model.scan.cpu.compiled import scan_compiled
-from asr.model.scan.gpu.triton import scan_triton, serves
-from asr.model.scan.halves import asked_precision
+from asr.model.layers.masking import clear_padding, reverse_within_length
+from asr.model.scan.choose import Choice
+from asr.model.scan.cpu.compiled import open_kernel, scan_compiled
+from asr.model.scan.gpu.triton import scan_triton
 from asr.model.scan.products import linear
 from asr.model.scan.step import trace
 
@@ -20,53 +22,58 @@ def run_both(
     lengths: Int[Tensor, " batch"],
     *,
     generator: Generator | None = None,
-) -> Float[Tensor, "batch time hidden"] | None:
+) -> Float[Tensor, "batch time hidden"]:
     """The outputs of two cells of one kind, band by band, the second of which reads each utterance from its end.
 
-    Zeros stand past each length. None where that cannot be had: on a GPU, without the compiled kernel, where PyTorch's
-    own layer is faster, or for hooks. The result is the same as that of one after the other.
+    Zeros stand past each length. The result is the same whatever runs them.
     """
-    cells = (forwards, backwards)
-    for cell in cells:
-        if cell.path not in ("auto", "compiled") or cell.is_builtin(inputs) or cell.is_hooked():
-            return None
-    if inputs.shape[0] == 0 or inputs.shape[1] == 0:
-        return None
-    kernel = find_kernel(forwards.form, forwards.scanned_weight(), zoneout=forwards.options.zoneout > 0)
-    if kernel is None:
-        return None
-    gates = gates_of_both(forwards, backwards, inputs)
-    directions = [cell.recurrence(gates.select(3, number), generator=generator) for number, cell in enumerate(cells)]
+    forwards.check_inputs(inputs)
+    choice = choose_for_both(forwards, backwards, *inputs.shape[:2])
+    if choice.at_once and choice.runner == "compiled":
+        return _run_compiled(forwards, backwards, inputs, lengths, choice=choice, generator=generator)
+    turned = reverse_within_length(inputs, lengths)
+    if choice.at_once:
+        ahead, back = _run_triton(forwards, backwards, inputs, turned, choice=choice, generator=generator)
+    else:
+        ahead, back = forwards(inputs, generator=generator)[0], backwards(turned, generator=generator)[0]
+    outputs = join_bands((ahead, reverse_within_length(back, lengths)), forwards.num_bands)
+    return clear_padding(outputs, lengths)
+
+
+def choose_for_both(forwards: Cell, backwards: Cell, batch: int, steps: int) -> Choice:
+    """Returns what runs a layer's cells; one after the other where somebody waits for one of them to be called."""
+    apart = forwards.is_hooked() or backwards.is_hooked() or forwards.path != backwards.path
+    return forwards.choose(batch, steps, directions=1 if apart else 2)
+
+
+def _run_compiled(
+    forwards: Cell, backwards: Cell, inputs: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"], *,
+    choice: Choice, generator: Generator | None,
+) -> Float[Tensor, "batch time hidden"]:  # fmt: skip
+    """One product with all inputs, and one call, in which the second cell reads each utterance from its end."""
+    kernel = open_kernel(forwards.form, choice.precision, zoneout=forwards.options.zoneout > 0)
+    gates, in_bytes = gates_of_both(forwards, backwards, inputs), choice.precision == torch.int8
+    directions = [
+        cell.recurrence(gates.select(3, number), generator=generator, in_bytes=in_bytes)
+        for number, cell in enumerate((forwards, backwards))
+    ]
     with torch.autocast("cpu", enabled=False):
         outputs, _ = scan_compiled(kernel, gates, directions, lengths=lengths)
     return outputs.flatten(2)
 
 
-def run_each(
-    forwards: Cell,
-    backwards: Cell,
-    inputs: Float[Tensor, "batch time feature"],
-    turned: Float[Tensor, "batch time feature"],
-    *,
-    generator: Generator | None = None,
-) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch time hidden"]]:
-    """The outputs of two cells of one kind, each of inputs of its own: by one launch on a GPU, else one by one."""
-    cells, weight = (forwards, backwards), forwards.recurrent_weight
-    if not (
-        all(cell.path in ("auto", "triton") and not cell.is_hooked() for cell in cells)
-        and forwards.num_bands == 1
-        and inputs.shape[0] > 0
-        and serves(forwards.form, weight, inputs.shape[1], directions=2)
-    ):
-        return forwards(inputs, generator=generator)[0], backwards(turned, generator=generator)[0]
+def _run_triton(
+    forwards: Cell, backwards: Cell, inputs: Float[Tensor, "batch time feature"],
+    turned: Float[Tensor, "batch time feature"], *, choice: Choice, generator: Generator | None,
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch time hidden"]]:  # fmt: skip
+    """One launch, in which each cell reads inputs of its own."""
     runs = [
         cell.recurrence(cell.input_gates(given), generator=generator)
-        for cell, given in zip(cells, (inputs, turned), strict=True)
+        for cell, given in ((forwards, inputs), (backwards, turned))
     ]
     program = trace(forwards.form, zoneout=runs[0].noise is not None)
-    precision = asked_precision(weight)
-    with torch.autocast(weight.device.type, enabled=False):
-        (ahead, _), (back, _) = scan_triton(runs, program, precision=precision)
+    with torch.autocast(inputs.device.type, enabled=False):
+        (ahead, _), (back, _) = scan_triton(runs, program, precision=choice.precision)
     return ahead.squeeze(2), back.squeeze(2)
 
 
@@ -81,3 +88,11 @@ def gates_of_both(
     weight = torch.cat((forwards.input_weight, backwards.input_weight))
     gates = linear(inputs, weight, torch.cat((forwards.bias, backwards.bias)))
     return gates.unflatten(-1, (2, -1)).unsqueeze(2)
+
+
+def join_bands(parts: Sequence[Float[Tensor, "batch time _"]], num_bands: int) -> Float[Tensor, "batch time joined"]:
+    """Frames side by side, band by band, as a cell over bands wants them: [a1 a2] and [b1 b2] give [a1 b1 a2 b2]."""
+    if num_bands == 1:
+        return torch.cat(list(parts), dim=-1)
+    bands = [part.unflatten(-1, (num_bands, -1)) for part in parts]
+    return torch.cat(bands, dim=-1).flatten(2)

@@ -1,15 +1,14 @@
 """One layer of a recurrent encoder: any cell, in one or two directions, over a ragged batch."""
 
 import itertools
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from asr.model.cells import CellConfig
-from asr.model.layers.directions import run_both, run_each
-from asr.model.layers.masking import clear_padding, reverse_within_length
+from asr.model.layers.directions import run_both
+from asr.model.layers.masking import clear_padding
 from asr.model.layers.uncompiled import uncompiled
 
 CellState = tuple[Tensor, ...]  # each [batch, width]
@@ -46,18 +45,8 @@ class RecurrentLayer(nn.Module):
         Recurrent dropout and zoneout draw from `generator`, or from PyTorch's own, in training only.
         """
         if self.backwards is not None:
-            both = run_both(self.forwards, self.backwards, inputs, lengths, generator=generator)
-            return self._turned_round(inputs, lengths, generator) if both is None else both
+            return run_both(self.forwards, self.backwards, inputs, lengths, generator=generator)
         outputs, _ = self.forwards(inputs, generator=generator)
-        return clear_padding(outputs, lengths)
-
-    def _turned_round(
-        self, inputs: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"], generator: Generator | None
-    ) -> Float[Tensor, "batch time hidden"]:
-        assert self.backwards is not None
-        turned = reverse_within_length(inputs, lengths)
-        ahead, back = run_each(self.forwards, self.backwards, inputs, turned, generator=generator)
-        outputs = join_bands((ahead, reverse_within_length(back, lengths)), self.num_bands)
         return clear_padding(outputs, lengths)
 
     def resume(
@@ -80,11 +69,3 @@ class RecurrentLayer(nn.Module):
             going_on = (lengths >= end)[:, None]
             state = tuple(torch.where(going_on, after, before) for after, before in zip(new, state, strict=True))
         return clear_padding(torch.cat(outputs, dim=1), lengths), state
-
-
-def join_bands(parts: Sequence[Float[Tensor, "batch time _"]], num_bands: int) -> Float[Tensor, "batch time joined"]:
-    """Frames side by side, band by band, as a cell over bands wants them: [a1 a2] and [b1 b2] give [a1 b1 a2 b2]."""
-    if num_bands == 1:
-        return torch.cat(list(parts), dim=-1)
-    bands = [part.unflatten(-1, (num_bands, -1)) for part in parts]
-    return torch.cat(bands, dim=-1).flatten(2)

@@ -1,61 +1,202 @@
-"""The scan over time that all cells share: the choice of the fastest path there is, all with the same result."""
+"""Decides which code runs a recurrent layer: here alone, by a function of what is asked and of what the machine has.
 
-from dataclasses import replace
-from typing import Literal
+A `Case` says what a layer is asked to compute, a `Machine` answers for the processor, the compiler and the GPU, and the
+`Choice` comes with its reason. Nothing is computed here; asr/model/scan/run.py does what was chosen.
+
+    builtin     PyTorch's own LSTM: oneDNN on a CPU, cuDNN on a GPU
+    compiled    kernel.cpp with the cell's step, on a CPU
+    triton      kernel.py with the cell's step, on a GPU
+    reference   the plain loop over time in PyTorch, which serves everything and is the slowest
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from asr.model.scan.cpu.build import load_kernel
-from asr.model.scan.cpu.compiled import Kernel, scan_compiled
-from asr.model.scan.gpu.triton import scan_triton, serves
-from asr.model.scan.halves import asked_precision, multiplies_halves
-from asr.model.scan.recurrence import Recurrence, scan_reference
-from asr.model.scan.step import StepForm, trace
+from asr.model.scan.step import StepForm
 
 Path = Literal["auto", "reference", "compiled", "triton"]
+Runner = Literal["builtin", "compiled", "triton", "reference"]
+
+MANY_STEPS = 16  # the compiled kernel packs its weights anew in each call, for which single steps do not pay
+FEW_STEPS = 8  # on a GPU the plain loop is as fast for fewer, and needs nothing compiled
+SUMMED = (torch.float32, torch.float64)  # the types of weights that the compiled kernel takes
 
 
-def scan(
-    recurrence: Recurrence, *, path: Path = "auto"
-) -> tuple[Float[Tensor, "batch time band recurrent"], tuple[Tensor, ...]]:
-    """The outputs of all steps and the last state, by the best path there is, or by the one asked for.
+@dataclass(frozen=True)
+class Case:
+    """What a layer is asked to compute, as far as the choice depends on it."""
 
-    Under autocast too the state is kept in the weights' own precision, so that rounding does not pile up over a long
-    utterance.
-    """
-    device, zoneout = recurrence.gates.device.type, recurrence.noise is not None
-    precision = asked_precision(recurrence.recurrent_weight)
-    is_empty = recurrence.gates.shape[0] == 0 or recurrence.gates.shape[1] == 0
-    fast = path in ("auto", "compiled") and not is_empty
-    kernel = find_kernel(recurrence.form, recurrence.recurrent_weight, zoneout=zoneout) if fast else None
-    with torch.autocast(device, enabled=False):
-        if kernel is not None:
-            outputs, last = scan_compiled(kernel, recurrence.gates.unsqueeze(3), [recurrence])
-            return outputs.squeeze(3), (outputs[:, -1, :, 0], *last)
-        steps, bands = recurrence.gates.shape[1:3]
-        on_gpu = path == "auto" and bands == 1 and serves(recurrence.form, recurrence.recurrent_weight, steps)
-        if (path == "triton" or on_gpu) and not is_empty:
-            program = trace(recurrence.form, zoneout=zoneout)
-            return scan_triton([recurrence], program, precision=precision)[0]
-        return scan_reference(replace(recurrence, gates=recurrence.gates.to(recurrence.recurrent_weight.dtype)))
+    form: StepForm
+    device: torch.device
+    dtype: torch.dtype  # of the recurrent weights
+    asked: torch.dtype  # what autocast asks for, or the weights' own
+    batch: int
+    steps: int
+    units: int  # that recur
+    bands: int = 1
+    directions: int = 1  # 2: both of a layer, together where that can be
+    zoneout: bool = False
+    gradients: bool = False
+    has_builtin: bool = False  # PyTorch has a layer of these equations and options
+    has_bytes: bool = False  # the recurrent weights are there as integers of 8 bits too
+    path: Path = "auto"  # what the caller wants
 
 
-def find_kernel(form: StepForm, weight: Tensor, *, zoneout: bool) -> Kernel | None:
-    """The compiled kernel for weights such as this one, or None on a GPU and where it cannot be built.
+@dataclass(frozen=True)
+class Problem:
+    """Why this machine lacks something."""
 
-    Under autocast it keeps and multiplies in bfloat16, where the processor gains by that. Weights that are integers of
-    8 bits it multiplies as such, and keeps all else in float32.
-    """
-    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64, torch.int8):
-        return None
-    program = trace(form, zoneout=zoneout)
-    if weight.dtype == torch.int8:
-        library = load_kernel(program, torch.int8)
-        return None if library is None else Kernel(library, program, torch.float32)
-    kinds = [weight.dtype]
-    if weight.dtype == torch.float32 and multiplies_halves(weight):
-        kinds.insert(0, torch.bfloat16)
-    kernels = ((load_kernel(program, kind), kind) for kind in kinds)
-    return next((Kernel(library, program, kind) for library, kind in kernels if library is not None), None)
+    reason: str
+    is_expected: bool = False  # the processor is of that kind or the user wants it so; nobody needs to be told
+
+
+@runtime_checkable
+class Machine(Protocol):
+    """What a choice asks of a machine."""
+
+    def name(self) -> str:
+        """The kind of processor, for a user."""
+        ...
+
+    def lacks_halves(self) -> str:
+        """Why the CPU does not multiply bfloat16; empty where it does."""
+        ...
+
+    def lacks_kernel(self, form: StepForm, kind: torch.dtype, *, zoneout: bool) -> Problem | None:
+        """Why there is no compiled kernel that multiplies that type; it is built here, if it was not before."""
+        ...
+
+    def lacks_triton(self, device: torch.device) -> str:
+        """Why Triton's kernels do not run on a GPU; empty where they do."""
+        ...
+
+    def most_utterances(self, units: int, directions: int, device: torch.device) -> int:
+        """How many utterances one launch can take on a GPU; 0 where it has not the processors for one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs a layer, and why."""
+
+    runner: Runner
+    precision: torch.dtype  # of the factors of the recurrent product
+    reason: str
+    at_once: bool = False  # both directions in one call
+    notice: str = ""  # what a user should know once: something is missing here, and this is slower
+
+
+def choose(case: Case, machine: Machine) -> Choice:
+    """Returns what runs a layer fastest on a machine, or what the caller wants where it can be had."""
+    if case.batch == 0 or case.steps == 0:
+        return Choice("reference", case.dtype, "there is nothing to compute")
+    if case.path == "reference":
+        return Choice("reference", case.dtype, "it was asked for")
+    if case.path == "triton":
+        at_once = case.directions == 2 and not _lacks_triton(case, machine)
+        return Choice("triton", case.asked, "it was asked for", at_once=at_once)
+    if case.device.type == "cpu":
+        return _choose_on_cpu(case, machine)
+    return _choose_on_gpu(case, machine)
+
+
+def _choose_on_cpu(case: Case, machine: Machine) -> Choice:
+    """Bytes, then PyTorch's own layer where it is the fastest, then the compiled kernel, then what is left."""
+    if case.has_bytes and machine.lacks_kernel(case.form, torch.int8, zoneout=case.zoneout) is None:
+        return _compiled(case, torch.int8, "its weights are integers of 8 bits")
+    without_halves = machine.lacks_halves() if case.asked == torch.bfloat16 else ""
+    notice = ""
+    if without_halves:
+        notice = f"bfloat16: {without_halves}; cells and linear layers compute in float32 under autocast"
+    has_builtin = case.has_builtin and case.path == "auto"
+    serves = has_builtin and (case.asked in SUMMED or (case.asked == torch.bfloat16 and not without_halves))
+    in_halves = case.asked == torch.bfloat16 and case.dtype == torch.float32 and not without_halves
+    trains_in_halves = in_halves and case.gradients and case.steps >= MANY_STEPS
+    if serves and not trains_in_halves:
+        few = " for a few steps" if case.steps < MANY_STEPS else ""
+        return Choice("builtin", case.asked, f"nothing is faster here{few}", notice=notice)
+    reason = "PyTorch has no layer of these equations and options"
+    if case.path == "compiled":
+        reason = "it was asked for"
+    elif has_builtin:
+        reason = f"PyTorch has no LSTM in {name_type(case.asked)} on this processor"
+    if serves:
+        reason = "in training it is faster than PyTorch's own layer"
+    found = _find_kernel(case, machine, in_halves=in_halves)
+    notice = notice or found.notice
+    if serves and found.precision != torch.bfloat16:
+        return Choice("builtin", case.asked, f"the compiled kernel lacks bfloat16: {found.reason}", notice=notice)
+    return replace(found, reason=reason if found.runner == "compiled" else found.reason, notice=notice)
+
+
+def _find_kernel(case: Case, machine: Machine, *, in_halves: bool) -> Choice:
+    """The compiled kernel in bfloat16 where that is wanted, else in the weights' own type, else the plain loop."""
+    if case.dtype not in SUMMED:
+        reason = f"the compiled kernel takes no weights in {name_type(case.dtype)}"
+        return Choice("reference", case.dtype, reason, notice=f"{reason}; cells run in PyTorch, more slowly")
+    problems = []
+    for kind in (torch.bfloat16, case.dtype) if in_halves else (case.dtype,):
+        problem = machine.lacks_kernel(case.form, kind, zoneout=case.zoneout)
+        if problem is None:
+            lacking = [p.reason for p in problems if not p.is_expected]
+            notice = f"compiled cells: {lacking[0]}; cells keep to float32" if lacking else ""
+            return replace(_compiled(case, kind, problems[0].reason if problems else ""), notice=notice)
+        problems.append(problem)
+    last = problems[-1]
+    notice = "" if last.is_expected else f"compiled cells: {last.reason}; cells run in PyTorch, more slowly"
+    return Choice("reference", case.dtype, last.reason, notice=notice)
+
+
+def _compiled(case: Case, kind: torch.dtype, reason: str) -> Choice:
+    return Choice("compiled", kind, reason, at_once=case.directions == 2)
+
+
+def _choose_on_gpu(case: Case, machine: Machine) -> Choice:
+    """Triton's kernels, then PyTorch's own layer, then what is left."""
+    wanted = case.path == "auto"
+    problem = _lacks_triton(case, machine) if wanted else "the compiled kernel is for CPUs"
+    if not problem:
+        return Choice("triton", case.asked, "on a GPU nothing is faster", at_once=case.directions == 2)
+    if case.directions == 2:  # one by one they may be served
+        return _choose_on_gpu(replace(case, directions=1), machine)
+    if case.has_builtin and wanted:
+        return Choice("builtin", case.asked, problem)
+    is_short = case.steps < FEW_STEPS
+    notice = "" if is_short else f"{problem}; on a GPU cells run in PyTorch, more slowly"
+    return Choice("reference", case.dtype, problem, notice=notice)
+
+
+def _lacks_triton(case: Case, machine: Machine) -> str:
+    """Why Triton's kernels are not taken; empty where they are."""
+    if case.device.type != "cuda":
+        return f"Triton's kernels need CUDA, not {case.device.type}"
+    if case.dtype != torch.float32:
+        return f"Triton's kernels take no weights in {name_type(case.dtype)}"
+    if case.form.projected:
+        return "Triton's kernels have no projection"
+    if case.bands > 1:
+        return "Triton's kernels have no convolution"
+    if case.steps < FEW_STEPS:
+        return "a few steps pay for no kernel"
+    if machine.most_utterances(case.units, case.directions, case.device) == 0:
+        return f"{case.units} units in {case.directions} direction(s) need more processors than the GPU has"
+    return machine.lacks_triton(case.device)
+
+
+def describe(choice: Choice, machine: Machine) -> str:
+    """Returns what runs a layer in words, such as "compiled kernel in bfloat16 (AVX512 with AMX)"."""
+    what = {
+        "builtin": "PyTorch's own layer",
+        "compiled": "compiled kernel",
+        "triton": "Triton kernel",
+        "reference": "plain loop in PyTorch",
+    }[choice.runner]
+    both = ", both directions at once" if choice.at_once else ""
+    where = f" ({machine.name()})" if choice.runner == "compiled" else ""
+    return f"{what} in {name_type(choice.precision)}{both}{where}"
+
+
+def name_type(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")

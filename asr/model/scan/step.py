@@ -13,9 +13,10 @@ A step may use + - *, and the tensor methods `sigmoid`, `tanh`, `relu`, `rsqrt` 
 mean over the units, for layer normalisation.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import add, mul, sub
 from typing import Any
 
 Vector = Any  # a Tensor [..., unit] or a Symbol
@@ -164,6 +165,7 @@ class Program:
     state_gradients: tuple[Symbol, ...]
     weight_gradients: tuple[Symbol, ...]
     saved: tuple[Symbol, ...]  # what the forward pass keeps for the backward pass
+    gates: Mapping[str, Symbol]  # the step's sigmoids by their names; empty for a cell that names none
 
     @property
     def additive(self) -> bool:
@@ -186,6 +188,9 @@ def trace(form: StepForm, *, zoneout: bool) -> Program:
     inputs, recurrent = graph.leaves("input", form.num_gates), graph.leaves("recurrent", form.num_gates)
     state, weights = graph.leaves("state", form.num_states), graph.leaves("weight", form.num_weights)
     next_state = form.step(inputs, recurrent, state, weights)
+    sigmoids = [symbol for symbol in graph.symbols if symbol.operation == "sigmoid"]
+    assert len(form.gates) in (0, len(sigmoids)), f"a step with {len(sigmoids)} sigmoids names {len(form.gates)} gates"
+    gates = dict(zip(form.gates, sigmoids))
     num_noise = form.num_states if zoneout else 0
     if zoneout:
         next_state = zone_out(next_state, state, graph.leaves("noise", num_noise), projected=form.projected)
@@ -195,7 +200,33 @@ def trace(form: StepForm, *, zoneout: bool) -> Program:
     wanted = [tuple(gradients.get(leaf, zero) for leaf in leaves) for leaves in (inputs, recurrent, state, weights)]
     of_inputs, of_recurrent, of_state, of_weights = wanted
     saved = saved_for(wanted, num_forward)
-    return Program(form, num_noise, next_state, of_inputs, of_recurrent, of_state, of_weights, saved)
+    return Program(form, num_noise, next_state, of_inputs, of_recurrent, of_state, of_weights, saved, gates)
+
+
+# The forward operations on vectors that are tensors.
+OPERATIONS: dict[str, Callable[..., Vector]] = {
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "sigmoid": lambda value: value.sigmoid(),
+    "tanh": lambda value: value.tanh(),
+    "relu": lambda value: value.relu(),
+    "rsqrt": lambda value: value.rsqrt(),
+    "mean": lambda value: value.mean(-1, keepdim=True),
+}
+
+
+def evaluate(symbols: Iterable[Symbol], leaves: Mapping[str, Vectors]) -> dict[Symbol, Vector]:
+    """The values of symbols of the forward pass and of all they depend on, from the vectors of each kind of leaf."""
+    values: dict[Symbol, Vector] = {}
+    for symbol in sorted(reachable(symbols), key=lambda symbol: symbol.index):
+        if symbol.operation in leaves:
+            values[symbol] = leaves[symbol.operation][int(symbol.value)]
+        elif symbol.operation == "constant":
+            values[symbol] = symbol.value
+        else:
+            values[symbol] = OPERATIONS[symbol.operation](*(values[argument] for argument in symbol.arguments))
+    return values
 
 
 def zone_out(new: Vectors, old: Vectors, noise: Vectors, *, projected: bool) -> tuple[Vector, ...]:

@@ -24,8 +24,9 @@ from asr.model.encoders import EncoderConfig
 from asr.model.encoders.conv_lstm import ConvLSTMEncoderConfig
 from asr.model.encoders.pyramid import PyramidEncoderConfig, pair_frames
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
+from asr.model.layers.directions import join_bands
 from asr.model.layers.masking import clear_padding, reverse_within_length, valid_frames
-from asr.model.layers.recurrent import RecurrentLayer, join_bands
+from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.layers.subsampling import ConvSubsamplingConfig
 from tests.model.cells.test_cells import MEMBERS
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from asr.model.cells import CellConfig, LSTMConfig
-from asr.model.layers.directions import run_both
+from asr.model.layers.directions import choose_for_both
 from asr.model.layers.recurrent import RecurrentLayer
 from tests.model.cells.test_cells import FEATURES, MEMBERS, OPTIONS, every_cell, random
 from tests.model.scan.test_paths import need_kernel
@@ -59,17 +59,25 @@ def test_threads_share_out_the_directions_and_change_nothing(num_threads: int) -
 
 
 def test_what_cannot_be_run_at_once_is_left_to_one_after_the_other() -> None:
+    need_kernel("compiled", MEMBERS["coupled_lstm"])
     layer = build(MEMBERS["coupled_lstm"])
-    inputs = random(5, 9, FEATURES)
+    assert layer.backwards is not None
     cells = (layer.forwards, layer.backwards)
-    assert all(cell is not None for cell in cells)
-    assert run_both(*cells, inputs[:0], LENGTHS[:0]) is None  # type: ignore[arg-type]
+    assert choose_for_both(*cells, 5, 9).at_once
+    assert not choose_for_both(*cells, 0, 9).at_once
     with layer.forwards.register_forward_hook(lambda *_: None):
-        assert run_both(*cells, inputs, LENGTHS) is None  # type: ignore[arg-type]
+        assert not choose_for_both(*cells, 5, 9).at_once
     layer.forwards.path = "reference"
-    assert run_both(*cells, inputs, LENGTHS) is None  # type: ignore[arg-type]
+    assert not choose_for_both(*cells, 5, 9).at_once
     builtin = build(LSTMConfig(hidden_size=4))
-    assert run_both(builtin.forwards, builtin.backwards, inputs, LENGTHS) is None  # type: ignore[arg-type]
+    assert builtin.backwards is not None
+    assert choose_for_both(builtin.forwards, builtin.backwards, 5, 9).runner == "builtin"
+
+
+def test_inputs_of_another_width_are_refused() -> None:
+    layer = build(MEMBERS["gru"])
+    with pytest.raises(ValueError, match=r"GRU: inputs of 7 features; expected 6, as built"):
+        layer(random(5, 9, 7), LENGTHS)
 
 
 def test_a_hook_on_a_cell_is_called(generator: torch.Generator) -> None:

@@ -15,17 +15,16 @@ import torch
 
 from asr.model.cells import CellConfig, LSTMConfig, PeepholeLSTMConfig
 from asr.model.layers.recurrent import RecurrentLayer
-from asr.model.scan import choose as scan_module
-from asr.model.scan.cpu.build import notice
 from asr.model.scan.gpu import triton as gpu
 from asr.model.scan.gpu.launch import load_triton, make_grid
 from asr.model.scan.gpu.source import BACKWARD_POINTERS, FORWARD_POINTERS
-from asr.model.scan.gpu.triton import TritonError, most_utterances, scan_triton, serves, works
+from asr.model.scan.gpu.triton import TritonError, find_trouble, most_utterances, scan_triton
 from asr.model.scan.recurrence import scan_reference
 from asr.model.scan.step import trace
 from tests.model.cells.test_cells import FEATURES, MEMBERS, OPTIONS
 from tests.model.scan.test_paths import run
 
+CUDA = torch.device("cuda")
 HALVES = {"recurrent_weight", "halves", "saved", "inputs", "input_gradient", "recurrent_gradient"}
 SERVED = ["rnn", "rnn relu", "lstm", "gru", "peephole_lstm", "coupled_lstm", "light_gru", "layer_norm_lstm", "janet"]
 every_served = pytest.mark.parametrize("config", [MEMBERS[name] for name in SERVED], ids=SERVED)
@@ -148,38 +147,19 @@ def test_compiles_for_a_gpu(name: str) -> None:
         assert all(size > 1000 for size in pool.submit(machine_code_sizes, MEMBERS[name]).result())
 
 
-def test_without_triton_or_what_it_needs_there_is_a_notice(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    notice.cache_clear()
+def test_a_gpu_says_why_triton_does_not_run_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    capability = [(9, 0)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability[0])
     monkeypatch.setattr(gpu, "load_module", no_compiler)
-    assert not works.__wrapped__(torch.device("cpu"))
-    assert "cannot be built: Failed to find C compiler; on a GPU cells run in PyTorch, more slowly" in caplog.text
+    assert find_trouble.__wrapped__(CUDA) == "Triton's kernels cannot be built: Failed to find C compiler"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert not works.__wrapped__(torch.device("cpu"))
-    assert "Triton is not installed; on a GPU cells run in PyTorch, more slowly" in caplog.text
+    assert find_trouble.__wrapped__(CUDA) == "Triton is not installed"
+    capability[0] = (7, 5)
+    assert "compute capability 8.0" in find_trouble.__wrapped__(CUDA)
 
 
 def no_compiler(source: str) -> None:
     raise RuntimeError("Failed to find C compiler")
-
-
-def test_a_cpu_takes_other_paths() -> None:
-    cell = MEMBERS["gru"].build(FEATURES)
-    assert not serves(cell.form, cell.recurrent_weight, 100)
-
-
-def test_several_bands_stay_in_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where their weights look like those of a cell of one band."""
-    monkeypatch.setattr(scan_module, "serves", lambda *_: True)
-    monkeypatch.setattr(scan_module, "find_kernel", lambda *_, **__: None)
-    cell = MEMBERS["conv_lstm"].model_copy(update={"kernel_size": 1}).build(FEATURES)
-    inputs = torch.randn(2, 12, FEATURES)
-    fast, _ = cell(inputs)
-    cell.path = "reference"
-    torch.testing.assert_close(fast, cell(inputs)[0])
-    with pytest.raises(TritonError, match="the inputs are on cpu"):
-        MEMBERS["gru"].build(FEATURES)(inputs)
 
 
 def test_more_units_than_the_processors_can_take_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

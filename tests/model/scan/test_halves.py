@@ -17,7 +17,6 @@ from torch import Tensor
 
 from asr.model.cells import Cell, CellConfig, LSTMConfig
 from asr.model.scan import processor, recurrence
-from asr.model.scan.choose import find_kernel
 from asr.model.scan.cpu.build import notice
 from asr.model.scan.products import half_outer_product, half_product, linear
 from asr.model.scan.recurrence import scan_reference
@@ -33,8 +32,10 @@ def rounded(tensor: Tensor) -> Tensor:
 
 def need_halves(cell: Cell) -> None:
     with autocast:
-        kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=cell.options.zoneout > 0)
-    if kernel is None or kernel.stored != torch.bfloat16:
+        cell.path, path = "compiled", cell.path
+        choice = cell.choose(3, 30)
+        cell.path = path
+    if choice.precision != torch.bfloat16:
         pytest.skip("needs a C++ compiler and a processor that multiplies bfloat16 (AMX or AVX512-BF16)")
 
 
@@ -122,13 +123,12 @@ def test_not_a_number_stays_in_its_utterance() -> None:
 def test_the_plain_lstm_too_is_trained_by_the_kernel_under_autocast() -> None:
     cell = LSTMConfig(hidden_size=40).build(FEATURES)
     need_halves(cell)
-    inputs = torch.zeros(1, 30, FEATURES)
-    assert cell.is_builtin(inputs)
+    assert cell.choose(1, 30).runner == "builtin"
     with autocast:
-        assert not cell.is_builtin(inputs)
-        assert cell.is_builtin(inputs[:, :1])
+        assert cell.choose(1, 30).runner == "compiled"
+        assert cell.choose(1, 1).runner == "builtin"
         with torch.no_grad():
-            assert cell.is_builtin(inputs)
+            assert cell.choose(1, 30).runner == "builtin"
 
 
 def test_a_linear_layer_in_halves_has_the_gradients_of_one_in_float32() -> None:
@@ -252,12 +252,12 @@ def test_the_lstm_asks_the_processor_before_it_takes_pytorchs_own(
     inputs = torch.randn(2, 30, FEATURES)
     with torch.no_grad():
         expected = cell(inputs)[0]
-        assert cell.is_builtin(inputs)
+        assert cell.choose(2, 30).runner == "builtin"
         if wanted == "bfloat16 weights":
             found = cell.bfloat16()(inputs.bfloat16())[0]
         else:
             with torch.autocast("cpu", torch.float16 if wanted.startswith("float16") else torch.bfloat16):
-                assert not cell.is_builtin(inputs)
+                assert cell.choose(2, 30).runner != "builtin"
                 found = cell(inputs)[0]
     assert (found - expected).norm() <= 2e-2 * expected.norm()
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("bfloat16: ")]
@@ -290,9 +290,9 @@ def test_a_compiler_too_old_for_halves_leaves_float32(
     monkeypatch.setenv("CXX", str(script))
     cell = build(MEMBERS["rnn"])
     with autocast:
-        kernel = find_kernel(cell.form, cell.recurrent_weight, zoneout=False)
-    assert kernel is not None
-    assert kernel.stored == torch.float32
+        choice = cell.choose(3, 30)
+    assert choice.runner == "compiled"
+    assert choice.precision == torch.float32
     assert [record.getMessage() for record in caplog.records] == [
         f"compiled cells: {script} failed: error: unrecognized option; cells keep to float32"
     ]

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from asr.model.scan import processor
+from asr.model.scan.choose import Problem
 from asr.model.scan.cpu.source import step_header
 from asr.model.scan.step import Program
 
@@ -83,28 +85,31 @@ class Arguments(ctypes.Structure):
     )
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What came of building and loading a kernel: its library, or why there is none."""
+
+    library: ctypes.CDLL | None
+    problem: Problem | None = None
+
+
 @cache
-def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
-    """The library of one cell's step for one type of gates, or None where this machine cannot build or run it.
-
-    int8 stands for recurrent weights of 8 bits. Where there is none a notice says so, but for a processor that does not
-    multiply bfloat16 or bytes.
-    """
-    unfit = {torch.bfloat16: not multiplies_halves(), torch.int8: not processor.multiplies_bytes()}
-    if os.environ.get(SWITCH, "1") == "0" or unfit.get(stored, False):
-        return None
+def try_kernel(program: Program, stored: torch.dtype) -> Loaded:
+    """Build and load the kernel of one cell's step for one type of gates; int8 stands for weights of 8 bits."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return Loaded(None, Problem(f"{SWITCH}=0 is set", is_expected=True))
+    has_it = {torch.bfloat16: processor.has_halves, torch.int8: processor.multiplies_bytes}
+    if stored in has_it and not has_it[stored]():
+        return Loaded(None, Problem(f"this processor ({processor.name()}) does not multiply {stored}", is_expected=True))
     try:
-        return ctypes.CDLL(str(build_kernel(program, stored, cache_folder())))
+        return Loaded(ctypes.CDLL(str(build_kernel(program, stored, cache_folder()))))
     except (KernelError, OSError) as error:
-        if stored not in unfit:
-            notice(f"compiled cells: {error}; cells run in PyTorch, more slowly")
-        elif load_kernel(program, torch.float32) is not None:
-            notice(f"compiled cells: {error}; cells keep to float32")
-        return None
+        return Loaded(None, Problem(str(error)))
 
 
-def multiplies_halves() -> bool:
-    return processor.has_halves()
+def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
+    """Returns the library of one cell's step for one type of gates, or None where this machine cannot have it."""
+    return try_kernel(program, stored).library
 
 
 @cache

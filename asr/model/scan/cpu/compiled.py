@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asr.model.scan.cpu.build import Arguments, call_kernel, call_outer_product
+from asr.model.scan.cpu.build import Arguments, KernelError, call_kernel, call_outer_product, try_kernel
 from asr.model.scan.cpu.source import saved_apart
 from asr.model.scan.processor import is_intel
 from asr.model.scan.products import half_outer_product
 from asr.model.scan.recurrence import Recurrence, neighbours
-from asr.model.scan.step import Program
+from asr.model.scan.step import Program, StepForm, trace
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class Kernel:
     @property
     def summed(self) -> torch.dtype:
         return torch.float64 if self.stored == torch.float64 else torch.float32
+
+
+def open_kernel(form: StepForm, precision: torch.dtype, *, zoneout: bool) -> Kernel:
+    """Returns the kernel that multiplies numbers of that type; raises KernelError where this machine has none.
+
+    Beside weights that are integers of 8 bits it keeps all else in float32.
+    """
+    program = trace(form, zoneout=zoneout)
+    found = try_kernel(program, precision)
+    if found.library is None:
+        raise KernelError(f"compiled cells: {found.problem and found.problem.reason}; choose another path")
+    return Kernel(found.library, program, torch.float32 if precision == torch.int8 else precision)
 
 
 def scan_compiled(

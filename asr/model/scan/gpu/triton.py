@@ -12,12 +12,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from asr.model.scan.cpu.build import notice
 from asr.model.scan.gpu.launch import BLOCK, MAX_CHUNK, TritonScan, is_interpreted, load_module, make_grid
 from asr.model.scan.recurrence import Recurrence
-from asr.model.scan.step import Program, StepForm
+from asr.model.scan.step import Program
 
-FEW_STEPS = 8  # the plain loop is as fast, and needs nothing compiled
+LEAST_CAPABILITY = (8, 0)
 TRIAL = """import triton
 import triton.language as tl
 
@@ -37,38 +36,25 @@ def most_utterances(units: int, directions: int, num_processors: int) -> int:
     return MAX_CHUNK * (num_processors // (directions * -(-units // BLOCK)))
 
 
-def serves(form: StepForm, weight: Tensor, num_steps: int, *, directions: int = 1) -> bool:
-    """Whether to take these kernels for a cell of one band where nobody asked for a path."""
-    return (
-        weight.device.type == "cuda"
-        and weight.dtype == torch.float32
-        and not form.projected
-        and num_steps >= FEW_STEPS
-        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
-        and most_utterances(weight.shape[1], directions, num_processors(weight)) > 0
-        and works(weight.device)
-    )
-
-
 @cache
-def works(device: torch.device) -> bool:
-    """Whether Triton can build and run a kernel here; it may be missing, or the C compiler that it needs."""
+def find_trouble(device: torch.device) -> str:
+    """Returns why Triton cannot build and run a kernel on a GPU: it may be missing, or the C compiler that it needs."""
+    if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        return "the GPU has no matrix units for bfloat16 (compute capability 8.0)"
     if importlib.util.find_spec("triton") is None:
-        notice("Triton is not installed; on a GPU cells run in PyTorch, more slowly")
-        return False
+        return "Triton is not installed"
     from triton.errors import TritonError as Refusal
 
     try:
         load_module(TRIAL).trial[(1,)](torch.zeros(1, device=device))
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError, Refusal) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        notice(f"Triton's kernels cannot be built: {first}; on a GPU cells run in PyTorch, more slowly")
-        return False
-    return True
+        return f"Triton's kernels cannot be built: {first}"
+    return ""
 
 
-def num_processors(tensor: Tensor) -> int:
-    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+def num_processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def check_served(recurrence: Recurrence) -> None:
@@ -92,7 +78,7 @@ def scan_triton(
     first = recurrences[0]
     check_served(first)
     batch, units = first.gates.shape[0], first.recurrent_weight.shape[1]
-    processors = 0 if is_interpreted() else num_processors(first.gates)
+    processors = 0 if is_interpreted() else num_processors(first.gates.device)
     most = at_most or (most_utterances(units, len(recurrences), processors) if processors else batch)
     if most == 0 and len(recurrences) == 1:
         raise TritonError(f"triton: {units} units need {-(-units // BLOCK)} processors; expected path: auto")

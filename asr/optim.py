@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from asr.operators.private import LERP_OF_MANY, find_operator
 from asr.section import Section
 
 
@@ -71,7 +72,9 @@ class ExponentialAverage:
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         new = model.state_dict()
         floating = [name for name, value in self.weights.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.weights[name] for name in floating], [new[name] for name in floating], 1.0 - decay)
+        find_operator(LERP_OF_MANY)(
+            [self.weights[name] for name in floating], [new[name] for name in floating], 1.0 - decay
+        )
         for name in self.weights.keys() - floating:
             self.weights[name].copy_(new[name])
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up, one name a room: a room imports from the floors below it and from itself. The files of the ground
 # floor may use each other; what is drawn here stands in docs/architecture.md too.
 FLOORS = [
-    "section files signals runtime distributed metrics stretch transcript",
+    "operators section files signals runtime distributed metrics stretch transcript",
     "audio text tracking engines optim",
     "data grammar model pages",
     "decoding language_models",
@@ -169,6 +169,16 @@ def test_nothing_unpickles_or_runs_what_it_reads(name: str) -> None:
     assert not [text for text in FORBIDDEN if text in source]
 
 
+# Torch's compiler is set up by an attribute of its own module.
+PRIVATE = re.compile(r"\btorch\.(ops\.|_VF|_C\b|_(?!dynamo\b)\w+)")
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN.keys() - {"asr.operators.private"}))
+def test_private_operators_of_pytorch_are_asked_for_in_one_file(name: str) -> None:
+    found = PRIVATE.search(KNOWN[name].read_text())
+    assert not found, f"{KNOWN[name]}: {found and found[0]}; let asr/operators/private.py find it by its name"
+
+
 @pytest.mark.parametrize(
     "name", [name for name in sorted(KNOWN) if not name.startswith(("asr.model.heads", "asr.decoding"))]
 )
@@ -310,13 +320,18 @@ NOT_REACHED = {"extra_repr", "stream"}
 
 
 def test_programs_reach_what_the_model_offers() -> None:
-    methods, called = set(), set()
+    offered, reached = set(), set()
     for name, path in KNOWN.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
-                called.add(node.attr)
-            elif isinstance(node, ast.ClassDef) and name.startswith("asr.model."):
-                members = [each for each in node.body if isinstance(each, ast.FunctionDef)]
-                methods |= {each.name for each in members if not each.name.startswith("_")}
-    methods -= {"forward"}  # which PyTorch calls
-    assert methods - called <= NOT_REACHED
+                reached.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                reached.add(node.id)
+        if name.startswith("asr.model."):
+            classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+            inside = itertools.chain.from_iterable(each.body for each in classes)
+            functions = [node for node in [*tree.body, *inside] if isinstance(node, ast.FunctionDef)]
+            offered |= {each.name for each in [*classes, *functions] if not each.name.startswith("_")}
+    offered -= {"forward", "backward"}  # which PyTorch calls
+    assert offered - reached <= NOT_REACHED

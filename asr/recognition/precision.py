@@ -17,6 +17,7 @@ from asr.model.scan import processor
 from asr.model.scan.choose import MANY_STEPS
 from asr.model.scan.cpu.build import notice
 from asr.model.scan.halves import without_halves
+from asr.operators.private import BYTES_PRODUCT, PACK_BYTES, find_operator
 from asr.runs.folder import RunFolder
 
 Precision = Literal["fp32", "bf16", "int8"]
@@ -117,9 +118,7 @@ class Int8Linear(nn.Module):
         if len(rows) == 0:
             return inputs.new_zeros(*inputs.shape[:-1], len(self.bias))
         scales = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / LARGEST_OF_INPUTS
-        sums = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            rows / scales, 1.0, LARGEST_OF_INPUTS + 1, self.weight
-        )
+        sums = find_operator(BYTES_PRODUCT)(rows / scales, 1.0, LARGEST_OF_INPUTS + 1, self.weight)
         return torch.addcmul(self.bias, sums, scales, out=sums).view(*inputs.shape[:-1], -1)
 
 
@@ -131,7 +130,7 @@ def _pack(integers: Int8[Tensor, "output inner"], scales: Float[Tensor, " output
     engine = torch.backends.quantized.engine
     torch.backends.quantized.engine = "fbgemm"
     try:
-        return torch.ops.quantized.linear_prepack(quantized, None)
+        return find_operator(PACK_BYTES)(quantized, None)
     finally:
         torch.backends.quantized.engine = engine
 

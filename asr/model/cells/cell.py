@@ -182,7 +182,9 @@ class Cell(nn.Module):
         self, inputs: Float[Tensor, "batch time feature"], state: tuple[Tensor, ...] | None
     ) -> tuple[Float[Tensor, "batch time hidden"], tuple[Tensor, ...]]:
         """Run PyTorch's own layer, where there is one."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__}: PyTorch has no layer of these equations; override has_builtin too"
+        )
 
     def recurrence(
         self,

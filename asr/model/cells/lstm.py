@@ -8,6 +8,7 @@ from torch import Tensor
 
 from asr.model.cells.cell import Cell, ForgetGateOptions
 from asr.model.scan.step import StepForm, Vector, Vectors
+from asr.operators.private import LSTM_LAYER, find_operator
 
 
 class LSTMConfig(ForgetGateOptions):
@@ -50,7 +51,7 @@ class LSTM(Cell):
             state = tuple(part.expand(len(inputs), -1) for part in self.initial_state)
         before = [part.unsqueeze(0).contiguous() for part in state]
         weights = [self.input_weight, self.recurrent_weight, self.bias, torch.zeros_like(self.bias)]
-        outputs, *after = torch.lstm(inputs, before, weights, True, 1, 0.0, self.training, False, True)
+        outputs, *after = find_operator(LSTM_LAYER)(inputs, before, weights, True, 1, 0.0, self.training, False, True)
         return outputs, tuple(part.squeeze(0).to(self.bias.dtype) for part in after)  # under autocast too
 
 

@@ -13,6 +13,7 @@ from torch.amp.autocast_mode import custom_bwd, custom_fwd
 from torch.nn import functional as F
 
 from asr.model.scan.halves import multiplies_halves
+from asr.operators.private import ONEDNN_PRODUCT, find_operator
 
 
 def has_onednn(tensor: Tensor) -> bool:
@@ -25,7 +26,7 @@ def product(
     """left @ right.T (+ bias), in float32 by oneDNN."""
     if not has_onednn(left) or left.numel() == 0:
         return F.linear(left, right, bias)
-    return torch.ops.mkldnn._linear_pointwise(left.contiguous(), right.contiguous(), bias, "none", [], "")
+    return find_operator(ONEDNN_PRODUCT)(left.contiguous(), right.contiguous(), bias, "none", [], "")
 
 
 def outer_product(

@@ -167,6 +167,11 @@ def test_both_directions_run_at_once_where_one_call_can_do_that() -> None:
     assert choose(case(GRU, GPU, directions=2), Pretended(utterances=1)).runner == "triton"
 
 
+def test_a_cell_without_a_layer_of_pytorchs_cannot_run_it() -> None:
+    with pytest.raises(NotImplementedError, match="GRU: PyTorch has no layer of these equations; override has_builtin"):
+        GRU.run_builtin(torch.zeros(1, 2, 4), None)
+
+
 def test_a_choice_in_words() -> None:
     words = describe(choose(case(GRU, asked=HALF, directions=2), AMX), AMX)
     assert words == "compiled kernel in bfloat16, both directions at once (AVX512 with AMX)"

@@ -25,7 +25,6 @@ from asr.model.scan.cpu.build import (
     cache_folder,
     call_outer_product,
     cpu_flags,
-    load_kernel,
     notice,
     try_kernel,
 )
@@ -39,7 +38,7 @@ def program_of(config: CellConfig) -> Program:
 
 
 def need_kernel(path: str, config: CellConfig, kind: torch.dtype = torch.float64) -> None:
-    if path == "compiled" and load_kernel(program_of(config), kind) is None:
+    if path == "compiled" and try_kernel(program_of(config), kind).library is None:
         pytest.skip("the kernel cannot be built here (needs a C++ compiler)")
 
 
@@ -220,7 +219,7 @@ def test_a_kernel_for_a_smaller_processor_gives_the_same(
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_outer_product_is_that_of_pytorch(shape: tuple[int, int, int], threads: int) -> None:
     need_kernel("compiled", MEMBERS["rnn"])
-    library = load_kernel(program_of(MEMBERS["rnn"]), torch.float64)
+    library = try_kernel(program_of(MEMBERS["rnn"]), torch.float64).library
     assert library is not None
     rows, columns, inner = shape
     left, right = random(rows, columns + 3, seed=1)[:, 2:-1], random(rows, inner, seed=2)
@@ -323,7 +322,7 @@ def test_the_switch_turns_kernels_off(
     program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EARSHOT_COMPILED_CELLS", "0")
-    assert load_kernel(program, torch.float32) is None
+    assert try_kernel(program, torch.float32).library is None
     assert not caplog.records
 
 

@@ -100,16 +100,13 @@ def try_kernel(program: Program, stored: torch.dtype) -> Loaded:
         return Loaded(None, Problem(f"{SWITCH}=0 is set", is_expected=True))
     has_it = {torch.bfloat16: processor.has_halves, torch.int8: processor.multiplies_bytes}
     if stored in has_it and not has_it[stored]():
-        return Loaded(None, Problem(f"this processor ({processor.name()}) does not multiply {stored}", is_expected=True))
+        return Loaded(
+            None, Problem(f"this processor ({processor.name()}) does not multiply {stored}", is_expected=True)
+        )
     try:
         return Loaded(ctypes.CDLL(str(build_kernel(program, stored, cache_folder()))))
     except (KernelError, OSError) as error:
         return Loaded(None, Problem(str(error)))
-
-
-def load_kernel(program: Program, stored: torch.dtype) -> ctypes.CDLL | None:
-    """Returns the library of one cell's step for one type of gates, or None where this machine cannot have it."""
-    return try_kernel(program, stored).library
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from asr.files.packaged import locate
 from asr.section import Section
 from asr.text.characters import CharTokenizer, CharTokenizerConfig
 from asr.text.phonemes import PhonemeTokenizer, PhonemeTokenizerConfig
@@ -74,14 +75,14 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 class RunTokenizerConfig(Section):
-    """The tokenizer of another run, as it is: a language model needs it to go with a recogniser."""
+    """The tokenizer of another run, as it is: for a language model, or for tuning a model that starts from the run."""
 
     kind: Literal["run"] = "run"
-    run: str = Field(description="the run folder, such as runs/bilstm_ctc")
+    run: str = Field(description="the run folder, such as runs/bilstm_ctc, or a shipped model")
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """The texts do not matter."""
-        return load_tokenizer(Path(self.run) / "tokenizer")
+        return load_tokenizer(locate(self.run) / "tokenizer")
 
 
 TokenizerConfig = Annotated[TrainedTokenizerConfig | RunTokenizerConfig, Field(discriminator="kind")]

@@ -19,6 +19,7 @@ from asr.data.features import FeatureStatistics, unnormalized
 from asr.data.listed_twice import find_contradicted, say_contradiction
 from asr.distributed import Processes
 from asr.files.digest import file_digest
+from asr.files.packaged import locate
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
 from asr.runs.checkpoint import write_text
@@ -84,7 +85,7 @@ def check_prepared(config: AnyConfig) -> None:
 def check_source(config: TrainingConfig) -> None:
     """Raise DataError where the run whose weights are to be taken is not there, unless they were taken already."""
     source, is_new = config.init_from, not RunFolder(Path(config.run_dir)).checkpoints_path.exists()
-    if source and is_new and not RunFolder(Path(source)).model_path.exists():
+    if source and is_new and not RunFolder(locate(source)).model_path.exists():
         raise DataError(f"init_from: {source}: no trained run; train it first, or start from nothing (init_from=null)")
 
 

@@ -5,7 +5,6 @@ import copy
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from asr.config.language_model import LanguageModelConfig, load_experiment
 from asr.config.recognizer import Config
 from asr.data.workers import DataWorkers
 from asr.distributed import Processes
+from asr.files.packaged import locate
 from asr.files.tensors import read_tensors
 from asr.model.layers.chosen import sum_up
 from asr.model.layers.uncompiled import leave_alone
@@ -86,7 +86,7 @@ def start_training(task: Task, run: RunFolder, processes: Processes, *, checkpoi
     config, model = experiment.config, experiment.model
     transfer = None
     if config.init_from and checkpoint is None:
-        transfer = _take_weights(experiment, RunFolder(Path(config.init_from)))
+        transfer = _take_weights(experiment, RunFolder(locate(config.init_from)))
     model.to(processes.device).train()
     learner = Learner(
         model=model,

@@ -14,7 +14,10 @@ from asr.commands import main
 from asr.files import packaged
 from asr.recognizer import Recognizer, RecognizerError
 from asr.runtime import DoneAtOnce
+from asr.text import RunTokenizerConfig, load_tokenizer
+from asr.training.experiment import DataError, check_source
 from asr.tryout.model import choose_model
+from tests.support.small_run import small_config
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "recipes/barista_bilstm_ctc/model"
@@ -113,3 +116,12 @@ def test_the_program_ends_without_a_traceback_and_at_once() -> None:
     assert found.returncode == 0, found.stderr
     assert '"coffeeDrink": "espresso"' in found.stdout
     assert found.stderr == ""
+
+
+def test_tuning_starts_from_a_shipped_model_by_its_name(shipped: Path) -> None:
+    """So that `init_from: english` and `tokenizer: {kind: run, run: english}` work from a wheel."""
+    assert RunTokenizerConfig(run="english").train([]).digest == load_tokenizer(shipped / "tokenizer").digest
+    config = small_config(init_from="english")
+    check_source(config)
+    with pytest.raises(DataError, match="init_from: englsh: no trained run"):
+        check_source(small_config(init_from="englsh"))

@@ -85,6 +85,7 @@ class ParsedFile:
     lists: dict[str, ParsedList]
     rules: dict[str, Template]
     skip_words: list[str]
+    prior: float
     pronunciations: dict[str, str | list[str]]
     lines: dict[Key, int]
 
@@ -119,8 +120,17 @@ def read_grammar_file(path: Path) -> ParsedFile:
     lists, rules = reader.lists((), file.lists), reader.rules((), file.expansion_rules)
     if reader.faults:
         raise GrammarError("\n".join(reader.faults))
-    lines = yaml_file.document.lines
-    return ParsedFile(path, file.language, intents, lists, rules, file.skip_words, file.pronunciations, lines)
+    return ParsedFile(
+        path=path,
+        language=file.language,
+        intents=intents,
+        lists=lists,
+        rules=rules,
+        skip_words=file.skip_words,
+        prior=file.prior,
+        pronunciations=file.pronunciations,
+        lines=yaml_file.document.lines,
+    )
 
 
 def _as_written(document: Document) -> Any:

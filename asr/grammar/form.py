@@ -166,6 +166,7 @@ class File(Part):
     lists: dict[str, ValueList] = {}
     expansion_rules: dict[str, str] = {}
     skip_words: list[str] = []
+    prior: float = Field(0.0, ge=0.0, le=1.0)  # how much the ways of each choice share its probability
     pronunciations: dict[str, str | list[str]] = {}  # of words that eSpeak NG gets wrong
     settings: FileSettings = FileSettings()
 

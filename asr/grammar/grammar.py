@@ -62,6 +62,7 @@ class Grammar:
     arcs: tuple[tuple[Arc, ...], ...]  # of each node; the last node has none
     templates: dict[tuple[str, int], TemplateFacts]  # by intent and number of the template
     skip_words: tuple[tuple[str, ...], ...] = ()  # each may stand before any word, and at the end
+    prior: float = 0.0  # how much the ways of each choice share its probability: asr/grammar/prior.py
     pronunciations: tuple[OwnPronunciation, ...] = ()  # of words that eSpeak NG gets wrong
 
     @cached_property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from asr.grammar.file import GrammarError
 from asr.grammar.grammar import Arc, Grammar, Mark
+from asr.grammar.prior import share_choices
 from asr.grammar.word_graph import Edge, Graph, GraphError, build_graph
 from asr.text.normalization import normalize_transcript
 
@@ -100,8 +101,11 @@ def word_steps(grammar: Grammar) -> list[list[Step]]:
 def word_graph(grammar: Grammar, *, skipping: bool = True) -> Graph[str]:
     """The grammar's sentences as words, with its skip words unless told otherwise.
 
-    GrammarError where that takes too much, which names the template that has most nodes.
+    Sentences weigh what the file says, and what `prior` makes of their choices. GrammarError where that takes too much,
+    which names the template that has most nodes.
     """
+    if grammar.prior:
+        grammar = replace(grammar, arcs=share_choices(grammar.arcs, scale=grammar.prior))
     steps = word_steps(grammar) if skipping else one_word_steps(unfold(grammar))
     edges: list[list[Edge[str]]] = [
         [(step.words[0] if step.words else None, step.target, step.weight) for step in leaving] for leaving in steps

@@ -67,6 +67,7 @@ def load_grammar(path: Path | str) -> Grammar:
         arcs=tuple(tuple(arcs) for arcs in without_dead_ends(builder.arcs)),
         templates=templates,
         skip_words=skip_words,
+        prior=parsed.prior,
         pronunciations=pronunciations,
     )
 

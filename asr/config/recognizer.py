@@ -16,7 +16,7 @@ from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.endpointing import EndpointingConfig
 from asr.decoding.evidence import EvidenceConfig
 from asr.files.yaml import write_yaml
-from asr.model.acoustic import Model
+from asr.model.acoustic import Model, check_intermediate_layers
 from asr.model.encoders import EncoderConfig
 from asr.model.encoders.recurrent import RecurrentEncoderConfig
 from asr.model.heads import HeadConfig
@@ -130,6 +130,7 @@ class Config(TrainingConfig):
                     heads.append(head.build(encoder.output_size, vocabulary_size=NUM_SPECIAL))
                 except ValueError as error:
                     raise ValueError(f"heads.{number}.{error}") from None
+            check_intermediate_layers(encoder, heads)
             return heads
 
     @model_validator(mode="after")

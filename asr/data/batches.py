@@ -7,6 +7,7 @@ and the same whatever the number of workers and processes.
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,23 +31,27 @@ class Batch:
     feature_lengths: Int[Tensor, " batch"]  # frames
     tokens: Int[Tensor, "batch token"]  # PAD_ID past each length
     token_lengths: Int[Tensor, " batch"]
-    audio_seconds: float  # without padding
+    audio_seconds: float  # without padding, of each utterance once
+    num_views: int = 1  # the first rows are a first view of each utterance, the next ones a second of the same
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """Returns what a model computes its losses of: log-mels with their tokens, or a text's tokens alone."""
+    def inputs(self) -> tuple[Any, ...]:
+        """Returns what a model is called with: log-mels and tokens, and how many views; or a text's tokens alone."""
         of_text = self.tokens, self.token_lengths
-        return (self.features, self.feature_lengths, *of_text) if self.features.shape[2] else of_text
+        if not self.features.shape[2]:
+            return of_text
+        views = () if self.num_views == 1 else (self.num_views,)
+        return self.features, self.feature_lengths, *of_text, *views
 
     def to(self, device: torch.device) -> "Batch":
         moved = {
             name: getattr(self, name).to(device, non_blocking=True)
             for name in ("features", "feature_lengths", "tokens", "token_lengths")
         }
-        return Batch(self.ids, self.indices, audio_seconds=self.audio_seconds, **moved)
+        return Batch(self.ids, self.indices, audio_seconds=self.audio_seconds, num_views=self.num_views, **moved)
 
 
-def collate(examples: Sequence[Example]) -> Batch:
+def collate(examples: Sequence[Example], *, num_views: int = 1) -> Batch:
     """Pad to the longest, and on to a multiple of FRAME_STEP; the lengths say what is real."""
     lengths = torch.tensor([len(example.features) for example in examples])
     token_lengths = torch.tensor([len(example.tokens) for example in examples])
@@ -63,7 +68,8 @@ def collate(examples: Sequence[Example]) -> Batch:
         feature_lengths=lengths,
         tokens=tokens,
         token_lengths=token_lengths,
-        audio_seconds=sum(example.audio_seconds for example in examples),
+        audio_seconds=sum(example.audio_seconds for example in examples) / num_views,
+        num_views=num_views,
     )
 
 
@@ -122,7 +128,7 @@ class StepBatches:
     epoch: int
     position: int  # of the batch in its epoch
     batches: list[Batch]  # one for each round of gradient accumulation; some processes may have fewer
-    num_tokens: int  # labels of the whole step, over all processes: what its loss is divided by
+    num_tokens: int  # labels of the whole step, in all views and processes: what its loss is divided by
     is_idle: bool  # this process has no utterance in the step; its batch is there to keep step with the others
 
 
@@ -147,13 +153,18 @@ class StepDataset(torch.utils.data.Dataset[StepBatches]):
         mine = indices[self.rank :: self.world_size]
         computed = mine if len(mine) else indices[:1]
         rounds = [part for start in range(self.accumulation) if len(part := computed[start :: self.accumulation])]
-        batches = [collate([self.dataset.example(int(index), epoch) for index in part]) for part in rounds]
+        batches = [self._batch(part, epoch) for part in rounds]
         is_idle = not len(mine)
         others = np.delete(indices, slice(self.rank, None, self.world_size))
-        num_tokens = sum(len(self.dataset.tokens(int(i))) for i in others)
+        num_tokens = batches[0].num_views * sum(len(self.dataset.tokens(int(i))) for i in others)
         num_tokens += 0 if is_idle else sum(int(batch.token_lengths.sum()) for batch in batches)
         # A batch of nothing but noises has no tokens to share its loss among; each noise counts for one.
-        return StepBatches(epoch, position, batches, num_tokens=num_tokens or len(indices), is_idle=is_idle)
+        num_tokens = num_tokens or batches[0].num_views * len(indices)
+        return StepBatches(epoch, position, batches, num_tokens=num_tokens, is_idle=is_idle)
+
+    def _batch(self, indices: np.ndarray, epoch: int) -> Batch:
+        views = [self.dataset.views(int(index), epoch) for index in indices]
+        return collate([example for view in zip(*views, strict=True) for example in view], num_views=len(views[0]))
 
 
 class StepOrder(torch.utils.data.Sampler[tuple[int, int]]):

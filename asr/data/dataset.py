@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from asr.audio.reading import read_stretch
-from asr.data.augment import AugmentationConfig
+from asr.data.augment import MOVING, AugmentationConfig
 from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
 from asr.data.listed_twice import stretch_keys
 from asr.data.manifest import Manifest, Utterance
@@ -104,6 +104,18 @@ class Examples(Protocol):
         """One of them; with an epoch, as that epoch of a training has it."""
         ...
 
+    def views(self, index: int, epoch: int) -> list[Example]:
+        """The same as often as the model is to see it in a step, each time augmented otherwise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the augmentations of one view of an utterance draw from."""
+
+    moving: torch.Generator  # for those that move words in time: of equal draws in all views
+    others: torch.Generator
+
 
 class Dataset:
     """The utterances of several sources under one index, as features and tokens; `augment` only in training."""
@@ -122,7 +134,8 @@ class Dataset:
         self.features, self.tokenizer, self.statistics, self.seed = features, tokenizer, statistics, seed
         self.log_mel = LogMel(features)
         self.min_frames: np.ndarray | None = None
-        self.on_samples = [step.build(features) for step in augment if step.domain == "samples"]
+        self.num_views = 1
+        self.on_samples = [(step.build(features), step.kind in MOVING) for step in augment if step.domain == "samples"]
         self.on_features = [step.build(features) for step in augment if step.domain == "features"]
         self.ends = np.cumsum([len(source.manifest) for source in self.sources])
         self.durations = np.concatenate([source.manifest.durations for source in self.sources])
@@ -172,44 +185,63 @@ class Dataset:
     def _read(self, utterance: Utterance) -> Float[Tensor, " sample"]:
         return torch.from_numpy(read_stretch(utterance.stretch, sample_rate=self.features.sample_rate))
 
-    def log_mels(self, index: int, generator: torch.Generator | None) -> Float[Tensor, "time mel"]:
-        """Un-normalised log-mels, from the shards or from the audio; augmented where a generator is given."""
+    def log_mels(self, index: int) -> Float[Tensor, "time mel"]:
+        """Un-normalised log-mels, from the shards or from the audio, not augmented."""
         source, position = self._locate(index)
-        return self._log_mels(source, source.manifest[position], generator)
+        return self._log_mels(self._recorded(source, source.manifest[position]), None)
 
-    def _log_mels(
-        self, source: Source, utterance: Utterance, generator: torch.Generator | None
-    ) -> Float[Tensor, "time mel"]:
-        if source.shards is not None:
-            return source.shards.features(utterance.id)
-        samples = self._read(utterance)
-        if generator is not None:
-            for augment in self.on_samples:
-                samples = augment(samples, generator)
-        return self.log_mel(samples)
+    def _recorded(self, source: Source, utterance: Utterance) -> Float[Tensor, "..."]:
+        """The samples of an utterance [sample], or where its log-mels are stored these [time, mel]."""
+        return self._read(utterance) if source.shards is None else source.shards.features(utterance.id)
 
-    def holding(self, min_frames: np.ndarray) -> "Dataset":
-        """The same utterances, each of which has at least so many frames of log-mel where it can: [utterance]."""
+    def _log_mels(self, recorded: Float[Tensor, "..."], draws: Draws | None) -> Float[Tensor, "time mel"]:
+        if recorded.ndim == 2:
+            return recorded
+        if draws is not None:
+            for augment, is_moving in self.on_samples:
+                recorded = augment(recorded, draws.moving if is_moving else draws.others)
+        return self.log_mel(recorded)
+
+    def holding(self, min_frames: np.ndarray, *, num_views: int = 1) -> "Dataset":
+        """The same utterances, each of at least so many frames of log-mel where it can: [utterance]."""
         fitted = copy.copy(self)
-        fitted.min_frames = min_frames
+        fitted.min_frames, fitted.num_views = min_frames, num_views
         return fitted
 
     def example(self, index: int, epoch: int | None = None) -> Example:
-        """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index.
+        """One utterance; with an epoch, augmented by a generator of the seed, the epoch and the index."""
+        generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        return self._examples(index, [generator and Draws(generator, generator)])[0]
+
+    def views(self, index: int, epoch: int) -> list[Example]:
+        """The utterance augmented in `num_views` ways, with its words at the same times in each."""
+        if self.num_views == 1:
+            return [self.example(index, epoch)]
+
+        def generator(number: int) -> torch.Generator:
+            return torch.Generator().manual_seed(mix_seed(self.seed, epoch, index, number))
+
+        return self._examples(index, [Draws(generator(0), generator(1 + view)) for view in range(self.num_views)])
+
+    def _examples(self, index: int, draws: Sequence[Draws | None]) -> list[Example]:
+        """The utterance, read once, as each of the draws makes it.
 
         A fast copy that has fewer frames than are to be held could not hold its tokens; the plain one is used.
         """
         source, position = self._locate(index)
         utterance = source.manifest[position]
-        generator = None if epoch is None else torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        log_mels = self._log_mels(source, utterance, generator)
-        if epoch is not None and self.min_frames is not None and len(log_mels) < self.min_frames[index]:
-            log_mels = self._log_mels(source, utterance, None)
-        values = normalize(log_mels, config=self.features, statistics=self.statistics)
-        if generator is not None:
-            for augment in self.on_features:
-                values = augment(values, generator)
-        return Example(utterance.id, index, values, self.tokenizer.encode(utterance.text), utterance.duration)
+        recorded, tokens = self._recorded(source, utterance), self.tokenizer.encode(utterance.text)
+        examples = []
+        for each in draws:
+            log_mels = self._log_mels(recorded, each)
+            if each is not None and self.min_frames is not None and len(log_mels) < self.min_frames[index]:
+                log_mels = self._log_mels(recorded, None)
+            values = normalize(log_mels, config=self.features, statistics=self.statistics)
+            if each is not None:
+                for augment in self.on_features:
+                    values = augment(values, each.others)
+            examples.append(Example(utterance.id, index, values, tokens, utterance.duration))
+        return examples
 
 
 def mix_seed(*numbers: int) -> int:

@@ -106,3 +106,7 @@ class TextDataset:
     def example(self, index: int, epoch: int | None = None) -> Example:
         """Returns a sentence in the form of a Dataset's example; it is the same in every epoch."""
         return Example(self.name(index), index, torch.zeros(0, 0), self.tokens(index), audio_seconds=0.0)
+
+    def views(self, index: int, epoch: int) -> list[Example]:
+        """Returns the one view that there is of a sentence."""
+        return [self.example(index, epoch)]

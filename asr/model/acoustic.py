@@ -1,12 +1,13 @@
 """The acoustic model: one encoder, and one or more heads on its encodings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from asr.model.encoders import EncoderConfig
+from asr.model.encoders.recurrent import RecurrentEncoder
 from asr.model.heads import HeadConfig
 from asr.model.heads.head import ForcedSteps, Head
 
@@ -29,6 +30,7 @@ class Model(nn.Module):
             head.build(self.encoder.output_size, vocabulary_size=vocabulary_size) for head in heads
         )
         self.head_weights = [head.weight for head in heads]
+        check_intermediate_layers(self.encoder, self.heads)
         self.vocabulary_size = vocabulary_size
 
     def encode(
@@ -42,14 +44,34 @@ class Model(nn.Module):
         feature_lengths: Int[Tensor, " batch"],
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
+        num_views: int = 1,
     ) -> Float[Tensor, "head batch"]:
-        """Each head's loss of each utterance, times its weight."""
-        encodings, lengths = self.encode(features, feature_lengths)
-        losses = [
-            weight * head.loss(encodings, lengths, tokens, token_lengths)
-            for weight, head in zip(self.head_weights, self.heads, strict=True)
-        ]
+        """Each head's loss of each utterance, times its weight, as a training takes it.
+
+        Of two views of each utterance the first half of the batch are the first ones.
+        """
+        wanted = sorted({number for head in self.heads for number in head.intermediate_layers})
+        outputs: list[Tensor] = []
+        if wanted:
+            encodings, lengths, outputs = self.encoder.encode(features, feature_lengths, intermediate=wanted)
+        else:
+            encodings, lengths = self.encode(features, feature_lengths)
+        losses = []
+        for weight, head in zip(self.head_weights, self.heads, strict=True):
+            loss = head.loss(encodings, lengths, tokens, token_lengths)
+            if head.intermediate_layers:
+                below = [outputs[wanted.index(number)] for number in head.intermediate_layers]
+                others = torch.stack([head.loss(each, lengths, tokens, token_lengths) for each in below])
+                loss = torch.lerp(loss, others.mean(dim=0), head.intermediate_share)
+            if num_views == 2:
+                loss = loss + head.disagreement(encodings, lengths)
+            losses.append(weight * loss)
         return torch.stack(losses)
+
+    @property
+    def num_views(self) -> int:
+        """How often a step of a training has each utterance."""
+        return max(head.num_views for head in self.heads)
 
     @property
     def scores_frames(self) -> bool:
@@ -76,3 +98,16 @@ class Model(nn.Module):
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def check_intermediate_layers(encoder: nn.Module, heads: Iterable[Head]) -> None:
+    """Raise ValueError where a head wants the output of a layer that is not inside this encoder."""
+    num_layers = len(encoder.layers) if isinstance(encoder, RecurrentEncoder) else 0
+    for number, head in enumerate(heads):
+        if not set(head.intermediate_layers) <= set(range(1, num_layers)):
+            fitting = f"layers from 1 to {num_layers - 1}, those below the encoder's last"
+            if num_layers < 2:
+                fitting = "none, as this encoder gives no layer below its last"
+            raise ValueError(
+                f"heads.{number}.intermediate_layers: {list(head.intermediate_layers)}; expected {fitting}"
+            )

@@ -138,7 +138,7 @@ def shown_utterances(experiment: RecognizerExperiment, model: Model, score: DevS
                 (operation.reference, operation.hypothesis)
                 for operation in align(dev.utterance(index).text, score.transcripts[index])
             ],
-            log_mel=dev.log_mels(index, None).numpy(),
+            log_mel=dev.log_mels(index).numpy(),
             explanation=_draw(experiment, model, index) if place in explained else None,
         )
         for place, index in enumerate(indices)

@@ -185,7 +185,7 @@ def build_experiment(
         config=config,
         tokenizer=tokenizer,
         statistics=statistics,
-        train=train.holding(min_frames),
+        train=train.holding(min_frames, num_views=model.num_views),
         dev=dev,
         model=model,
         plan=plan,
@@ -207,7 +207,7 @@ def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistic
     number = min(len(dataset), NUM_STATISTICS_UTTERANCES)
     chosen = np.linspace(0, len(dataset) - 1, number).round().astype(int)
     return FeatureStatistics.from_features(
-        unnormalized(dataset.log_mels(int(index), None), config=config.features) for index in chosen
+        unnormalized(dataset.log_mels(int(index)), config=config.features) for index in chosen
     )
 
 

@@ -157,9 +157,8 @@ def compute_gradients(training: Training, step: StepBatches) -> tuple[list[Tenso
 
 
 def _losses(training: Training, batch: Batch) -> Float[Tensor, "head batch"]:
-    moved = batch.to(training.processes.device)
     with training.autocast():
-        return training.stepper(*moved.inputs)
+        return training.stepper(*batch.to(training.processes.device).inputs)
 
 
 def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,8 @@ class MemoryPlan:
 def worst_batch(experiment: RecognizerExperiment, *, accumulation: int, world_size: int) -> Batch:
     """The largest part of a step that one process computes, with silence for features."""
     indices = experiment.plan.worst()[:: accumulation * world_size]
-    return collate([_silence(experiment, int(index)) for index in indices])
+    silences = [_silence(experiment, int(index)) for index in indices]
+    return collate(silences * experiment.model.num_views, num_views=experiment.model.num_views)
 
 
 def _silence(experiment: RecognizerExperiment, index: int) -> Example:
@@ -54,7 +56,7 @@ def _silence(experiment: RecognizerExperiment, index: int) -> Example:
 
 
 def try_worst_batch(
-    model: nn.Module, inputs: Sequence[Tensor], *, size: str, limited_by: str, precision: str
+    model: nn.Module, inputs: Sequence[Any], *, size: str, limited_by: str, precision: str
 ) -> MemoryPlan:
     """Computes one forward and backward pass over the inputs of the worst batch; its gradients are dropped.
 

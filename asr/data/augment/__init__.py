@@ -3,7 +3,7 @@
 Each is a config that builds a callable. Those of the domain "samples" change a waveform, those of "features" change
 normalised log-mels; both draw everything from the generator they are given, so the same generator state gives the
 same result. Samples are floats and may leave [-1, 1]; only `clipping` clips. A new kind is a config in a file here and
-a name in the union.
+a name in the union; one that moves words in time is named in MOVING too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ AugmentationConfig = Annotated[
     Field(discriminator="kind"),
 ]
 
+# The kinds that move words in time: of several views of an utterance, each has the same of these.
+MOVING = ("speed", "silence")
+
 __all__ = [
+    "MOVING",
     "AugmentationConfig",
     "BabbleConfig",
     "ClippingConfig",

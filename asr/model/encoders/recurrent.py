@@ -1,5 +1,6 @@
 """The recurrent encoder: subsampling, then a stack of any cell in one or two directions."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -90,12 +91,26 @@ class RecurrentEncoder(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch time mel"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"]]:
+        encodings, lengths, _ = self.encode(features, lengths)
+        return encodings, lengths
+
+    def encode(
+        self,
+        features: Float[Tensor, "batch time mel"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        intermediate: Sequence[int] = (),
+    ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"], list[Tensor]]:
+        """The encodings and their lengths; and the outputs of layers below, counted from 1, padding as it comes."""
         frames, lengths = self.subsampling(features, lengths)
+        outputs: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers):
             frames = self._after_layer(number, frames, layer(frames, lengths))
+            if number + 1 in intermediate:
+                outputs[number + 1] = frames
         if self.look_ahead is not None:
             frames = self.look_ahead(frames, lengths)
-        return clear_padding(frames, lengths), lengths
+        return clear_padding(frames, lengths), lengths, [outputs[number] for number in intermediate]
 
     def _after_layer(self, number: int, inputs: Tensor, outputs: Tensor) -> Float[Tensor, "batch time hidden"]:
         outputs = self.dropout(self.norms[number](outputs))

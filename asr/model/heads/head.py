@@ -34,6 +34,9 @@ class Head(nn.Module, ABC):
 
     kind: ClassVar[str]  # as in its config
     scores_frames: ClassVar[bool] = False  # whether `frame_scores` gives some
+    num_views: int = 1  # of each utterance in a step of a training, augmented each in its own way: 1 or 2
+    intermediate_layers: tuple[int, ...] = ()  # of the encoder, from 1, whose outputs have this head's loss too
+    intermediate_share: float = 0.0  # of the mean of their losses in the head's loss in a training
 
     @abstractmethod
     def loss(
@@ -44,6 +47,15 @@ class Head(nn.Module, ABC):
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """Each utterance's own loss; padding changes nothing."""
+
+    def disagreement(
+        self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """What is added to each loss in a training for what the two views of an utterance make of it.
+
+        The first half of the batch are the first views, the second half the second ones, in the same order.
+        """
+        return encodings.new_zeros(len(encodings))
 
     def frames_needed(self, tokens: Sequence[int]) -> int:
         """The fewest encodings that these tokens have a finite loss with."""

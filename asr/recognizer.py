@@ -24,7 +24,8 @@ from torch import Tensor
 
 from asr.audio.reading import AudioError, read_stretch, resample
 from asr.data.cutting import cut_longest_first
-from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.data.features import FeatureConfig, LogMel, normalize
+from asr.data.statistics import FeatureStatistics
 from asr.decoding import DecodingConfig, choose_heads
 from asr.decoding.alignment import WordSpan, align_tokens, place_tokens, reach_out, spell_words
 from asr.decoding.endpointing import EndpointingConfig

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from asr.audio.reading import AudioError, read_audio
 from asr.config.recognizer import load_config
-from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.data.features import FeatureConfig
+from asr.data.statistics import FeatureStatistics
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.decoding.evidence import EvidenceConfig
 from asr.decoding.hypothesis import Hypothesis

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asr.data.cutting import cut_in_order
-from asr.data.dataset import Example, Examples
+from asr.data.examples import Example, Examples
 from asr.text import PAD_ID
 
 FRAME_STEP = 8  # of a batch's length: for 0.8 % more frames its compiled shapes come again (DECISIONS.md)

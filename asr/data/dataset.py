@@ -4,9 +4,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,11 +13,13 @@ from pydantic import Field
 from torch import Tensor
 
 from asr.audio.reading import read_stretch
-from asr.data.augment import MOVING, AugmentationConfig
-from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.data.augment import MOVING, AugmentationConfig, Draws
+from asr.data.examples import Example
+from asr.data.features import FeatureConfig, LogMel, normalize
 from asr.data.listed_twice import stretch_keys
 from asr.data.manifest import Manifest, Utterance
 from asr.data.shards import FeatureShards
+from asr.data.statistics import FeatureStatistics
 from asr.section import Section
 from asr.text import Tokenizer
 
@@ -56,17 +56,6 @@ class DataConfig(Section):
     max_duration: float = Field(30.0, gt=0.0, description="longer utterances are left out and counted, in seconds")
 
 
-@dataclass(frozen=True)
-class Example:
-    """One utterance, ready to be put into a batch."""
-
-    id: str
-    index: int
-    features: Float[Tensor, "time mel"]
-    tokens: list[int]
-    audio_seconds: float
-
-
 def open_manifest(path: str, root: str | None = None) -> Manifest:
     """A manifest, checked once in a process for as long as its file stays the same."""
     status = Path(path).stat()
@@ -85,36 +74,6 @@ class Source:
         self.manifest = open_manifest(config.manifest, config.root)
         self.shards = FeatureShards(Path(config.shards), features) if config.shards else None
         self.weight, self.without_speech = config.weight, config.without_speech
-
-
-@runtime_checkable
-class Examples(Protocol):
-    """What batches are made of: the utterances of a corpus, or the sentences of a text."""
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """What sorts and cuts them into batches, of each: seconds of a recording, or tokens of a sentence."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def tokens(self, index: int) -> list[int]: ...
-
-    def example(self, index: int, epoch: int | None = None) -> Example:
-        """One of them; with an epoch, as that epoch of a training has it."""
-        ...
-
-    def views(self, index: int, epoch: int) -> list[Example]:
-        """The same as often as the model is to see it in a step, each time augmented otherwise."""
-        ...
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What the augmentations of one view of an utterance draw from."""
-
-    moving: torch.Generator  # for those that move words in time: of equal draws in all views
-    others: torch.Generator
 
 
 class Dataset:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from asr.data.dataset import Example, open_manifest
+from asr.data.dataset import open_manifest
+from asr.data.examples import Example
 from asr.files.digest import file_digest
 from asr.section import Section
 from asr.text import EOS_ID, Tokenizer

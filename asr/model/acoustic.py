@@ -50,22 +50,15 @@ class Model(nn.Module):
 
         Of two views of each utterance the first half of the batch are the first ones.
         """
-        wanted = sorted({number for head in self.heads for number in head.intermediate_layers})
-        outputs: list[Tensor] = []
-        if wanted:
-            encodings, lengths, outputs = self.encoder.encode(features, feature_lengths, intermediate=wanted)
+        below: dict[int, Tensor] = {}
+        if wanted := {number for head in self.heads for number in head.intermediate_layers}:
+            encodings, lengths, below = self.encoder.encode(features, feature_lengths, intermediate=wanted)
         else:
             encodings, lengths = self.encode(features, feature_lengths)
-        losses = []
-        for weight, head in zip(self.head_weights, self.heads, strict=True):
-            loss = head.loss(encodings, lengths, tokens, token_lengths)
-            if head.intermediate_layers:
-                below = [outputs[wanted.index(number)] for number in head.intermediate_layers]
-                others = torch.stack([head.loss(each, lengths, tokens, token_lengths) for each in below])
-                loss = torch.lerp(loss, others.mean(dim=0), head.intermediate_share)
-            if num_views == 2:
-                loss = loss + head.disagreement(encodings, lengths)
-            losses.append(weight * loss)
+        losses = [
+            weight * head.loss_in_training(encodings, lengths, tokens, token_lengths, below=below, num_views=num_views)
+            for weight, head in zip(self.head_weights, self.heads, strict=True)
+        ]
         return torch.stack(losses)
 
     @property

@@ -9,7 +9,8 @@ import torch
 
 from asr.config.reading import check_section
 from asr.config.recognizer import Config, load_config
-from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.data.features import FeatureConfig
+from asr.data.statistics import FeatureStatistics
 from asr.decoding import DecodingConfig
 from asr.files.digest import file_digest
 from asr.files.packaged import locate, shipped_models

@@ -14,9 +14,11 @@ import torch
 from asr.config.language_model import AnyConfig, LanguageModelConfig
 from asr.config.recognizer import Config, TrainingConfig
 from asr.data.batches import BatchPlan
-from asr.data.dataset import Dataset, Examples, SourceConfig
-from asr.data.features import FeatureStatistics, unnormalized
+from asr.data.dataset import Dataset, SourceConfig
+from asr.data.examples import Examples
+from asr.data.features import unnormalized
 from asr.data.listed_twice import find_contradicted, say_contradiction
+from asr.data.statistics import FeatureStatistics
 from asr.distributed import Processes
 from asr.files.digest import file_digest
 from asr.files.packaged import locate

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.data.batches import Batch, collate
-from asr.data.dataset import Example
+from asr.data.examples import Example
 from asr.model.acoustic import Model
 from asr.model.cells import Cell
 from asr.recognition.precision import autocast

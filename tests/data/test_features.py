@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from asr.audio.reading import read_audio
-from asr.data.features import STD_FLOOR, FeatureConfig, FeatureStatistics, LogMel, limit_range, normalize
+from asr.data.features import STD_FLOOR, FeatureConfig, LogMel, limit_range, normalize
 from asr.data.shards import stored_settings
+from asr.data.statistics import FeatureStatistics
 
 
 def librosa_log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:

@@ -8,7 +8,8 @@ import torch
 from asr.audio.reading import write_audio
 from asr.config.recognizer import Config
 from asr.data.dataset import DataConfig, SourceConfig
-from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.data.features import FeatureConfig
+from asr.data.statistics import FeatureStatistics
 from asr.files.digest import file_digest
 from asr.model.acoustic import Model
 from asr.model.cells.lstm import LSTMConfig

@@ -15,9 +15,10 @@ import torch
 from asr.comparison.members import ComparisonConfig
 from asr.config.language_model import load_experiment
 from asr.config.recognizer import load_section
-from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.data.features import FeatureConfig
 from asr.data.manifest import Manifest
 from asr.data.shards import FeatureShards, ShardEntry, ShardIndex, stored_settings
+from asr.data.statistics import FeatureStatistics
 from asr.files.digest import file_digest
 from asr.grammar.importers import import_jsgf, import_phrases, import_rhino, read_lists
 from asr.grammar.templates import load_grammar

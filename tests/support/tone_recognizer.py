@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from asr.data.features import FeatureConfig, FeatureStatistics, LogMel, normalize
+from asr.data.features import FeatureConfig, LogMel, normalize
+from asr.data.statistics import FeatureStatistics
 from asr.decoding.ctc_greedy import CTCGreedyConfig
 from asr.model.acoustic import Model
 from asr.model.cells.lstm import LSTMConfig

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from asr.config.recognizer import load_config
-from asr.data.features import FeatureStatistics
+from asr.data.statistics import FeatureStatistics
 from asr.distributed import start_processes
 from asr.model.heads.ctc import CTCHead
 from asr.model.scan import processor

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from asr.data.augment.babble import BabbleConfig
-from asr.data.augment.base import FeatureAugmentation, SampleAugmentation
+from asr.data.augment.base import Draws, FeatureAugmentation, SampleAugmentation
 from asr.data.augment.codecs import CodecConfig, TelephoneConfig
 from asr.data.augment.household import HouseholdNoiseConfig
 from asr.data.augment.level import ClippingConfig, GainConfig, SilenceConfig
@@ -55,6 +55,7 @@ __all__ = [
     "ClippingConfig",
     "CodecConfig",
     "ColoredNoiseConfig",
+    "Draws",
     "EqualizerConfig",
     "FeatureAugmentation",
     "GainConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import torch
@@ -26,6 +27,14 @@ class FeatureAugmentation(Protocol):
     def __call__(
         self, features: Float[Tensor, "frame mel"], generator: torch.Generator
     ) -> Float[Tensor, "frame mel"]: ...
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the augmentations of one view of an utterance draw from."""
+
+    moving: torch.Generator  # for those that move words in time: of equal draws in all views
+    others: torch.Generator
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:

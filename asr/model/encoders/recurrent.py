@@ -1,6 +1,6 @@
 """The recurrent encoder: subsampling, then a stack of any cell in one or two directions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -99,9 +99,9 @@ class RecurrentEncoder(nn.Module):
         features: Float[Tensor, "batch time mel"],
         lengths: Int[Tensor, " batch"],
         *,
-        intermediate: Sequence[int] = (),
-    ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"], list[Tensor]]:
-        """The encodings and their lengths; and the outputs of layers below, counted from 1, padding as it comes."""
+        intermediate: Collection[int] = (),
+    ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"], dict[int, Tensor]]:
+        """The encodings and their lengths; and the outputs of layers below by their numbers, from 1, padding as it comes."""
         frames, lengths = self.subsampling(features, lengths)
         outputs: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers):
@@ -110,7 +110,7 @@ class RecurrentEncoder(nn.Module):
                 outputs[number + 1] = frames
         if self.look_ahead is not None:
             frames = self.look_ahead(frames, lengths)
-        return clear_padding(frames, lengths), lengths, [outputs[number] for number in intermediate]
+        return clear_padding(frames, lengths), lengths, outputs
 
     def _after_layer(self, number: int, inputs: Tensor, outputs: Tensor) -> Float[Tensor, "batch time hidden"]:
         outputs = self.dropout(self.norms[number](outputs))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -47,6 +48,24 @@ class Head(nn.Module, ABC):
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """Each utterance's own loss; padding changes nothing."""
+
+    def loss_in_training(
+        self,
+        encodings: Float[Tensor, "batch time encoding"],
+        lengths: Int[Tensor, " batch"],
+        tokens: Int[Tensor, "batch token"],
+        token_lengths: Int[Tensor, " batch"],
+        *,
+        below: Mapping[int, Tensor],
+        num_views: int,
+    ) -> Float[Tensor, " batch"]:
+        """The loss, with those of `intermediate_layers` by their outputs `below`, and what two views add to it."""
+        loss = self.loss(encodings, lengths, tokens, token_lengths)
+        if self.intermediate_layers:
+            outputs = [below[number] for number in self.intermediate_layers]
+            others = torch.stack([self.loss(each, lengths, tokens, token_lengths) for each in outputs])
+            loss = torch.lerp(loss, others.mean(dim=0), self.intermediate_share)
+        return loss + self.disagreement(encodings, lengths) if num_views == 2 else loss
 
     def disagreement(
         self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]

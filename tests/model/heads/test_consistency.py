@@ -104,7 +104,7 @@ def test_a_lower_layers_loss_is_by_the_same_projection(batch: tuple[torch.Tensor
     encodings, lengths, below = model.encoder.encode(*batch[:2], intermediate=[1, 2])
     assert torch.equal(encodings, model.encode(*batch[:2])[0])
     head = model.heads[0]
-    losses = [head.loss(each, lengths, *batch[2:]) for each in (encodings, *below)]
+    losses = [head.loss(each, lengths, *batch[2:]) for each in (encodings, below[1], below[2])]
     expected = 0.75 * losses[0] + 0.125 * (losses[1] + losses[2])
     torch.testing.assert_close(model(*batch)[0], expected)
     assert model.num_parameters == model_with(CTCHeadConfig()).num_parameters
@@ -129,7 +129,7 @@ def test_the_gradient_is_the_sum_of_those_of_each_part(batch: tuple[torch.Tensor
     model = model_with(config)
     head, (encodings, lengths, below) = model.heads[0], model.encoder.encode(*batch[:2], intermediate=[1])
     (0.75 * head.loss(encodings, lengths, *batch[2:])).sum().backward(retain_graph=True)
-    (0.25 * head.loss(below[0], lengths, *batch[2:])).sum().backward(retain_graph=True)
+    (0.25 * head.loss(below[1], lengths, *batch[2:])).sum().backward(retain_graph=True)
     head.disagreement(encodings, lengths).sum().backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)

@@ -101,7 +101,7 @@ class RecurrentEncoder(nn.Module):
         *,
         intermediate: Collection[int] = (),
     ) -> tuple[Float[Tensor, "batch subsampled encoding"], Int[Tensor, " batch"], dict[int, Tensor]]:
-        """The encodings and their lengths; and the outputs of layers below by their numbers, from 1, padding as it comes."""
+        """The encodings, their lengths, and the outputs of layers below by number, from 1, with padding as it comes."""
         frames, lengths = self.subsampling(features, lengths)
         outputs: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers):

@@ -8,7 +8,6 @@ from asr.text.pronunciation import pronounce
 
 BREAK = re.compile(r"([,;:!?.])[,;:!?.]*(?=\s|$)")
 BRACKETS = str.maketrans(dict.fromkeys('()[]{}<>"“”„«»', " "))
-LANGUAGE_MARK = re.compile(r"\([a-z-]+\)")  # around foreign words: "(en)wˈɛðə(de)"
 
 
 def sentence_ipa(text: str, *, language: str) -> str:
@@ -24,4 +23,4 @@ def sentence_ipa(text: str, *, language: str) -> str:
         is_last = not "".join(parts[number + 1 :]).strip()
         kept = "" if mark == "." and not is_last else mark
         said += f" {spelled.get(part, '')}{kept}"
-    return " ".join(LANGUAGE_MARK.sub("", said).split())
+    return " ".join(said.split())

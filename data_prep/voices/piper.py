@@ -5,7 +5,7 @@ each with its .onnx.json beside it, or folders of such. Without it the voice of 
 whose recordings are in the public domain (CC0). Every voice has a licence of its own: see its MODEL_CARD. onnxruntime
 runs them and eSpeak NG spells the words; nothing of the package piper-tts, which is under the GPL, is needed.
 
-The models have noise of their own, drawn anew for each sentence of a process. 0.3 s of processor time a second of
+The models have noise of their own, drawn anew for each sentence of a process. 0.1 s of processor time a second of
 speech.
 """
 

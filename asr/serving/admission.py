@@ -85,7 +85,7 @@ class Admission:
         now = self._clock()
         left, before = self._allowances.pop(address, (float(most), now))
         left = min(float(most), left + (now - before) * most / 60)
-        self._allowances[address] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        self._allowances[address] = (left - 1 if left >= 1 else left, now)
         if len(self._allowances) > MOST_ADDRESSES:
             self._allowances.popitem(last=False)
         if left < 1:

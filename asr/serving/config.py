@@ -16,6 +16,7 @@ class ServingLimits(Section):
     seconds: float = Field(
         600.0, gt=0, le=86_400, description="of audio in one request, or in one utterance of a stream"
     )
+    long_recordings: int = Field(4, ge=1, description="of more than half a minute, recognised at a time")
     sessions: int = Field(64, ge=1, description="requests and streams that are served at a time")
     connections: int = Field(256, ge=1, description="open connections; more are closed as they come")
     waiting: int = Field(256, ge=1, description="utterances that wait for the model, before new requests are put off")

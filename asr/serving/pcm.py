@@ -47,7 +47,12 @@ class PCMFormat:
         return f"{self.sample_rate} Hz, {8 * self.width} bits, channels: {self.num_channels}"
 
     def samples(self, content: bytes, *, sample_rate: int) -> Float32[np.ndarray, " sample"]:
-        """The samples [sample] at another rate, in hertz, the mean of all channels.
+        """The samples [sample] at another rate, in hertz, as one whole. Raises as `values`."""
+        mono = self.values(content)
+        return resample(mono, from_rate=self.sample_rate, to_rate=sample_rate) if len(mono) else mono
+
+    def values(self, content: bytes) -> Float32[np.ndarray, " sample"]:
+        """The samples [sample] at the rate that they have, the mean of all channels.
 
         Raises Refusal where the bytes are no whole number of samples.
         """
@@ -59,8 +64,7 @@ class PCMFormat:
                 code="invalid_value",
             )
         values = np.frombuffer(content, WIDTHS[self.width]).astype(np.float32) / float(1 << (8 * self.width - 1))
-        mono = values.reshape(-1, self.num_channels).mean(axis=1) if self.num_channels > 1 else values
-        return resample(mono, from_rate=self.sample_rate, to_rate=sample_rate) if len(mono) else mono
+        return values.reshape(-1, self.num_channels).mean(axis=1) if self.num_channels > 1 else values
 
 
 def _fault(name: str, found: object, expected: str) -> Refusal:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from asr.audio.levels import SILENCE
 from asr.audio.pool import AudioLimits, AudioPool, Decoded
@@ -57,7 +56,10 @@ class _Waiting:
 
 
 class RecordingReader:
-    """Processes that decode, each with the thread that listens to it."""
+    """Processes that decode, each with the thread that listens to it, and threads that follow long recordings.
+
+    A long recording keeps its process until it has been recognised; another one takes the next recordings meanwhile.
+    """
 
     def __init__(self, batcher: Batcher, *, num_decoders: int, limits: ServingLimits) -> None:
         self.batcher, self.limits = batcher, limits
@@ -68,7 +70,9 @@ class RecordingReader:
             stall_seconds=30.0,
             longest_hours=limits.seconds / 3600,
         )
-        self._threads = ThreadPoolExecutor(num_decoders, thread_name_prefix="recording")
+        self._threads = ThreadPoolExecutor(num_decoders, thread_name_prefix="decode")
+        self._long_threads = ThreadPoolExecutor(limits.long_recordings, thread_name_prefix="long")
+        self._num_long = 0
         self._pools = [
             AudioPool(
                 sample_rate=batcher.sample_rate, num_processes=1, whole_seconds=self.segmentation.longest, limits=audio
@@ -83,7 +87,8 @@ class RecordingReader:
         """Ends the processes; what they were decoding is given up."""
         for pool in self._pools:
             pool.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._long_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def transcribe(self, upload: Upload, *, session: Hashable) -> Transcript:
         """The transcript of a recording; of several channels, the mean is recognised.
@@ -91,28 +96,57 @@ class RecordingReader:
         Raises Refusal where it is no recording, damaged, or too long.
         """
         loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._threads, self._transcribe, upload, _Waiting(self.batcher, loop, session))
-        return await done
+        with await loop.run_in_executor(self._threads, keep, upload.content) as file:
+            path = Path(file.name)
+            decoded = await loop.run_in_executor(self._threads, self._decode, path)
+            try:
+                return await self._recognize(decoded, session)
+            except AudioError as error:
+                raise _refusal(error, path, upload.name, self.limits.seconds) from error
 
-    def _transcribe(self, upload: Upload, waiting: _Waiting) -> Transcript:
+    def _decode(self, path: Path) -> Decoded:
         pool = self._idle.get_nowait()
         try:
-            with _as_file(upload.content) as path:
-                (decoded,) = pool.read([Stretch(str(path))])
-                try:
-                    return self._recognize(decoded, waiting)
-                except AudioError as error:
-                    raise _refusal(error, path, upload.name, self.limits.seconds) from error
+            (decoded,) = pool.read([Stretch(str(path))])
         finally:
             self._idle.put(pool)
+        return decoded
 
-    def _recognize(self, decoded: Decoded, waiting: _Waiting) -> Transcript:
+    async def _recognize(self, decoded: Decoded, session: Hashable) -> Transcript:
+        """Raises AudioError where it could not be decoded, to its end where it is long."""
         if decoded.error is not None:
             raise decoded.error
-        assert decoded.samples is not None
-        warning = decoded.facts.warning if decoded.facts is not None else None
-        if decoded.rest is None:
-            return replace(self._short(decoded.samples, waiting), warning=warning)
+        if decoded.rest is not None:
+            return await self._recognize_long(decoded, session)
+        samples = decoded.samples
+        assert samples is not None
+        if len(samples) and np.abs(samples).max() >= SILENCE:
+            found = await self.batcher.submit(session, samples)
+        else:
+            found = Transcript("", 0.0, (), len(samples) / self.batcher.sample_rate)
+        return replace(found, warning=decoded.facts.warning if decoded.facts is not None else None)
+
+    async def _recognize_long(self, decoded: Decoded, session: Hashable) -> Transcript:
+        assert decoded.rest is not None
+        loop = asyncio.get_running_loop()
+        if self._num_long >= self.limits.long_recordings:
+            decoded.rest.close()
+            raise Refusal(
+                429,
+                f"file: longer than {self.segmentation.longest:g} s, as {self._num_long} others that are recognised; "
+                f"expected fewer than {self.limits.long_recordings}; try later",
+                code="busy",
+                retry_after=max(5.0, self.batcher.expected_wait()),
+            )
+        self._num_long += 1
+        try:
+            waiting = _Waiting(self.batcher, loop, session)
+            return await loop.run_in_executor(self._long_threads, self._follow, decoded, waiting)
+        finally:
+            self._num_long -= 1
+
+    def _follow(self, decoded: Decoded, waiting: _Waiting) -> Transcript:
+        assert decoded.rest is not None
         try:
             return transcribe_long(
                 waiting, decoded.blocks(), sample_rate=self.batcher.sample_rate, config=self.segmentation
@@ -120,27 +154,23 @@ class RecordingReader:
         finally:
             decoded.rest.close()
 
-    def _short(self, samples: Float32[np.ndarray, " sample"], waiting: _Waiting) -> Transcript:
-        if len(samples) and np.abs(samples).max() >= SILENCE:
-            return waiting.transcripts([samples])[0]
-        return Transcript("", 0.0, (), len(samples) / self.batcher.sample_rate)
 
+def keep(content: BinaryIO) -> IO[bytes]:
+    """Returns the bytes in a file that only this user can read, and that goes when it is closed.
 
-@contextmanager
-def _as_file(content: BinaryIO) -> Iterator[Path]:
-    """The bytes in a file that only this user can read, gone afterwards. Raises Refusal where there is no room."""
-    with tempfile.NamedTemporaryFile(prefix="earshot-") as file:
+    Raises Refusal where there is no room.
+    """
+    file = tempfile.NamedTemporaryFile(prefix="earshot-")  # noqa: SIM115 - whoever calls closes it
+    try:
         content.seek(0)
-        try:
-            shutil.copyfileobj(content, file, COPIED_BYTES)
-            file.flush()
-        except OSError as error:
-            raise Refusal(
-                503,
-                f"file: could not be kept ({error.strerror}); expected room on the server; try later",
-                code="no_room",
-            ) from error
-        yield Path(file.name)
+        shutil.copyfileobj(content, file, COPIED_BYTES)
+        file.flush()
+    except OSError as error:
+        file.close()
+        raise Refusal(
+            503, f"file: could not be kept ({error.strerror}); expected room on the server; try later", code="no_room"
+        ) from error
+    return file
 
 
 def _refusal(error: AudioError, path: Path, name: str, seconds: float) -> Refusal:

@@ -15,7 +15,7 @@ import uvicorn
 from asr.config.reading import check_section
 from asr.distributed import set_num_threads
 from asr.recognizer import Recognizer
-from asr.runtime import EXIT_OK, count_cores
+from asr.runtime import EXIT_OK, count_cores, leave
 from asr.serving.admission import read_token
 from asr.serving.app import create_app
 from asr.serving.config import ServeConfig
@@ -99,7 +99,7 @@ def create_server(service: Service) -> Server:
 
 
 def run(values: dict[str, Any]) -> int:
-    """Serve with these options until a signal comes, and return the exit code."""
+    """Serve with these options until a signal comes, then end the process."""
     config = check_section(values, ServeConfig, where="options")
     token = read_token(config.token_file) if config.token_file else None
     set_num_threads(config.num_threads or count_cores())
@@ -109,6 +109,7 @@ def run(values: dict[str, Any]) -> int:
     service = create_service(config, recognizer, name=Path(config.run).resolve().name, token=token)
     server = create_server(service)
     server.run(sockets=[listen(config.host, config.port)])
+    leave(EXIT_OK)  # Python would wait for threads that still compute, or wait for the model
     return EXIT_OK
 
 

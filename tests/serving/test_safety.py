@@ -274,6 +274,38 @@ def test_more_sessions_than_there_is_room_for_are_put_off(recognizer: Recognizer
         still_serves(served)
 
 
+def test_files_share_a_batch_however_few_decoders_there_are(recognizer: Recognizer) -> None:
+    with serving(recognizer, batch_wait_ms=900.0) as served, ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: post(served, wav_bytes()), range(4)))
+        assert {answer.status_code for answer in answers} == {200}
+        figures = httpx.get(served.url + "/metrics").text
+    batches = re.search(r"earshot_batch_utterances_count (\S+)", figures)
+    assert batches
+    assert float(batches[1]) < 4
+
+
+def test_more_long_recordings_than_there_is_room_for_are_put_off(recognizer: Recognizer) -> None:
+    with serving(recognizer, long_recordings=1, batch_wait_ms=900.0) as served, ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda _: post(served, wav_bytes(35.0)), range(3)))
+        assert post(served, wav_bytes(35.0)).json()["text"]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert message(refused).startswith("file: longer than 30 s, as 1 others that are recognised; expected fewer than 1")
+    assert int(refused.headers["retry-after"]) >= 5
+
+
+def test_no_room_for_a_file_is_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asr.serving.recordings.shutil.copyfileobj", full)
+    answer = post(served, wav_bytes())
+    assert answer.status_code == 503
+    assert (
+        message(answer) == "file: could not be kept (No space left on device); expected room on the server; try later"
+    )
+
+
 def test_what_is_said_stays_out_of_the_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         text = post(served, wav_bytes(), name="private.wav").json()["text"]
@@ -354,6 +386,18 @@ def test_the_program_serves_over_tls_and_ends_with_a_signal(
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert f'"{answer.json()["text"]}"' in "".join(said)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_ends_in_time_whatever_it_was_doing(run_path: Path) -> None:
+    with program(run_path, "--drain-seconds", "0.1") as (process, url, said), ThreadPoolExecutor(1) as threads:
+        begun = threads.submit(httpx.post, url + TRANSCRIPTIONS, files={"file": wav_bytes(300.0)}, timeout=60)
+        while "earshot_sessions 1.0" not in httpx.get(url + "/metrics").text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert begun.exception() is not None or begun.result().status_code in (200, 500, 503)
+    assert "stopping: not all was finished within 0.1 s" in "".join(said) or begun.result().status_code == 200
 
 
 @pytest.mark.slow

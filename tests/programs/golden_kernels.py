@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asr.model.cells import CellConfig, GRUConfig, LayerNormLSTMConfig, LSTMConfig
 from asr.model.scan.cpu.source import step_header
-from asr.model.scan.gpu.source import kernel_source
+from asr.model.scan.gpu.source import step_source
 from asr.model.scan.step import trace
 
 FOLDER = Path(__file__).resolve().parents[1] / "model" / "scan" / "golden"
@@ -19,8 +19,6 @@ CELLS: dict[str, CellConfig] = {
     "gru": GRUConfig(),
     "layer_norm_lstm_zoneout": LayerNormLSTMConfig(zoneout=0.1),
 }
-# The largest cell is written out in C++ only; its Triton kernels are run by tests/model/scan/test_gpu.py.
-IN_TRITON = ("lstm", "gru")
 
 
 def texts() -> dict[str, str]:
@@ -29,8 +27,7 @@ def texts() -> dict[str, str]:
     for name, config in CELLS.items():
         program = trace(config.build(4).form, zoneout=config.zoneout > 0)
         found[f"{name}.h"] = step_header(program)
-        if name in IN_TRITON:
-            found |= {f"{name}.{way}.triton": kernel_source(program, way) for way in ("forward", "backward")}
+        found[f"{name}.triton"] = step_source(program)
     return found
 
 

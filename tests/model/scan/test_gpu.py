@@ -16,8 +16,7 @@ import torch
 from asr.model.cells import CellConfig, LSTMConfig, PeepholeLSTMConfig
 from asr.model.layers.recurrent import RecurrentLayer
 from asr.model.scan.gpu import triton as gpu
-from asr.model.scan.gpu.launch import load_triton, make_grid
-from asr.model.scan.gpu.source import BACKWARD_POINTERS, FORWARD_POINTERS
+from asr.model.scan.gpu.launch import constants_of, load_triton, make_grid
 from asr.model.scan.gpu.triton import TritonError, find_trouble, most_utterances, scan_triton
 from asr.model.scan.recurrence import scan_reference
 from asr.model.scan.step import trace
@@ -118,7 +117,7 @@ def machine_code_sizes(config: CellConfig) -> list[int]:
     from triton.compiler import ASTSource
 
     program = trace(config.build(FEATURES).form, zoneout=True)
-    constants = {
+    shape = {
         "BATCH": 16,
         "UNITS": 512,
         "BLOCK": 16,
@@ -127,10 +126,12 @@ def machine_code_sizes(config: CellConfig) -> list[int]:
         "PROGRAMS": 32,
         "COLUMNS": 32,
     }
-    constants |= {"MASKED": True, "PRECISION": "tf32"}
+    shape |= {"MASKED": True, "PRECISION": "tf32"}
     sizes = []
-    for direction, pointers in (("forward", FORWARD_POINTERS), ("backward", BACKWARD_POINTERS)):
-        kernel = load_triton(program, direction, False)
+    for direction in ("forward", "backward"):
+        kernel = getattr(load_triton(program, False), f"{direction}_kernel")
+        constants = shape | constants_of(program, direction)
+        pointers = [name for name in kernel.arg_names if name not in constants]
         types = dict.fromkeys(pointers, "*fp32") | dict.fromkeys(constants, "constexpr")
         types |= dict.fromkeys(HALVES & types.keys(), "*bf16")
         types |= {"counter": "*i32", "batch": "i32", "time": "i32", "chunks": "i32"}

@@ -55,9 +55,22 @@ def is_interpreted() -> bool:
 
 
 @cache
-def load_triton(program: Program, direction: str, interpreted: bool) -> Any:
-    """The kernel of one direction; Triton reads its source, so it lies in a file of the user's cache."""
-    return getattr(load_module(kernel_source(program, direction)), f"{direction}_kernel")
+def load_triton(program: Program, interpreted: bool) -> Any:
+    """The module with a cell's kernels; Triton reads its source, so it lies in a file of the user's cache."""
+    return load_module(kernel_source(program))
+
+
+def constants_of(program: Program, direction: str) -> dict[str, int]:
+    """What the kernel of one direction is told of the cell."""
+    form = program.form
+    known = {
+        "GATES": form.num_gates,
+        "STATES": form.num_states,
+        "WEIGHTS": form.num_weights,
+        "NOISE": program.num_noise,
+    }
+    known |= {"SAVED": len(program.saved), "MEANS": count_means(program, direction)}
+    return known if direction == "forward" else known | {"ADDITIVE": program.additive}
 
 
 def load_module(source: str) -> Any:
@@ -89,8 +102,9 @@ def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tens
     partial = state.new_empty(chunks * count_means(program, direction), grid.programs, grid.batch)
     given = {name: state if tensor is None else tensor for name, tensor in tensors.items()}
     options = {} if interpreted else {"launch_cooperative_grid": True, "num_warps": grid.num_warps}
-    load_triton(program, direction, interpreted)[(grid.programs, chunks)](
-        **given, counter=counter, partial=partial, batch=batch, time=time, chunks=grid.chunks,
+    getattr(load_triton(program, interpreted), f"{direction}_kernel")[(grid.programs, chunks)](
+        **given, **constants_of(program, direction),
+        counter=counter, partial=partial, batch=batch, time=time, chunks=grid.chunks,
         BATCH=grid.batch, UNITS=units, BLOCK=grid.block, SPLITS=grid.splits, INNER=grid.inner,
         PROGRAMS=grid.programs, COLUMNS=next_power(grid.programs), MASKED=tensors["mask"] is not None,
         PRECISION="tf32" if weight.itemsize == 2 else "tf32x3", **options,

@@ -17,6 +17,7 @@ PROGRAMS = {
     "serve": "serve a run to other programs: OpenAI's API of transcriptions",
     "compare": "train several configurations alike and compare them",
     "explain": "look inside a model while it hears a recording",
+    "listen": "recognise a microphone, a stream or a file while it is spoken",
     "export": "make a small copy of a trained run, to hand on",
     "commands": "check, import, export and calibrate grammars of commands",
     "prepare": "make manifests of a corpus, of your folder, or of synthesized commands",

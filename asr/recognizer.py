@@ -13,7 +13,7 @@ This is what the programs use, and what a program of your own imports.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,18 @@ from asr.decoding.alignment import WordSpan, align_tokens, place_tokens, reach_o
 from asr.decoding.endpointing import EndpointingConfig
 from asr.decoding.evidence import EvidenceConfig
 from asr.decoding.hypothesis import Hypothesis
-from asr.grammar.templates import load_grammar
 from asr.model.acoustic import Model
 from asr.recognition.confidence import WordCalibration, load_calibration
-from asr.recognition.listening import Heard, listen
+from asr.recognition.listening import Heard, evaluating, listen
 from asr.recognition.precision import Precision, quantize
+from asr.recognition.samples import check_samples
+from asr.recognition.stream import Beginning, Look, Stream, StreamConfig
 from asr.runs.language_model import open_decoding
 from asr.runs.recognizer import RecognizerError, RunParts, load_run
 from asr.stretch import Stretch
 from asr.text import Tokenizer
 from asr.transcript import Transcript, Word
-from asr.understanding.autoencoder import load_autoencoder
-from asr.understanding.label_priors import load_priors
 from asr.understanding.result import CommandResult, CommandSearch
-from asr.understanding.sizes import choose_rejection
 
 MAX_BATCH_SECONDS = 600.0
 """Padded audio in one batch, however many recordings were asked for; bounds memory at some hundred MB."""
@@ -113,7 +111,7 @@ class Recognizer:
         weights.
         """
         parts = load_run(run, decoding=decoding)
-        search = _load_commands(parts, Path(commands)) if commands is not None else None
+        search = CommandSearch.of_run(parts.folder, parts.tokenizer, commands) if commands is not None else None
         key = decoding_key(parts, search)
         return cls(
             model=parts.model.to(device),
@@ -212,8 +210,9 @@ class Recognizer:
         """Log-mels of a file or an array, as `recognize` takes them."""
         if not isinstance(recording, np.ndarray):
             return self.stretch_log_mels(Stretch(str(recording)))
-        _check_array(recording, sample_rate)
-        assert sample_rate is not None
+        if sample_rate is None:
+            raise RecognizerError("samples: no sample rate; expected transcribe(samples, sample_rate=hertz)")
+        check_samples(recording)
         samples = recording.astype(np.float32, copy=False)
         at_rate = resample(samples, from_rate=sample_rate, to_rate=self.feature_config.sample_rate)
         return self._log_mel(torch.from_numpy(at_rate))
@@ -230,22 +229,46 @@ class Recognizer:
     @torch.inference_mode()
     def recognize(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> list[Transcription]:
         """Transcribe log-mels as one batch."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            heard = self.listen(log_mels)
-            if self.commands is not None:
-                second = self.commands.second_opinion
-                familiar = second.familiarity(heard.padded, heard.lengths) if second else [0.0] * len(log_mels)
-                return [self._understand(heard, row, familiarity) for row, familiarity in enumerate(familiar)]
-            heads = choose_heads(self.decoding, self.model.heads)
-            hypotheses = self.decoding(heads, heard.encodings, heard.encoding_lengths)
-        finally:
-            self.model.train(was_training)
+        with evaluating(self.model):
+            return self._read(self.listen(log_mels), [len(frames) for frames in log_mels])
+
+    def _read(self, heard: Heard, num_frames: Sequence[int]) -> list[Transcription]:
+        """The transcriptions of recordings of so many frames; the model is in evaluation mode."""
+        if self.commands is not None:
+            second = self.commands.second_opinion
+            familiar = second.familiarity(heard.padded, heard.lengths) if second else [0.0] * len(num_frames)
+            return [self._understand(heard, row, familiarity) for row, familiarity in enumerate(familiar)]
+        heads = choose_heads(self.decoding, self.model.heads)
+        hypotheses = self.decoding(heads, heard.encodings, heard.encoding_lengths)
         return [
-            self._written(self._transcription(heard, row, hypothesis), num_frames=len(log_mels[row]))
+            self._written(self._transcription(heard, row, hypothesis), num_frames=num_frames[row])
             for row, hypothesis in enumerate(hypotheses)
         ]
+
+    def stream(self, config: StreamConfig | None = None) -> Stream[Transcription]:
+        """Open a stream of samples at the model's own rate, which gives events: see asr.recognition.stream."""
+        return Stream(self, sample_rate=self.feature_config.sample_rate, config=config)
+
+    def look(self, samples: Float[np.ndarray, " _"]) -> Look[Transcription]:
+        """What there is in the samples of a stream's segment, which may go on."""
+        log_mels = self.log_mels(samples, sample_rate=self.feature_config.sample_rate)
+        with evaluating(self.model):
+            heard = self.listen([log_mels])
+        return self._look(heard, len(log_mels))
+
+    def _look(self, heard: Heard, num_frames: int) -> Look[Transcription]:
+        @cache
+        @torch.inference_mode()
+        def result() -> Transcription:
+            with evaluating(self.model):
+                return self._read(heard, [num_frames])[0]
+
+        frame = heard.spoken_until(0, frames_per_encoding=self._frames_per_encoding)
+        return Look(
+            self.commands.begin(heard.scores[0].numpy()) if self.commands else _free(result()),
+            frame * self.feature_config.hop_ms / 1000 if frame is not None else None,
+            result,
+        )
 
     def listen(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> Heard:
         """What the heads read of log-mels, as one batch; the model is to be in evaluation mode."""
@@ -355,30 +378,9 @@ def commands_key(commands: CommandSearch) -> str:
     return f"commands {commands.grammar.digest}"
 
 
-def _load_commands(parts: RunParts, path: Path) -> CommandSearch:
-    grammar = load_grammar(path)
-    search = CommandSearch(grammar, parts.tokenizer, priors=load_priors(parts.folder))
-    judging = choose_rejection(
-        parts.folder.path,
-        grammar=grammar.digest,
-        num_sentences=search.graph.num_sentences,
-        model=parts.folder.search_digest(),
-    )
-    autoencoder = judging.rejection.autoencoder
-    second = load_autoencoder(parts.folder.path, digest=autoencoder) if autoencoder else None
-    return search.judged_by(judging, second_opinion=second)
-
-
-def _check_array(samples: np.ndarray, sample_rate: int | None) -> None:
-    if sample_rate is None:
-        raise RecognizerError("samples: no sample rate; expected transcribe(samples, sample_rate=hertz)")
-    if samples.ndim != 1 or samples.size == 0 or not np.issubdtype(samples.dtype, np.floating):
-        raise RecognizerError(
-            f"samples: an array of {samples.dtype} {list(samples.shape)}; expected floating-point samples in -1..1 "
-            "of one channel, [sample], at least one (int16: divide by 32768; stereo: take the mean)"
-        )
-    if not np.isfinite(samples).all():
-        raise RecognizerError("samples: NaN or infinite; expected finite samples in -1..1")
+def _free(transcription: Transcription) -> Beginning:
+    """Words that are not commands: they may end anywhere."""
+    return Beginning(tuple(transcription.text.split()), is_whole=True, can_go_on=True)
 
 
 def _batches(durations: Sequence[float], batch_size: int) -> Iterator[list[int]]:

@@ -22,10 +22,10 @@ FLOORS = [
     "recognition",
     "understanding",
     "recognizer exports",
-    "evaluation explanation transcription tryout",
+    "evaluation explanation transcription live tryout",
     "training",
     "fitting comparison serving",
-    "train evaluate transcribe compare explain export commands serve __main__",
+    "train evaluate transcribe compare explain export commands listen serve __main__",
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]
@@ -259,7 +259,7 @@ def test_only_programs_take_what_was_parsed(name: str) -> None:
 OPTIONAL = frozenset(
     {"PIL", "av", "espeakng_loader", "hassil", "hibari", "home_assistant_intents", "jinja2", "jiwer", "kenlm", "lhotse"}
     | {"markupsafe", "matplotlib", "onnxruntime", "python_stretch", "ray", "rich", "scipy", "sentencepiece"}
-    | {"torch", "torchaudio", "triton", "unicode_rbnf", "wandb"}
+    | {"sounddevice", "torch", "torchaudio", "triton", "unicode_rbnf", "wandb"}
 )
 # Modules whose functions import: programs and workers that need a part of these start without the rest.
 IMPORTS_LATE = {

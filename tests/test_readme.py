@@ -36,6 +36,7 @@ class LeftOut:
 
 
 AS_WRITTEN = Run()
+NO_MICROPHONE = LeftOut("listens to a microphone; tests/live/ has stand-ins for those who record it")
 # By the command as it is written, on one line and without its comment. They run from the top of a page to its end in
 # one folder, which has what `workspace` writes; a command that is not here fails the test.
 COMMANDS: dict[str, Run | LeftOut] = {
@@ -110,6 +111,15 @@ COMMANDS: dict[str, Run | LeftOut] = {
         "goes on until it is interrupted; tests/transcription/test_job_endurance.py watches a folder"
     ),
     "python -m asr.transcribe --config job.yaml": AS_WRITTEN,
+    "earshot listen --model RUN --commands conf/commands/home.yaml": NO_MICROPHONE,
+    "earshot listen --model RUN --commands conf/commands/home.yaml --json": NO_MICROPHONE,
+    "earshot listen --model RUN --commands conf/commands/home.yaml --wake 'hey house|hello house'": NO_MICROPHONE,
+    "earshot listen --model RUN --push-to-talk": NO_MICROPHONE,
+    "earshot listen --model RUN order.wav": Run(instead={"order.wav": "recording.wav"}),
+    "earshot listen --model RUN order.wav --as-fast-as-possible": Run(instead={"order.wav": "recording.wav"}),
+    "ffmpeg -i URL -f s16le -ar 16000 -ac 1 - | earshot listen --model RUN -": LeftOut(
+        "fetches audio; tests/live/test_listen.py gives raw samples on stdin"
+    ),
     "python -m asr.train conf/bilstm_ctc.yaml --dry-run": Run(f"{TRAIN} {DIGITS} run_dir=runs/dry"),
     "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m asr.train conf/bilstm_ctc.yaml": Run(
         f"{TRAIN} {DIGITS} run_dir=runs/avx2"

@@ -1,6 +1,7 @@
 """From log-mels to what a decoding reads, in one look or, with endpointing, in two."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from asr.decoding.endpointing import EndpointingConfig
 from asr.model.acoustic import Model
 from asr.recognition.precision import Precision, autocast
+from asr.text import BLANK_ID
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,23 @@ class Heard:
     encodings: Float[Tensor, "batch subsampled encoding"]
     encoding_lengths: Int[Tensor, " batch"]
     scores: list[Float[Tensor, "_ vocabulary"]]  # log-probabilities by the CTC head; without one, none of no tokens
+
+    def spoken_until(self, row: int, *, frames_per_encoding: float) -> float | None:
+        """Returns the frame of an utterance at which its last token ends; None where the CTC head wrote none."""
+        scores = self.scores[row]
+        spoken = (scores.argmax(dim=1) != BLANK_ID).nonzero() if scores.numel() else scores
+        return self.first_frames[row] + (float(spoken[-1]) + 1) * frames_per_encoding if len(spoken) else None
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for the time of the block."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 @torch.inference_mode()

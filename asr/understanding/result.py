@@ -21,13 +21,15 @@ from asr.grammar.network import word_graph
 from asr.grammar.parsing import Meaning, SentenceParser
 from asr.grammar.pronunciations import with_pronunciations
 from asr.grammar.templates import Grammar, load_grammar
+from asr.recognition.stream import Beginning
+from asr.runs.folder import RunFolder
 from asr.text import BLANK_ID, Tokenizer
 from asr.transcript import Word
-from asr.understanding.autoencoder import SecondOpinion
-from asr.understanding.label_priors import LabelPriors
+from asr.understanding.autoencoder import SecondOpinion, load_autoencoder
+from asr.understanding.label_priors import LabelPriors, load_priors
 from asr.understanding.rejection import LOWEST_RATIO, Evidence, Rejection, score_ratio
 from asr.understanding.search import GrammarSearch, Scores, best_path
-from asr.understanding.sizes import Judging
+from asr.understanding.sizes import Judging, choose_rejection
 from asr.understanding.token_graph import SpelledWord, WordReader
 
 MAX_KNOWN = 20_000  # sentences whose meaning is kept: recordings share many of their alternatives
@@ -121,6 +123,21 @@ class CommandSearch:
         judged.rejection, judged.basis, judged.second_opinion = judging.rejection, judging.basis, second_opinion
         return judged
 
+    @classmethod
+    def of_run(cls, run: RunFolder, tokenizer: Tokenizer, path: str | Path) -> CommandSearch:
+        """Opens it with all that a run folder knows of this grammar: its calibration, and the priors of its labels.
+
+        Raises what `load_grammar` raises, and RejectionError where the calibration is of other weights.
+        """
+        grammar = load_grammar(path)
+        search = cls(grammar, tokenizer, priors=load_priors(run))
+        judging = choose_rejection(
+            run.path, grammar=grammar.digest, num_sentences=search.graph.num_sentences, model=run.search_digest()
+        )
+        autoencoder = judging.rejection.autoencoder
+        second = load_autoencoder(run.path, digest=autoencoder) if autoencoder else None
+        return search.judged_by(judging, second_opinion=second)
+
     def understand(self, scores: Scores, *, seconds_per_encoding: float, familiarity: float = 0.0) -> CommandResult:
         """The command in one utterance's log-probabilities, those of a CTC head; familiarity is by `second_opinion`."""
         heard = " ".join(self.tokenizer.decode(_free_tokens(scores)).split())
@@ -156,6 +173,25 @@ class CommandSearch:
             familiarity=familiarity,
             margin=margin,
         )
+
+    def begin(self, scores: Scores) -> Beginning:
+        """What was said so far of a command, in the log-probabilities of an utterance that may go on."""
+        scores = self.priors.scale(scores) if self.priors else scores
+        words, states = self._reader.read_beginning(self.search.search_beginning(scores))
+        return Beginning(
+            words,
+            is_whole=not states.isdisjoint(self.graph.finals),
+            can_go_on=not states or any(self._can_go_on(state, ()) for state in states),
+        )
+
+    def _can_go_on(self, state: int, skipped: tuple[str, ...]) -> bool:
+        """Whether words can follow that change the meaning: others than one of the words to skip at the end."""
+        for word, (target, _) in self.graph.edges[state].items():
+            longer = (*skipped, word)
+            begins_skip = any(each[: len(longer)] == longer for each in self.grammar.skip_words)
+            if not begins_skip or self._can_go_on(target, longer):
+                return True
+        return False
 
     def _alternatives(self, scores: Scores) -> list[tuple[str, Hypothesis]]:
         """The best sentence of each of the best meanings, at least two of them where the grammar has as many."""

@@ -64,6 +64,14 @@ class GrammarSearch:
             return [best]
         return [best, *_Runners(self._network, history, scores).best(num_best)[1:]]
 
+    def search_beginning(self, scores: Scores) -> tuple[int, ...]:
+        """The tokens of the best beginning of a sentence, whole or not: what was said so far."""
+        history = self._network.pass_tokens(scores)
+        state = int(np.maximum(history.token[-1], history.blank[-1]).argmax())
+        says = bool(history.token[-1, state] > history.blank[-1, state])
+        states, _ = self._network.follow(history, state, len(scores), says=says)
+        return tuple(int(self.states.tokens[each]) for each in states)
+
     def search_kinds(
         self, scores: Scores, *, num_best: int, kind_of: Callable[[tuple[int, ...]], Hashable], max_sentences: int = 200
     ) -> list[tuple[Hypothesis, Hashable]]:

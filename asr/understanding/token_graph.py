@@ -95,6 +95,34 @@ class WordReader:
             raise SpellingError(f"grammar: no sentence is spelled {text!r}; expected one of its graph")
         return sentence[1]
 
+    def read_beginning(self, tokens: Sequence[int]) -> tuple[tuple[str, ...], frozenset[int]]:
+        """Returns the words that are whole in the beginning of a sentence, and the graph's states that they lead to.
+
+        There are several states where words are spelled alike, and none where the tokens end inside a word. Raises
+        SpellingError where no sentence of the graph begins so.
+        """
+        spelled, length = tuple(tokens), len(tokens)
+        reached: dict[int, dict[int, tuple[float, tuple[str, ...]]]] = {0: {0: (0.0, ())}}
+        inside: tuple[tuple[str, ...], frozenset[int]] | None = None
+        for place in range(length):
+            for state, (weight, words) in reached.get(place, {}).items():
+                for written, _, word, target, step in self._ways(state).get(spelled[place], ()):
+                    end, said = place + len(written), spelled[place : place + len(written)]
+                    if said == written:
+                        found = reached.setdefault(end, {})
+                        if target not in found or weight + step > found[target][0]:
+                            found[target] = (weight + step, (*words, word))
+                    elif end > length and written[: length - place] == said:
+                        is_boundary = not self._tokenizer.decode(said).strip()
+                        inside = (words, frozenset([state]) if is_boundary else frozenset())
+        if length in reached:
+            _, words = max(reached[length].values())
+            return words, frozenset(reached[length])
+        if inside is None:
+            text = self._tokenizer.decode(spelled)
+            raise SpellingError(f"grammar: no sentence begins {text!r}; expected one of its graph to")
+        return inside
+
     def _ways(self, state: int) -> _Ways:
         """The spellings of the words that leave a state, by their first token."""
         if state not in self._ways_of:

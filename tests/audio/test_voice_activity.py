@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.audio.reading import read_audio
-from asr.audio.voice_activity import Detector, EnergyConfig, SileroConfig, VoiceActivityError
+from asr.audio.voice_activity import (
+    Detector,
+    EnergyConfig,
+    RunningEnergyConfig,
+    SileroConfig,
+    VoiceActivityError,
+)
 
 RATE = 16_000
 
@@ -115,3 +121,39 @@ def test_without_the_extra_silero_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(VoiceActivityError, match=r"pip install 'earshot\[vad\]', or kind: energy"):
         SileroConfig().build(RATE)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.0003, 0.01])
+@pytest.mark.parametrize("gain", [1.0, 0.05])
+def test_running_energy_tells_each_frame_at_once(level: float, gain: float) -> None:
+    parts = [noise(3, level), tone(1.5, 0.3), noise(2, level, 1), tone(0.4, 0.1), noise(3, level, 2)]
+    samples = gain * np.concatenate(parts)
+    detector = RunningEnergyConfig().build(RATE)
+    found = stretches(told(detector, samples), detector.hop)
+    assert len(found) == 2
+    for (start, end), (expected_start, expected_end) in zip(found, [(3.0, 4.5), (6.5, 6.9)], strict=True):
+        assert start == pytest.approx(expected_start, abs=0.05)
+        assert end == pytest.approx(expected_end, abs=0.05)
+    again = RunningEnergyConfig().build(RATE)
+    for number in range(0, len(samples), 320):
+        again.push(samples[number : number + 320])
+        assert again._num_told == max(0, number // 320)  # its window of two hops is there, and nothing more is needed
+
+
+def test_running_energy_follows_a_noise_that_begins() -> None:
+    samples = np.concatenate((noise(5, 0.0005), noise(20, 0.02, 1), 0.3 * tone(1, 1.0), noise(2, 0.02, 2)))
+    detector = RunningEnergyConfig().build(RATE)
+    is_speech = told(detector, samples)
+    seconds = np.arange(len(is_speech)) * detector.hop / RATE
+    assert is_speech[(seconds > 5.1) & (seconds < 6)].all()  # who knows?
+    assert is_speech[(seconds > 9.1) & (seconds < 25)].mean() < 0.01
+    assert is_speech[(seconds > 25.05) & (seconds < 25.95)].all()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(0, 20 * RATE), max_size=6), st.sampled_from([8000, 11_025, 16_000]))
+def test_blocks_change_nothing_of_running_energy(cuts: list[int], rate: int) -> None:
+    samples = noise(20, 0.001) + np.repeat(np.array([0, 1, 0, 1, 0], np.float32), 4 * RATE) * tone(20, 0.2)
+    whole = told(RunningEnergyConfig().build(rate), samples)
+    assert np.array_equal(told(RunningEnergyConfig().build(rate), samples, tuple(cuts)), whole)
+    assert len(whole) == -(-len(samples) // round(0.02 * rate))

@@ -6,27 +6,38 @@ A config's `build(sample_rate)` gives a detector for one recording, which is fed
     detector.push(samples)           whether each further frame is speech, as far as that can be told by now
     detector.finish()                the rest
 
-How the samples are cut into blocks changes nothing.
+How the samples are cut into blocks changes nothing. `energy` waits for what is around a frame; `running_energy` and
+`silero` tell each frame as soon as it is there, as streams need it.
 """
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
 from asr.audio.voice_activity.energy import EnergyConfig
+from asr.audio.voice_activity.running_energy import RunningEnergyConfig
 from asr.audio.voice_activity.silero import SileroConfig, VoiceActivityError
 
-VoiceActivityConfig = Annotated[EnergyConfig | SileroConfig, Field(discriminator="kind")]
+VoiceActivityConfig = Annotated[EnergyConfig | RunningEnergyConfig | SileroConfig, Field(discriminator="kind")]
 
-__all__ = ["Detector", "EnergyConfig", "SileroConfig", "VoiceActivityConfig", "VoiceActivityError"]
+__all__ = [
+    "Detector",
+    "EnergyConfig",
+    "RunningEnergyConfig",
+    "SileroConfig",
+    "VoiceActivityConfig",
+    "VoiceActivityError",
+]
 
 
+@runtime_checkable
 class Detector(Protocol):
     """One recording's."""
 
-    hop: float  # samples
+    @property
+    def hop(self) -> float: ...  # samples
 
     def push(self, samples: Float[np.ndarray, " sample"]) -> Bool[np.ndarray, " frame"]: ...
 

@@ -8,12 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from pydantic import Field
 
+from asr.audio.voice_activity.band_levels import FRAME_SECONDS, BandLevels
 from asr.section import Section
 
-FRAME_SECONDS = 0.02
-WINDOW_FRAMES = 2  # that a window spans: 40 ms
-LOW_HZ, HIGH_HZ = 150.0, 3800.0  # between the hum and rumble of rooms and the hiss of microphones
-QUIETEST_DB = -80.0  # of full scale; digital silence is no quieter than this, or any sound would be loud beside it
 NOISE_PERCENT, SPEECH_PERCENT = 10, 95  # percentiles of the levels around a frame
 STEP = 50  # frames for which the levels around are measured once: a second
 
@@ -40,49 +37,25 @@ class EnergyDetector:
 
     def __init__(self, config: EnergyConfig, sample_rate: int) -> None:
         self._config = config
-        self._hop = max(1, round(FRAME_SECONDS * sample_rate))
         self._around = max(1, round(config.around / FRAME_SECONDS))
-        self._window = WINDOW_FRAMES * self._hop
-        self._size = 1 << (self._window - 1).bit_length()
-        self._shape = np.hanning(self._window).astype(np.float32)
-        hertz = np.fft.rfftfreq(self._size, 1 / sample_rate)
-        self._band = (hertz >= LOW_HZ) & (hertz <= HIGH_HZ)
-        self._samples = np.zeros(0, np.float32)  # that are in no whole window yet, or in later ones too
+        self._meter = BandLevels(sample_rate)
         self._levels = np.zeros(0, np.float32)  # of the frames from `_first` on
         self._first = 0
         self._num_told = 0
 
     @property
     def hop(self) -> float:
-        return self._hop
+        return self._meter.hop
 
     def push(self, samples: Float[np.ndarray, " sample"]) -> Bool[np.ndarray, " frame"]:
-        self._samples = np.concatenate((self._samples, samples.astype(np.float32, copy=False)))
-        self._measure((len(self._samples) - self._window) // self._hop + 1)
+        self._levels = np.concatenate((self._levels, self._meter.push(samples)))
         # A step can be told when all that is around it is there.
         num_known = self._first + len(self._levels) - self._around
         return self._tell(num_known // STEP * STEP)
 
     def finish(self) -> Bool[np.ndarray, " frame"]:
-        num_frames = -(-len(self._samples) // self._hop)
-        self._samples = np.concatenate((self._samples, np.zeros(self._window, np.float32)))
-        self._measure(num_frames)
+        self._levels = np.concatenate((self._levels, self._meter.finish()))
         return self._tell(self._first + len(self._levels))
-
-    def _measure(self, num_frames: int) -> None:
-        """The levels of so many further frames, in decibels of full scale."""
-        if num_frames <= 0:
-            return
-        windows = np.lib.stride_tricks.sliding_window_view(self._samples, self._window)[:: self._hop][:num_frames]
-        if self._samples.any():
-            spectra = np.fft.rfft(windows * self._shape, n=self._size)[:, self._band]
-            # A sine of full scale gives the square of half the sum of the window's shape, whatever its frequency.
-            power = (spectra.real**2 + spectra.imag**2).sum(axis=1) / (self._shape.sum() / 2) ** 2
-            levels = 10 * np.log10(np.maximum(power, 10 ** (QUIETEST_DB / 10)))
-        else:  # hours of it fit in a megabyte, and should cost no more than that
-            levels = np.full(num_frames, QUIETEST_DB)
-        self._levels = np.concatenate((self._levels, levels.astype(np.float32)))
-        self._samples = self._samples[num_frames * self._hop :]
 
     def _tell(self, until: int) -> Bool[np.ndarray, " frame"]:
         """Whether the frames up to this one are speech."""

@@ -22,7 +22,7 @@ NAMES = {SpeechBegan: "speech_began", Partial: "partial", Final: "final", Reject
 
 
 @runtime_checkable
-class Output(Protocol):
+class TextOutput(Protocol):
     """A terminal, a file or a pipe, as far as it is needed here."""
 
     def write(self, text: str, /) -> int: ...
@@ -46,7 +46,7 @@ class Display(Protocol):
 class JSONLines:
     """One object a line for each event, with its kind under `event` and times in seconds from the first sample."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: TextOutput) -> None:
         self._out = out
 
     def show(self, event: Heard) -> None:
@@ -93,7 +93,7 @@ def _rounded(value: Any) -> Any:
 class Lines:
     """A line a command; on a terminal also the level and the words so far, in place at its last line."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: TextOutput) -> None:
         self._out, self._is_terminal = out, out.isatty()
         self._words = ""
         self._level = QUIETEST_DB

@@ -105,7 +105,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
-    """What the report lists, and how much of it."""
+    """Adds the options that say what the report lists, and how much of it."""
     parser.add_argument(
         "--min-repeats",
         type=int,

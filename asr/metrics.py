@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jiwer
+
 
 class MetricsError(ValueError):
     """References and hypotheses that cannot be scored together."""
@@ -71,19 +73,15 @@ def count_character_errors(references: Sequence[str], hypotheses: Sequence[str])
     _check_pairs(references, hypotheses)
     if not references:
         return []
-    import jiwer
-
     output = jiwer.process_characters([_tidy(text) for text in references], [_tidy(text) for text in hypotheses])
     return [_count_chunks(chunks) for chunks in output.alignments]
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[list[Operation]]:
-    """The word alignment of each utterance."""
+    """Returns the word alignment of each utterance."""
     _check_pairs(references, hypotheses)
     if not references:
         return []
-    import jiwer
-
     output = jiwer.process_words([_tidy(text) for text in references], [_tidy(text) for text in hypotheses])
     return [
         _operations(chunks, reference, hypothesis)
@@ -92,18 +90,18 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[li
 
 
 def align(reference: str, hypothesis: str) -> list[Operation]:
-    """The word alignment of one utterance; reading off either side gives its words back."""
+    """Returns the word alignment of one utterance; reading off either side gives its words back."""
     return align_words([reference], [hypothesis])[0]
 
 
 def count_operations(operations: Iterable[Operation]) -> ErrorCounts:
-    """The edits of one alignment, counted."""
+    """Returns the edits of one alignment, counted."""
     kinds = Counter(operation.kind for operation in operations)
     return ErrorCounts(kinds["hit"], kinds["substitution"], kinds["deletion"], kinds["insertion"])
 
 
 def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    """The counts of a corpus; its `rate` is the corpus error rate (long utterances weigh more, as is usual)."""
+    """Returns the counts of a corpus; its `rate` is the corpus error rate (long utterances weigh more, as is usual)."""
     return sum(counts, start=ErrorCounts())
 
 

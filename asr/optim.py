@@ -20,7 +20,7 @@ class WarmupCosineConfig(Section):
     final_fraction: float = Field(0.01, ge=0.0, le=1.0, description="of the learning rate, at the end")
 
     def factor(self, step: int, progress: float) -> float:
-        """What the learning rate is multiplied by at `step` (from 0), `progress` (0 to 1) through the training."""
+        """Returns the factor of the learning rate at `step` (from 0), `progress` (0 to 1) through the training."""
         warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
         return warmup * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
@@ -80,7 +80,9 @@ class ExponentialAverage:
 
 
 def average_weights(members: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of several models' weights, summed in float64; tensors of integers are those of the first member."""
+    """Returns the mean of several models' weights, summed in float64; tensors of integers are those of the first
+    member.
+    """
     members = list(members)
     if not members:
         raise ValueError("average_weights: no weights given; expected those of at least one model")

@@ -50,7 +50,7 @@ MAX_BATCH_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Transcription:
-    """What was heard in one recording."""
+    """Holds what was recognised in one recording."""
 
     text: str  # words with single spaces
     tokens: tuple[int, ...]
@@ -62,7 +62,7 @@ class Transcription:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one stretch: a transcription, or why there is none."""
+    """Says what became of one stretch: a transcription, or why there is none."""
 
     index: int  # of the stretch as given
     transcription: Transcription | None
@@ -103,7 +103,8 @@ class Recognizer:
         decoding: DecodingConfig | None = None,
         precision: Precision = "fp32",
     ) -> "Recognizer":
-        """The recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be heard.
+        """Returns the recogniser in a run folder; `commands` is a file of sentence templates, if only those are to be
+        heard.
 
         `decoding` takes the place of the run's own. Raises what `asr.runs.recognizer.load_run` raises;
         LanguageModelError for a
@@ -128,12 +129,12 @@ class Recognizer:
         )
 
     def with_commands(self, commands: CommandSearch) -> "Recognizer":
-        """The same model, hearing only these commands; the confidence of their words is the posterior."""
+        """Returns the same model, hearing only these commands; the confidence of their words is the posterior."""
         key = commands_key(commands)
         return replace(self, commands=commands, calibration=WordCalibration(), decoding_key=key)
 
     def with_calibration(self, calibration: WordCalibration) -> "Recognizer":
-        """The same recogniser with another confidence of words."""
+        """Returns the same recogniser with another confidence of words."""
         return replace(self, calibration=calibration)
 
     @cached_property
@@ -142,13 +143,15 @@ class Recognizer:
 
     @cached_property
     def _frames_per_encoding(self) -> float:
-        """How many log-mel frames one encoding stands for, read off the encoder's own arithmetic."""
+        """Returns how many log-mel frames one encoding stands for, read off the encoder's own arithmetic."""
         num_frames = 3840  # divisible by every usual subsampling factor
         lengths: Tensor = self.model.encoder.output_lengths(torch.tensor([num_frames]))  # type: ignore[operator]
         return num_frames / int(lengths)
 
     def command(self, recording: str | Path | np.ndarray, *, sample_rate: int | None = None) -> CommandResult:
-        """The command in one file, or in an array of samples [sample] in -1..1 with its `sample_rate` in hertz."""
+        """Returns the command in one file, or in an array of samples [sample] in -1..1 with its `sample_rate`
+        in hertz.
+        """
         result = self.transcribe(recording, sample_rate=sample_rate).command
         if result is None:
             raise RecognizerError(
@@ -271,7 +274,7 @@ class Recognizer:
         )
 
     def listen(self, log_mels: Sequence[Float[Tensor, "_ mel"]]) -> Heard:
-        """What the heads read of log-mels, as one batch; the model is to be in evaluation mode."""
+        """Returns what the heads read of log-mels, as one batch; the model is to be in evaluation mode."""
         return listen(
             self.model,
             log_mels,
@@ -321,7 +324,9 @@ class Recognizer:
         )
 
     def _written(self, found: Transcription, *, num_frames: int) -> Transcription:
-        """What is written of a recording of so many frames: what was found, or no words where too little shows them."""
+        """Returns what is written of a recording of so many frames: what was found, or no words where too little shows
+        them.
+        """
         milliseconds = (num_frames - 1) * self.feature_config.hop_ms + self.feature_config.window_ms
         confidences = [word.confidence for word in found.words]
         if self.evidence.is_enough(seconds=milliseconds / 1000, confidences=confidences):
@@ -347,7 +352,7 @@ class Recognizer:
 
 
 def as_transcript(transcription: Transcription, duration: float) -> Transcript:
-    """What output formats write of a transcription of so many seconds."""
+    """Returns what output formats write of a transcription of so many seconds."""
     words = tuple(
         replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in transcription.words
     )
@@ -365,7 +370,7 @@ def _rounded(value: Any) -> Any:
 
 
 def decoding_key(parts: RunParts, commands: CommandSearch | None) -> str:
-    """A name for the way in which words are found, by which their calibration is kept."""
+    """Returns a name for the way in which words are found, by which their calibration is kept."""
     if commands is not None:
         return commands_key(commands)
     sections = parts.config.model_dump(mode="json", include={"decoding", "endpointing"})

@@ -77,7 +77,7 @@ def _path(text: str) -> str:
 
 
 def _values(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given, as the configuration nests them."""
+    """Returns the options that were given, as the configuration nests them."""
     values = dict(vars(options))
     for section, names in NESTED.items():
         given = {name.removeprefix("batch_"): values.pop(name) for name in names if name in values}

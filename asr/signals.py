@@ -63,7 +63,8 @@ def signals_blocked() -> Iterator[None]:
 
 
 def ignore_signals_to_stop() -> None:
-    """What a process does at its start whose end is another's to decide; called while they are blocked, it misses none.
+    """Ignores signals to stop, as a process does at its start whose end is another's to decide; called while they are
+    blocked, it misses none.
 
     Slurm, systemd, `timeout` and a terminal send the signal to stop to every process of a job.
     """

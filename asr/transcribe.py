@@ -69,7 +69,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _values(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given, as a YAML file would hold them."""
+    """Returns the options that were given, as a YAML file would hold them."""
     values = {key: value for key, value in vars(options).items() if key not in ("config", "set")}
     if not values.get("paths"):
         values.pop("paths", None)

@@ -1,4 +1,5 @@
-"""What was heard in a recording, as output formats write it: text, words with their times, and how sure they are.
+"""Holds what was recognised in a recording, as output formats write it: text, words with their times, and how sure they
+are.
 
 This is what the batch job carries from the recogniser to the writers, and what its journal keeps:
 
@@ -25,7 +26,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard in one channel of a recording, or of a stretch of it."""
+    """Holds what was recognised in one channel of a recording, or of a stretch of it."""
 
     pred_text: str  # the words with single spaces; empty where none was heard
     confidence: float  # 0 to 1, of the whole; 0 where nothing was heard
@@ -45,6 +46,6 @@ class Transcript:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transcript:
-        """What `to_dict` gave, after a journey through JSON too."""
+        """Returns what `to_dict` gave, after a journey through JSON too."""
         words = tuple(Word(**word) for word in values["words"])
         return cls(**{**values, "words": words})

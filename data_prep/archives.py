@@ -18,7 +18,7 @@ SUFFIX_OF = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive may come to; recordings hardly shrink, so one that swells a hundredfold holds none."""
+    """Bounds what an archive may come to; recordings hardly shrink, so one that swells a hundredfold holds none."""
 
     num_bytes: int = 200 << 30
     num_members: int = 5_000_000
@@ -99,7 +99,7 @@ def _opened(archive: Path) -> IO[bytes]:
 def _filter(
     archive: Path, folder: Path, limits: ArchiveLimits, extracted: list[Path]
 ) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
-    """What looks at each member before it is written."""
+    """Returns the function that looks at each member before it is written."""
     largest = limits.largest(archive)
     seen = {"members": 0, "bytes": 0}
 

@@ -41,7 +41,7 @@ SNRS = (6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0)  # dB, the benchmark's
 
 
 def find_labels(corpus_dir: Path, labels: Path | None, recordings: Path | None) -> tuple[Path, Path]:
-    """The labels' file and the folder of its recordings: dev_labels.json and dev/, or what the user says.
+    """Returns the labels' file and the folder of its recordings: dev_labels.json and dev/, or what the user says.
 
     Raises CorpusError where neither is clear.
     """
@@ -58,7 +58,7 @@ def find_labels(corpus_dir: Path, labels: Path | None, recordings: Path | None) 
 
 
 def read_labels(labels: Path, recordings: Path) -> tuple[list[Utterance], list[str]]:
-    """Every labelled recording without noise, in the order of the file, and why some cannot be read.
+    """Returns every labelled recording without noise, in the order of the file, and why some cannot be read.
 
     Raises CorpusError where the file is not one of labels, or none of its recordings can be read.
     """
@@ -128,7 +128,7 @@ def mix(
 
 
 def _loudest_frame(samples: Float32[np.ndarray, " sample"]) -> float:
-    """The energy of the loudest whole frame."""
+    """Returns the energy of the loudest whole frame."""
     whole = samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES).astype("float64")
     return float((whole**2).sum(axis=1).max(initial=0.0))
 
@@ -179,12 +179,12 @@ def mix_all(
 
 
 def condition(snr_db: float) -> str:
-    """The name of a ratio's manifest: noise_06db."""
+    """Returns the name of a ratio's manifest: noise_06db."""
     return f"noise_{snr_db:02g}db"
 
 
 def fold_speakers(utterances: Iterable[Utterance], num_folds: int) -> list[set[str]]:
-    """The test speakers of each fold: the largest speaker not yet placed goes to the smallest fold.
+    """Returns the test speakers of each fold: the largest speaker not yet placed goes to the smallest fold.
 
     Raises CorpusError where speakers are unknown or fewer than the folds.
     """
@@ -205,7 +205,7 @@ def fold_speakers(utterances: Iterable[Utterance], num_folds: int) -> list[set[s
 
 
 def parts(utterances: Sequence[Utterance], options: argparse.Namespace) -> Iterator[tuple[str, set[str]]]:
-    """The folders that get manifests, each with the ids of its recordings; "" is the output folder itself.
+    """Yields the folders that get manifests, each with the ids of its recordings; "" is the output folder itself.
 
     Training recordings of --sizes are drawn at random, the smaller sets from the larger ones.
     """

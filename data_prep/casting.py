@@ -1,4 +1,4 @@
-"""Who speaks in which split: nobody of dev or test is in train, nor a blend of them, nor another voice of hers."""
+"""Casts speakers into splits: nobody of dev or test is in train, nor a blend of them, nor another voice of theirs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class Casting:
-    """Who speaks, and how."""
+    """Says who speaks, and how."""
 
     speakers: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each split, by engine; no two splits share one
     shares: Mapping[str, int]  # of the sentences, by engine, where a split has speakers of several

@@ -16,7 +16,7 @@ COLUMNS = ("client_id", "path", "sentence")
 
 
 def read_table(path: Path, clips: Path) -> list[Entry]:
-    """The rows of one .tsv.
+    """Returns the rows of one .tsv.
 
     Raises:
         CorpusError: a column is missing, or a row has too few or too many.
@@ -56,7 +56,7 @@ def read_common_voice(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus
 
 
 def language_of(corpus_dir: Path) -> str | None:
-    """The language of the corpus, as its first row says, where words for its numbers are known."""
+    """Returns the language of the corpus, as its first row says, where words for its numbers are known."""
     from data_prep.numbers import knows_numbers
 
     root = inner_folder(corpus_dir, holds=lambda folder: (folder / "clips").is_dir(), what="clips/ and train.tsv")

@@ -27,7 +27,7 @@ def corpus_parser(
     test: float | None = None,
     language: str | None = "en",
 ) -> argparse.ArgumentParser:
-    """The arguments all corpora share.
+    """Returns the arguments all corpora share.
 
     `dev` and `test` are the default shares to carve out of what the corpus does not split itself, `split_by` the
     default way; a corpus that splits itself leaves them None. `language` is the default one of its numbers.
@@ -268,7 +268,7 @@ def _checks(arguments: argparse.Namespace) -> Checks:
 
 
 def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) -> Path:
-    """The folder that holds a corpus: the one given, or the only one in it that an archive's extraction made.
+    """Returns the folder that holds a corpus: the one given, or the only one in it that an archive's extraction made.
 
     Raises:
         CorpusError: neither is; `what` says what was looked for.
@@ -282,7 +282,7 @@ def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) 
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file, with the ends of its lines as they are and without a byte order mark.
+    """Returns the text of a small file, with the ends of its lines as they are and without a byte order mark.
 
     Raises:
         CorpusError: there is no such file, it is not UTF-8, or memory does not hold it.
@@ -298,10 +298,10 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a small text file, without their ends. Raises CorpusError as `read_text`."""
+    """Returns the lines of a small text file, without their ends. Raises CorpusError as `read_text`."""
     return split_lines(read_text(path))
 
 
 def say(message: str) -> None:
-    """A line of progress, apart from the results."""
+    """Prints a line of progress, apart from the results."""
     print(message, file=sys.stderr, flush=True)

@@ -32,7 +32,7 @@ FAINT = 3e-4  # deviation of a pause's noise, of full scale
 def join_words(
     words: Sequence[Float32[np.ndarray, " sample"]], *, sample_rate: int, generator: np.random.Generator
 ) -> Float32[np.ndarray, " sample"]:
-    """The words with pauses of faint noise around them."""
+    """Returns the words with pauses of faint noise around them."""
     parts = []
     for number in range(len(words) + 1):
         pause = generator.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)

@@ -21,7 +21,7 @@ class DownloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a corpus says of an utterance, before its recording was looked at."""
+    """Holds what a corpus says of an utterance, before its recording was looked at."""
 
     id: str
     audio: Path
@@ -55,7 +55,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Checks:
-    """What an utterance must satisfy to be kept."""
+    """Says what an utterance must satisfy to be kept."""
 
     characters: str | None  # allowed in a transcript, beside the space
     keep_text: bool  # transcripts as they are, not normalised

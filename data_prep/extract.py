@@ -46,7 +46,7 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class Workers:
-    """What makes the shards."""
+    """Says what makes the shards."""
 
     number: int
     engine: str = "local"  # or ray
@@ -128,7 +128,7 @@ def _num_done(index: ShardIndex, num_utterances: int) -> int:
 
 
 def _start_index(manifest: Manifest, folder: Path, *, config: FeatureConfig, shard_size: int) -> ShardIndex:
-    """The index in FOLDER where there is one that fits, else an empty one."""
+    """Returns the index in FOLDER where there is one that fits, else an empty one."""
     from asr.data.shards import INDEX_NAME, ShardIndex, settings_difference, stored_settings
 
     wanted = ShardIndex(
@@ -157,7 +157,7 @@ _REMEDY = "extract into another folder, or remove this one first"
 
 
 def _manifest_difference(manifest: Manifest, folder: Path, index: ShardIndex) -> str:
-    """What the manifest has that FOLDER's was without, and the other way round."""
+    """Returns what the manifest has that FOLDER's was without, and the other way round."""
     from safetensors import safe_open
 
     stored: set[str] = set()
@@ -186,7 +186,7 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _is_finished(folder: Path, index: ShardIndex, number: int) -> bool:
-    """Whether a shard is there, whole, and without broken recordings (which may have been mended since)."""
+    """Returns whether a shard is there, whole, and without broken recordings (which may have been mended since)."""
     from asr.files.digest import file_digest
 
     entry = index.shards[number]
@@ -212,7 +212,7 @@ class _Jobs:
         return ShardJob(number, self.folder, utterances, self.config, self.device)
 
     def __call__(self) -> Callable[[str], str]:
-        """A worker under Ray: the number of a shard in, what it gives out, both as JSON."""
+        """Returns a worker under Ray: the number of a shard in, what it gives out, both as JSON."""
         from asr.data.manifest import Manifest
 
         manifest = Manifest.read(self.manifest)
@@ -274,7 +274,7 @@ def _run_in_processes(jobs: Iterator[ShardJob], num_workers: int) -> Iterator[Fi
 
 
 def _write_remaining_manifest(manifest: Manifest, folder: Path, index: ShardIndex) -> None:
-    """Where recordings were left out, FOLDER/manifest.jsonl lists the utterances that have features."""
+    """Writes FOLDER/manifest.jsonl, which lists the utterances that have features, where recordings were left out."""
     from asr.data.manifest_writing import write_manifest
 
     left_out = {id for entry in index.shards if entry is not None for id in entry.left_out}
@@ -287,7 +287,7 @@ def _write_remaining_manifest(manifest: Manifest, folder: Path, index: ShardInde
 
 
 def feature_config(path: Path | None, overrides: Sequence[str]) -> FeatureConfig:
-    """The `features` section of a configuration file, or the defaults, with key=value changes.
+    """Returns the `features` section of a configuration file, or the defaults, with key=value changes.
 
     Raises ConfigError where the file or a change is wrong.
     """

@@ -54,7 +54,7 @@ def read_folder(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
 
 
 def _laid_out(corpus_dir: Path, entries: list[Entry], layout: str) -> tuple[dict[str, list[Entry]], list[Entry]]:
-    """The entries below each split's folder and those beside them, or no split at all.
+    """Returns the entries below each split's folder and those beside them, or no split at all.
 
     Raises:
         CorpusError: two folders are the same split, or one alone has a split's name among others that have not.
@@ -86,7 +86,7 @@ def _read_labels(corpus_dir: Path, dropped: list[Dropped]) -> Iterator[Entry]:
 
 
 def _below(corpus_dir: Path, entries: list[Entry], dropped: list[Dropped]) -> Iterator[Entry]:
-    """Those in a folder of their own below the split's, which names their words."""
+    """Yields the recordings in a folder of their own below the split's, which names their words."""
     for entry in entries:
         if entry.audio.parent.parent == corpus_dir:
             dropped.append(Dropped(entry.id, str(entry.audio), NO_FOLDER))
@@ -149,7 +149,7 @@ def _with_speaker(entry: Entry, corpus_dir: Path, pattern: re.Pattern[str]) -> E
 
 
 def _top(entry: Entry, corpus_dir: Path) -> str:
-    """The folder of the corpus that the recording is below, or "" for none."""
+    """Returns the folder of the corpus that the recording is below, or "" for none."""
     audio, corpus_dir = Path(absolute_path(entry.audio)), Path(absolute_path(corpus_dir))
     parts = audio.relative_to(corpus_dir).parts if audio.is_relative_to(corpus_dir) else ()
     return parts[0] if len(parts) > 1 else ""

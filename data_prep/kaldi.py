@@ -17,7 +17,8 @@ from data_prep.layout import by_split, left_out, split_of
 
 
 def read_kaldi_folder(folder: Path, *, audio_root: Path) -> list[Entry]:
-    """The utterances of one data folder, in its own order; one without a line in `text` has an empty transcript.
+    """Returns the utterances of one data folder, in its own order; one without a line in `text` has an empty
+    transcript.
 
     Raises:
         CorpusError: naming file and line: a list is missing or malformed, an id is listed twice, a command is to be

@@ -1,4 +1,4 @@
-"""Which split a folder or a file is by its name, and what is said of those that are none."""
+"""Tells which split a folder or a file is by its name, and what is said of those that are none."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,12 +23,12 @@ Place = TypeVar("Place", str, Path)
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name stands for, whatever its case, or None."""
+    """Returns the split that a name stands for, whatever its case, or None."""
     return SPLIT_NAMES.get(name.lower())
 
 
 def by_split(where: Path, named: Iterable[tuple[str, Place]]) -> dict[str, Place]:
-    """What stands for each split, of pairs of a name and what has it; names that are no splits are passed over.
+    """Returns what stands for each split, of pairs of a name and what has it; names that are no splits are passed over.
 
     Raises:
         CorpusError: two of them are the same split.
@@ -44,7 +44,7 @@ def by_split(where: Path, named: Iterable[tuple[str, Place]]) -> dict[str, Place
 
 
 def left_out(what: str, names: Sequence[str], reason: str) -> tuple[str, ...]:
-    """The note of what is left out, or none where nothing is."""
+    """Returns the note of what is left out, or none where nothing is."""
     if not names:
         return ()
     more = f" and {len(names) - NUM_NAMED:,} more" if len(names) > NUM_NAMED else ""

@@ -30,7 +30,7 @@ def _lhotse() -> Any:
 
 
 def read_cuts(path: Path, dropped: list[Dropped]) -> list[Entry]:
-    """The supervisions of a file of cuts; what is mixed or altered on the fly is appended to `dropped`.
+    """Returns the supervisions of a file of cuts; what is mixed or altered on the fly is appended to `dropped`.
 
     Raises:
         CorpusError: not a file of cuts, or a source that is not a file.
@@ -137,7 +137,7 @@ def export(manifest_dir: Path, output_dir: Path) -> list[str]:
 
 
 def _cuts(manifest: "Manifest", faults: list[str]) -> Iterator[Any]:
-    """One cut an utterance, each with its supervision; why a recording cannot be read is added to `faults`."""
+    """Yields one cut an utterance, each with its supervision; why a recording cannot be read is added to `faults`."""
     from asr.audio.reading import AudioError, read_info
 
     lhotse = _lhotse()

@@ -34,7 +34,7 @@ LOWEST_DB, HIGHEST_DB = -50.0, -15.0  # peaks of the noise that is made, of full
 
 
 def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utterance]:
-    """Every recording below the folders; what cannot be read is added to `faults`.
+    """Yields every recording below the folders; what cannot be read is added to `faults`.
 
     Raises CorpusError where two folders have the same name, or one has no recordings.
     """
@@ -77,7 +77,7 @@ def make_recordings(
 
 
 def silence(number: int, rng: np.random.Generator) -> np.ndarray:
-    """Nothing and faint noise in turn, as samples [sample]."""
+    """Returns nothing and faint noise in turn, as samples [sample]."""
     return 10 ** (FAINT_DB / 20) * (number % 2) * rng.standard_normal(round(MADE_SECONDS * SAMPLE_RATE))
 
 

@@ -22,7 +22,7 @@ OPTIONAL = {"id": (str, int), "speaker": (str, int)}
 
 
 def read_nemo_manifest(path: Path) -> list[Entry]:
-    """The lines of one manifest.
+    """Returns the lines of one manifest.
 
     Raises:
         CorpusError: naming file and line: not JSON, or a key missing or of a wrong type.

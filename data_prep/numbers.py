@@ -22,7 +22,7 @@ CURRENCIES = "$€£¥"
 
 @dataclass(frozen=True)
 class Signs:
-    """How a language says what stands beside a number, and how it writes one."""
+    """Says how a language reads what stands beside a number, and how it writes one."""
 
     decimal: str = "."  # between a number and its fraction; the other of "." and "," parts thousands, as a space may
     plus: str | None = None
@@ -157,7 +157,7 @@ class NumberSpeller:
         self._tokens = self._pattern()
 
     def spell(self, text: str) -> str:
-        """The text with its numbers in words; a text without digits is given back as it is."""
+        """Returns the text with its numbers in words; a text without digits is given back as it is."""
         if not any(character.isdigit() or character in FRACTIONS for character in text):
             return text
         if self._base == "en":
@@ -204,7 +204,7 @@ class NumberSpeller:
         return words
 
     def _amount(self, found: re.Match[str]) -> str:
-        """A number with what is written before and after it."""
+        """Returns a number with what is written before and after it."""
         written, after = found["number"], (found["after"] or "").strip()
         sign = found["before"] or (after if after in CURRENCIES else "")
         if sign and (money := self._signs.currencies.get(sign)):
@@ -294,13 +294,13 @@ class NumberSpeller:
         return self._engine.format_number(number, **rules).text.replace("-", " ").replace("\u00ad", "")
 
     def _said_point(self) -> str | None:
-        """The word between a number and its fraction, where the language reads the fraction digit by digit."""
+        """Returns the word between a number and its fraction, where the language reads the fraction digit by digit."""
         said, whole, part = (self._engine.format_number(each).text.split() for each in ("7.6", 7, 6))
         inside = said[len(whole) : len(said) - len(part)]
         return " ".join(inside) if inside and [*whole, *inside, *part] == said else None
 
     def _said_minus(self) -> str:
-        """The word before a number below zero."""
+        """Returns the word before a number below zero."""
         said, five = self._engine.format_number(-5).text, self._engine.format_number(5).text
         return said.removesuffix(five).strip() if said.endswith(five) else "-"
 
@@ -310,7 +310,7 @@ def _half(fraction: str) -> str:
 
 
 def knows_numbers(language: str) -> bool:
-    """Whether there are words for the numbers of a language."""
+    """Returns whether there are words for the numbers of a language."""
     names = {language.replace("-", "_"), re.split("[-_]", language)[0]}
     return bool(names & set(_rules().get_supported_languages()))
 

@@ -46,12 +46,12 @@ class SentenceList:
 
     @cached_property
     def words(self) -> list[str]:
-        """The vocabulary, sorted."""
+        """Returns the vocabulary, sorted."""
         return sorted({word for sentence in self.sentences for word in normalize_transcript(sentence).split()})
 
     @cached_property
     def diphones(self) -> list[frozenset[Diphone]]:
-        """The pairs of neighbouring phonemes of each sentence."""
+        """Returns the pairs of neighbouring phonemes of each sentence."""
         spelled = phonemes(self.words, language=self.language)
         return [diphones_of(normalize_transcript(sentence).split(), spelled) for sentence in self.sentences]
 

@@ -136,7 +136,7 @@ def speak_all(lines: Sequence[Line], folder: Path, *, sample_rate: int, num_work
 
 
 def _finished(chunk: _Chunk) -> dict[str, float] | None:
-    """The durations of a chunk that is spoken, with all its files as they were written."""
+    """Returns the durations of a chunk that is spoken, with all its files as they were written."""
     if not chunk.record.is_file():
         return None
     try:

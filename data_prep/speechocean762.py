@@ -17,7 +17,7 @@ ARCHIVES = {"https://www.openslr.org/resources/101/speechocean762.tar.gz": None}
 
 
 def read_accuracies(resource: Path) -> dict[str, float]:
-    """The experts' accuracy, 0 to 10, of each utterance.
+    """Returns the experts' accuracy, 0 to 10, of each utterance.
 
     From `scores.json` (`{"000010011": {"accuracy": 8, ...}, ...}`), or `utt_scores.tsv`, whose columns are id, split,
     speaker, age, duration, accuracy, mean phone accuracy, text.

@@ -30,7 +30,7 @@ class SplitSummary:
 
     @classmethod
     def of(cls, kept: list[Kept]) -> "SplitSummary":
-        """The figures of a split that is not empty."""
+        """Returns the figures of a split that is not empty."""
         utterances = [each.utterance for each in kept]
         durations = [utterance.duration for utterance in utterances]
         return cls(

@@ -35,7 +35,7 @@ class _Record:
 def read_rows(
     path: Path, columns: Sequence[str], *, remedy: str, too_few: str, quoted: bool | None = None
 ) -> list[Row]:
-    """The rows of a table below its header, which has these columns and perhaps more.
+    """Returns the rows of a table below its header, which has these columns and perhaps more.
 
     `quoted` says whether quotes enclose cells; by default they do in a .csv, and in a .tsv only where its lines make no
     rows otherwise. `remedy` is said where a column is not there, `too_few` of a row without one of them.
@@ -100,7 +100,7 @@ def _records(path: Path, text: str, delimiter: str, *, quoted: bool) -> Iterator
 
 
 def _swallowed(cells: Sequence[str], delimiter: str) -> str | None:
-    """A line inside a quoted cell that is a row by itself: one with a recording's name among its cells."""
+    """Returns a line inside a quoted cell that is a row by itself: one with a recording's name among its cells."""
     inside = (line for cell in cells for line in cell.split("\n")[1:])
     for line in inside:
         parts = [part.strip(' "\r') for part in line.split(delimiter)]

@@ -25,7 +25,7 @@ class TranscriptCleaner:
         self._dropped: Counter[str] = Counter()
 
     def clean(self, text: str) -> str:
-        """The transcript as the manifest has it."""
+        """Returns the transcript as the manifest has it."""
         return text if self.keep_text else normalize_transcript(self._spelled(text))
 
     def _spelled(self, text: str) -> str:
@@ -43,7 +43,7 @@ class TranscriptCleaner:
         self._dropped.update(character for character in spelled if is_dropped(character))
 
     def notes(self) -> list[str]:
-        """What the summary says of it."""
+        """Returns what the summary says of it."""
         notes = []
         if self._num_spelled:
             notes.append(
@@ -66,7 +66,7 @@ class TranscriptCleaner:
 
 
 def is_dropped(character: str) -> bool:
-    """Whether normalising takes it away; white space and apostrophes, whose place decides, do not count."""
+    """Returns whether normalising takes it away; white space and apostrophes, whose place decides, do not count."""
     if character.isalnum() or character.isspace() or character == "'" or ord(character) in APOSTROPHES:
         return False
     return not normalize_transcript(character)

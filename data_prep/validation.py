@@ -21,7 +21,7 @@ PROBES_NAME = ".probes.jsonl"
 
 @dataclass(frozen=True)
 class Probe:
-    """What a recording's file turned out to hold, as of its size and time of change."""
+    """Holds what a recording's file turned out to have, as of its size and time of change."""
 
     path: str
     size: int  # bytes

@@ -1,6 +1,7 @@
 """The layout drawn in docs/architecture.md: imports go up only, and files and functions stay small."""
 
 import ast
+import functools
 import itertools
 import re
 import subprocess
@@ -34,6 +35,12 @@ DATA_PREP_MAY_USE_UP_TO = FLOOR_OF["runs"]
 MOST_LINES_OF_THE_READING_PATH = 2_400
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Returns a file's syntax tree, which many of these tests read."""
+    return ast.parse(path.read_text())
+
+
 def modules(folder: str) -> dict[str, Path]:
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -41,10 +48,11 @@ def modules(folder: str) -> dict[str, Path]:
     }
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Every module of ours that a file imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -128,7 +136,7 @@ def test_files_and_functions_are_small(path: Path) -> None:
     is_test = "tests" in path.relative_to(ROOT).parts
     is_kernel = path == ROOT / "asr/model/scan/gpu/kernel.py"  # Triton's take all their pointers and run all steps
     assert source.count("\n") < (700 if is_test else 400), f"{path} is too long"
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef) and not is_test:
             size = (node.end_lineno or node.lineno) - node.lineno + 1
             assert size <= 60 or is_kernel, f"{path}:{node.lineno} {node.name} has {size} lines"
@@ -139,7 +147,7 @@ def test_files_and_functions_are_small(path: Path) -> None:
 def defined(path: Path) -> set[str]:
     """Every name that a module has: what it defines, assigns and imports."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -154,7 +162,7 @@ def test_what_is_imported_is_there() -> None:
     known = KNOWN | modules("tests")
     names = {name: defined(path) for name, path in known.items()}
     for path in tracked_python():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ImportFrom) and (module := node.module) in names:
                 missing = {alias.name for alias in node.names if f"{module}.{alias.name}" not in known}
                 missing -= names[module]
@@ -185,7 +193,7 @@ def test_private_operators_of_pytorch_are_asked_for_in_one_file(name: str) -> No
 )
 def test_nobody_asks_which_head_it_is(name: str) -> None:
     """Heads answer for themselves, so that a new one is one file and one name."""
-    for node in ast.walk(ast.parse(KNOWN[name].read_text())):
+    for node in ast.walk(tree(KNOWN[name])):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -211,6 +219,7 @@ SINGLE_IMPORTERS = {
 }
 
 
+@functools.cache
 def importers() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name: set() for name in KNOWN}
     for name, path in KNOWN.items():
@@ -237,7 +246,7 @@ def annotated_parameters(path: Path) -> list[tuple[int, str]]:
     """Every parameter's line and annotation."""
     return [
         (argument.lineno, ast.unparse(argument.annotation))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         if argument.annotation is not None
@@ -272,7 +281,7 @@ IMPORTS_LATE = {
 
 def late_imports(path: Path) -> set[str]:
     """What functions import, optional packages left out."""
-    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]
     names: set[str] = set()
     for node in itertools.chain.from_iterable(map(ast.walk, functions)):
         if isinstance(node, ast.Import):
@@ -295,7 +304,7 @@ def classes() -> dict[str, list[str]]:
     """The modules of each public class, by its name."""
     found: dict[str, list[str]] = {}
     for name, path in KNOWN.items():
-        for node in ast.parse(path.read_text()).body:
+        for node in tree(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(name)
     return found
@@ -305,15 +314,21 @@ def test_no_public_class_has_the_name_of_another() -> None:
     assert {name for name, places in classes().items() if len(places) > 1} <= SAME_NAMES
 
 
-FRAGMENTS = re.compile(r"(Of|That|As|So many|Until|With)\b")
+FRAGMENTS = re.compile(
+    r"(Of|That|As|So many|Until|With|What|Where|How|Which|Those|Who|Whose|Whether|From|In|By|For|To|At most)\b"
+)
+# Rooms of which only the first few words are looked for as yet.
+NOT_YET_SENTENCES = ("asr.understanding", "asr.text", "asr.data.augment", "asr.model.scan", "data_prep.voices")
+FEW_FRAGMENTS = re.compile(r"(Of|That|As|So many|Until|With)\b")
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_docstrings_have_a_subject(name: str) -> None:
-    for node in ast.walk(ast.parse(KNOWN[name].read_text())):
+    fragments = FEW_FRAGMENTS if name.startswith(NOT_YET_SENTENCES) else FRAGMENTS
+    for node in ast.walk(tree(KNOWN[name])):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             text = ast.get_docstring(node) or ""
-            assert not FRAGMENTS.match(text), f"{KNOWN[name]}: {text.splitlines()[0]!r} has no subject"
+            assert not fragments.match(text), f"{KNOWN[name]}: {text.splitlines()[0]!r} has no subject"
 
 
 # Triton's kernels are found by their names, and the mean by steps that have one; PyTorch calls extra_repr. The

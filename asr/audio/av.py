@@ -21,7 +21,7 @@ UNSURE_SECONDS = 0.5  # what an encoder puts before and after the samples, and t
 
 
 class AVError(ValueError):
-    """What FFmpeg cannot read, or does not find PyAV to be read by; the message has no path."""
+    """Is raised for what FFmpeg cannot read, or where PyAV is missing; the message has no path."""
 
     def __init__(self, message: str, *, kind: str) -> None:
         """`kind` as of an AudioError."""

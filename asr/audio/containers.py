@@ -25,7 +25,9 @@ MP3_HERTZ = (44_100, 48_000, 32_000)
 
 
 def shortfall(path: Path) -> str | None:
-    """What is not there of what the container promises, in words, or None. Raises OSError where it cannot be read."""
+    """Returns what is not there of what the container promises, in words, or None. Raises OSError where it cannot be
+    read.
+    """
     with path.open("rb") as file:
         head = file.read(16)
         check = _check_mp4 if head[4:8] == b"ftyp" else None
@@ -66,7 +68,9 @@ def _check_wav(file: IO[bytes], size: int) -> str | None:
 
 
 def _left_over(file: IO[bytes], begin: int, *, size: int, promised: int) -> str | None:
-    """A recorder that died has not written its size; what follows the samples are chunks with a name, or padding."""
+    """Names what is left over. A recorder that died has not written its size; what follows the samples are chunks with
+    a name, or padding.
+    """
     end = begin + promised + promised % 2
     file.seek(end)
     name = file.read(4)
@@ -76,7 +80,9 @@ def _left_over(file: IO[bytes], begin: int, *, size: int, promised: int) -> str 
 
 
 def _check_rf64(file: IO[bytes], size: int) -> str | None:
-    """The sizes that 32 bits cannot hold are in the ds64 chunk: of the file, of the samples, ..."""
+    """Checks a file by its ds64 chunk. The sizes that 32 bits cannot hold are in the ds64 chunk: of the file, of the
+    samples, ...
+    """
     promised = 0
     for name, small in _chunks(file, start=12, head="<4sI"):
         if name == b"ds64" and len(sizes := file.read(16)) == 16:
@@ -145,7 +151,7 @@ def _check_au(file: IO[bytes], size: int) -> str | None:
 
 
 def _check_nist(file: IO[bytes], size: int) -> str | None:
-    """A head of text: `sample_count -i 16000`, `sample_n_bytes -i 2`, `channel_count -i 1`."""
+    """Checks a file by its head of text: `sample_count -i 16000`, `sample_n_bytes -i 2`, `channel_count -i 1`."""
     head = file.read(1024).decode("ascii", "replace")
     numbers = {}
     for line in head.split("\n"):
@@ -189,7 +195,7 @@ def _check_mp3(file: IO[bytes], size: int) -> str | None:
 
 
 def with_mp3_table(path: Path) -> bytes | None:
-    """An MP3 of varying bit rate without a table of contents, with one; None for every other file.
+    """Returns an MP3 of varying bit rate without a table of contents, with one; None for every other file.
 
     Without it, libsndfile guesses the length from the first frame, and stops there.
     """
@@ -204,7 +210,9 @@ def with_mp3_table(path: Path) -> bytes | None:
 
 
 def _table_frame(head: bytes, num_frames: int) -> bytes:
-    """A silent frame like the one of this head, at its ninth bit rate, with Xing's table: the number of frames."""
+    """Returns a silent frame like the one of this head, at its ninth bit rate, with Xing's table: the
+    number of frames.
+    """
     head = bytes((head[0], head[1] | 1, head[2] & 0x0F | 0x90, head[3]))
     is_mono, is_version_1 = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
     side = (17 if is_mono else 32) if is_version_1 else (9 if is_mono else 17)  # bytes of side information
@@ -242,7 +250,7 @@ def _walk_mp3(data: mmap.mmap) -> _MP3Frames:
 
 
 def _after_id3(data: mmap.mmap) -> int:
-    """Where an ID3v2 tag ends; its size is written in four times seven bits."""
+    """Returns where an ID3v2 tag ends; its size is written in four times seven bits."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0

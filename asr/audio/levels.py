@@ -1,4 +1,5 @@
-"""How loud the channels of a recording are, and their mean: channels that cancel each other leave nothing to recognise.
+"""Measures how loud the channels of a recording are, and their mean: channels that cancel each other leave nothing to
+recognise.
 
 levels = ChannelLevels(2)
 levels.add(block)                  # [sample, channel], block after block
@@ -35,7 +36,7 @@ class ChannelLevels:
             self._squares += np.einsum("sc,sc->c", values, values)
 
     def warning(self, *, channel: int | Literal["mix"]) -> str | None:
-        """What a user should know of the channel that was asked for, or of the mean; None where all is well."""
+        """Returns what a user should know of the channel that was asked for, or of the mean; None where all is well."""
         if not self._num_samples:
             return None
         means = self._sums / self._num_samples

@@ -30,7 +30,7 @@ class AudioError(ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a recording's header says; nothing of it is decoded."""
+    """Holds what a recording's header says; nothing of it is decoded."""
 
     path: Path
     sample_rate: int  # hertz
@@ -89,7 +89,7 @@ def _av_container(path: Path) -> str | None:
 
 
 def needs_av(path: Path) -> bool:
-    """Whether PyAV reads this file and libsndfile does not. Raises OSError where it cannot be read."""
+    """Returns whether PyAV reads this file and libsndfile does not. Raises OSError where it cannot be read."""
     return _av_container(path) is not None
 
 

@@ -40,7 +40,7 @@ SAMPLES_AHEAD = 32 << 20  # of all of these together: 128 MiB
 
 
 class AudioLimits(Section):
-    """What reading one recording may take."""
+    """Bounds what reading one recording may take."""
 
     memory_mb: int = Field(1024, ge=64, description="megabytes of a decoding process, beside its libraries")
     seconds_per_block: float = Field(
@@ -52,7 +52,7 @@ class AudioLimits(Section):
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What is known of a recording that was read to its end."""
+    """Holds what is known of a recording that was read to its end."""
 
     sha256: str  # of the file's bytes, in hex
     size: int  # bytes of the file
@@ -74,7 +74,7 @@ class Decoded:
     rest: Generator[Float32[np.ndarray, " sample"]] | None = field(default=None, repr=False)
 
     def blocks(self) -> Iterator[Float32[np.ndarray, " sample"]]:
-        """The samples of a long recording, once. Raises AudioError where the rest of it cannot be read."""
+        """Yields the samples of a long recording, once. Raises AudioError where the rest of it cannot be read."""
         assert self.samples is not None
         yield self.samples
         if self.rest is not None:
@@ -122,7 +122,8 @@ class AudioPool:
             process.stop()
 
     def read(self, stretches: Iterable[Stretch], *, num_ahead: int = NUM_AHEAD) -> Generator[Decoded]:
-        """The answers, in the order of the stretches, of which so many are worked on ahead; one reader at a time.
+        """Yields the answers, in the order of the stretches, of which so many are worked on ahead; one reader at a
+        time.
 
         A long recording whose blocks have not been consumed keeps its process, and another is started in its stead
         where none is left for the recording that is asked for.
@@ -168,7 +169,7 @@ class AudioPool:
             rest.close()
 
     def _begin(self, ticket: int) -> _Process:
-        """A process for this request, once its turn has come, and there is room for its samples."""
+        """Returns a process for this request, once its turn has come, and there is room for its samples."""
         with self._room:
             self._room.wait_for(lambda: self._is_closed or self._may_begin(ticket))
             self._next = ticket + 1
@@ -181,7 +182,9 @@ class AudioPool:
             return self._processes[-1]
 
     def _may_begin(self, ticket: int) -> bool:
-        """What the reader waits for must never wait for the reader: all before it has been handed over by then."""
+        """Returns whether a reader may begin a recording: what is waited for must never wait for the reader, so all
+        before it has been handed over by then.
+        """
         while self._next in self._skipped:
             self._skipped.remove(self._next)
             self._next += 1
@@ -234,7 +237,7 @@ class AudioPool:
         frames: Iterator[Float32[np.ndarray, " sample"]],
         beginning: Float32[np.ndarray, " sample"],
     ) -> Generator[Float32[np.ndarray, " sample"]]:
-        """The beginning, and what has not come yet; the process is free when it ends, is closed, or fails."""
+        """Yields the beginning, and what has not come yet; the process is free when it ends, is closed, or fails."""
         is_whole = False
         try:
             yield beginning
@@ -290,12 +293,12 @@ class _Process:
         self._write(question)
 
     def hear(self) -> tuple[bytes, bytearray]:
-        """The next frame of its answer."""
+        """Returns the next frame of its answer."""
         letter, size = struct.unpack(FRAME_HEAD, self._read(struct.calcsize(FRAME_HEAD)))
         return letter, self._read(size)
 
     def obituary(self, path: str) -> AudioError:
-        """What it died of, reading this recording."""
+        """Returns what the process died of, reading this recording."""
         if self._has_stalled:
             return AudioError(
                 f"{path}: no answer for {self.limits.stall_seconds:g} s; expected a file that can be read", kind="time"
@@ -311,7 +314,7 @@ class _Process:
         return AudioError(f"{path}: the decoder crashed on it ({how}); write the file again", kind="crash")
 
     def kill_for_good(self) -> None:
-        """From any thread: the one that listens to it hears that it has died."""
+        """Kills it from any thread: the one that listens to it finds that it has died."""
         self._is_closed = True
         if (child := self._child) is not None:
             child.kill()

@@ -87,7 +87,7 @@ def stream_audio(
     duration: float | None = None,
     channel: int | Literal["mix"] = "mix",
 ) -> Iterator[Float32[np.ndarray, " sample"]]:
-    """What `read_audio` reads, block by block, at least one; joined, the blocks are exactly what it gives.
+    """Yields what `read_audio` reads, block by block, at least one; joined, the blocks are exactly what it gives.
 
     Hours of audio cost no more memory than a block. Raises as `read_audio`, some of it only at the last block.
     """

@@ -143,7 +143,7 @@ def _decode(request: dict[str, Any], answers: io.BufferedIOBase, seconds_per_blo
 
 
 def _bounded_blocks(recording: OpenAudio, request: dict[str, Any]) -> Iterator[np.ndarray]:
-    """What is asked for, as long as it is no longer than a recording may be, whatever its header says."""
+    """Yields what is asked for, as long as it is no longer than a recording may be, whatever its header says."""
     seconds, num_samples = recording.info.duration, 0
     for block in recording.blocks(
         sample_rate=request["sample_rate"],

@@ -1,4 +1,6 @@
-"""How long each cell remembers: two tasks at growing lags, and how much gradient comes back over so many steps."""
+"""Measures how long each cell remembers: two tasks at growing lags, and how much gradient comes back over so many
+steps.
+"""
 
 import json
 import math
@@ -27,7 +29,7 @@ SMALLEST_UNITS, LARGEST_UNITS = 4, 1024
 
 
 def every_cell() -> tuple[CellConfig, ...]:
-    """One of each kind, as it is by default; the convolutional one over bands that divide the inputs."""
+    """Returns one of each kind, as it is by default; the convolutional one over bands that divide the inputs."""
     kinds = get_args(get_args(CellConfig)[0])
     return tuple(kind(num_bands=4) if kind is ConvLSTMConfig else kind() for kind in kinds)
 
@@ -62,7 +64,7 @@ class LongLagConfig(Section):
         return self
 
     def quick(self) -> "LongLagConfig":
-        """The same with lags up to 100 and few steps: a look in a minute, not a result."""
+        """Returns the same with lags up to 100 and few steps: a look in a minute, not a result."""
         lags = tuple(lag for lag in self.lags if lag <= 100) or self.lags[:1]
         return self.model_copy(update={"lags": lags, "num_steps": min(self.num_steps, 60)})
 
@@ -130,7 +132,7 @@ class CopyMemory:
     def batch(
         self, lag: int, size: int, generator: Generator
     ) -> tuple[Float[Tensor, "batch time symbol"], Int[Tensor, "batch recalled"]]:
-        """One-hot inputs:  s u r e t . . . . ! . . . . .   asks for  s u r e t  in the steps after the mark."""
+        """Returns one-hot inputs: s u r e t . . . . ! . . . . . asks for s u r e t in the steps after the mark."""
         symbols = torch.randint(NUM_SYMBOLS, (size, NUM_RECALLED), generator=generator)
         blank, mark = NUM_SYMBOLS, NUM_SYMBOLS + 1
         inputs = torch.full((size, NUM_RECALLED + lag + NUM_RECALLED), blank)
@@ -193,7 +195,7 @@ class _Kept(Section):
 
 
 def run_probe(config: LongLagConfig, path: Path) -> Iterator[LagResult]:
-    """Every cell on every task at every lag, shortest lags first; what `path` already holds is read from there.
+    """Yields every cell on every task at every lag, shortest lags first; what `path` already holds is read from there.
 
     `path` is JSON lines, one added for each result, each with the settings it was made with.
     """
@@ -224,7 +226,9 @@ def run_probe(config: LongLagConfig, path: Path) -> Iterator[LagResult]:
 
 
 def fit_cell(cell: CellConfig, num_parameters: int) -> CellConfig:
-    """The same cell with the hidden size that comes nearest to so many parameters; a projection is half as wide."""
+    """Returns the same cell with the hidden size that comes nearest to so many parameters; a projection is half as
+    wide.
+    """
 
     def sized(units: int) -> CellConfig:
         sizes = {"hidden_size": units}
@@ -272,7 +276,9 @@ def build_model(cell: CellConfig, task: LagTask, seed: int) -> LagModel:
 
 @torch.no_grad()
 def score(model: LagModel, task: LagTask, lag: int, config: LongLagConfig) -> float:
-    """The error on sequences that were not trained on, over that of remembering nothing of the same sequences."""
+    """Returns the error on sequences that were not trained on, over that of remembering nothing of the
+    same sequences.
+    """
     generator = torch.Generator().manual_seed(config.seed + 1_000_003)
     model.eval()
     batches = [task.batch(lag, config.batch_size, generator) for _ in range(NUM_TEST_BATCHES)]
@@ -283,7 +289,8 @@ def score(model: LagModel, task: LagTask, lag: int, config: LongLagConfig) -> fl
 def gradient_norms(
     model: LagModel, task: LagTask, longest: int, config: LongLagConfig
 ) -> tuple[tuple[int, float], ...]:
-    """How much the last output depends on what came in so many steps before: (steps back, norm), some forty of them.
+    """Returns how much the last output depends on what came in so many steps before: (steps back, norm), some forty of
+    them.
 
     The norm of d(the cell's last output, along one random direction) / d(its input `k` steps before), averaged over
     sequences and divided by that at k = 0. It is what learning a lag of k steps has to live on.

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from asr.comparison.long_lag import TASKS, LagResult, LongLagConfig, table
 from asr.files.replacing import replacing
 from asr.pages.plots import Panel, draw_panels
@@ -13,7 +15,7 @@ SMALLEST_DRAWN = 1e-12  # of the gradient at once; below it all is gone, and the
 
 
 def draw_scores(results: Sequence[LagResult]) -> str:
-    """A panel for each task: the score of each cell against the lag."""
+    """Draws a panel for each task: the score of each cell against the lag."""
     panels = []
     for task in TASKS:
         lines: dict[str, list[tuple[float, float]]] = {}
@@ -25,7 +27,7 @@ def draw_scores(results: Sequence[LagResult]) -> str:
 
 
 def draw_gradients(results: Sequence[LagResult], lag: int) -> str:
-    """At the start and after training on the adding problem at `lag`: the gradient's norm against the steps back."""
+    """Draws the gradient's norm against the steps back, before and after training on the adding problem at `lag`."""
     chosen = [result for result in results if result.lag == lag and result.task == TASKS[0].name]
     panels = [
         Panel("at the start", {result.cell: _drawn(result.gradient_at_start) for result in chosen}),
@@ -35,14 +37,12 @@ def draw_gradients(results: Sequence[LagResult], lag: int) -> str:
 
 
 def _drawn(gradient: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """From the first step back, which a logarithm can show."""
+    """Returns the points from the first step back on, which a logarithm can show."""
     return [(float(k), norm) for k, norm in gradient if k and norm >= SMALLEST_DRAWN]
 
 
 def write_reports(folder: Path, results: Sequence[LagResult], config: LongLagConfig) -> None:
     """report.md, report.html and the plots."""
-    from markupsafe import Markup
-
     trained = config.lags[len(config.lags) // 2]
     plots = {
         "scores.svg": (

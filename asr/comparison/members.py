@@ -32,7 +32,7 @@ class MemberConfig(Section):
 
 
 class ComparisonConfig(Section):
-    """What conf/compare.yaml holds."""
+    """Holds what conf/compare.yaml says."""
 
     run_dir: str = Field(description="the folder of all runs and of the report")
     base: str = Field(description="the configuration that the members change")
@@ -84,7 +84,7 @@ class Member:
 
 
 def plan_members(comparison: ComparisonConfig) -> list[Member]:
-    """All members, sized alike. Raises ComparisonError with every member that cannot be, and why."""
+    """Returns all members, sized alike. Raises ComparisonError with every member that cannot be, and why."""
     members, faults = [], []
     for member in comparison.members:
         try:
@@ -137,7 +137,7 @@ def count_parameters(config: Config, num_tokens: int) -> int:
 
 
 def solve_size(count: Callable[[int], int], target: int, *, step: int) -> int:
-    """The multiple of `step` whose count, which grows with the size, is nearest to `target`.
+    """Returns the multiple of `step` whose count, which grows with the size, is nearest to `target`.
 
     Raises ComparisonError where even the smallest is more than twice as large, or the largest too small.
     """

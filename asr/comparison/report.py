@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from asr.comparison.members import ComparisonConfig, Member
 from asr.comparison.significance import PairedDifference, adjust_for_many, interval_over_seeds, paired_difference
@@ -47,7 +48,7 @@ class MemberFigures:
 
     @property
     def has_learnt(self) -> bool:
-        """Whether the WER, and all of its interval, is lower than that of one answer to everything."""
+        """Returns whether the WER, and all of its interval, is lower than that of one answer to everything."""
         return max(self.wer, self.interval.high) < self.chance
 
     @property
@@ -86,7 +87,8 @@ def compare(
     failures: Sequence[str],
     chance: float = 1.0,
 ) -> Comparison:
-    """The figures of every member that has at least one result; tested against the reference where that has one.
+    """Returns the figures of every member that has at least one result; tested against the reference where that has
+    one.
 
     `chance` is the WER of a recogniser that gives one answer to everything: who is not below it has learnt nothing.
     """
@@ -171,7 +173,7 @@ def _difference(
 
 
 def draw_plots(comparison: Comparison) -> dict[str, tuple[str, str]]:
-    """Each plot by the name of its file: its caption and the SVG."""
+    """Returns each plot by the name of its file: its caption and the SVG."""
     members = comparison.members
     if not members:
         return {}
@@ -214,7 +216,7 @@ HEADINGS = (
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """A row of text for each member, under HEADINGS."""
+    """Returns a row of text for each member, under HEADINGS."""
     return [
         [
             member.name,
@@ -240,7 +242,7 @@ def table_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """How to read the table."""
+    """Returns how to read the table."""
     size = f"sized to {comparison.num_parameters:,} parameters" if comparison.num_parameters else "of their own sizes"
     seeds = ", ".join(map(str, comparison.seeds))
     lines = [
@@ -260,7 +262,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """What the tests allow to say, and nothing else."""
+    """Returns what the tests allow to say, and nothing else."""
     lines = []
     for verdict in ("better", "worse", "no difference shown"):
         names = [member.name for member in comparison.members if member.verdict == verdict]
@@ -291,8 +293,6 @@ def write_markdown(path: Path, comparison: Comparison, plots: Mapping[str, tuple
 
 def write_page(path: Path, comparison: Comparison, plots: Mapping[str, tuple[str, str]]) -> None:
     """report.html, with its plots inside."""
-    from markupsafe import Markup
-
     _write(
         path,
         render(

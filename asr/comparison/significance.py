@@ -1,4 +1,4 @@
-"""Whether one recogniser is better than another: intervals over seeds, and paired resampling of utterances."""
+"""Tells whether one recogniser is better than another: intervals over seeds, and paired resampling of utterances."""
 
 import math
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import t
 
 from asr.evaluation.intervals import Interval
 from asr.metrics import MetricsError, count_word_errors
@@ -74,8 +75,6 @@ def interval_over_seeds(rates: Sequence[float], *, level: float = 0.95) -> Inter
     """Student's interval of the mean error rate over seeds; None with fewer than two, which say nothing of others."""
     if len(rates) < 2:
         return None
-    from scipy.stats import t
-
     half = float(t.ppf((1 + level) / 2, len(rates) - 1)) * float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
     mean = float(np.mean(rates))
     return Interval(max(0.0, mean - half), mean + half)
@@ -100,7 +99,7 @@ def chance_rate(references: Sequence[str]) -> float:
 
 
 def _needless(words: Sequence[Sequence[str]]) -> Counter[str]:
-    """For each word as the answer, the utterances in which nothing is said, where it is inserted."""
+    """Returns, for each word as the answer, the utterances in which nothing is said, where it is inserted."""
     empty = sum(not each for each in words)
     return Counter({word: empty for each in words for word in each}) if empty else Counter()
 

@@ -53,7 +53,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial gave."""
+    """Holds what a finished trial gave."""
 
     test_digest: str
     words: tuple[ErrorCounts, ...]  # of each test utterance
@@ -149,7 +149,9 @@ def run_training(command: Sequence[str], log: Path, *, group: str) -> int:
 
 
 def score_words(trial: Trial, test: str) -> tuple[ErrorCounts, ...]:
-    """The word errors of each test utterance. Raises TrialError for one that cannot be read: all must be the same."""
+    """Returns the word errors of each test utterance. Raises TrialError for one that cannot be read: all must be the
+    same.
+    """
     utterances = list(Manifest.read(test))
     stretches = [item.stretch for item in utterances]
     texts: dict[int, str] = {}
@@ -162,7 +164,7 @@ def score_words(trial: Trial, test: str) -> tuple[ErrorCounts, ...]:
 
 
 def _read_result(trial: Trial, command: list[str], test_digest: str) -> TrialResult | None:
-    """The kept result, where it is of the same command and test split and its weights are still there."""
+    """Returns the kept result, where it is of the same command and test split and its weights are still there."""
     path = trial.path / RESULT_FILE
     if not path.exists() or not RunFolder(trial.path).model_path.exists():
         return None
@@ -188,7 +190,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _epoch_seconds(trial: Trial) -> float | None:
-    """Seconds for the audio of one epoch at the median speed of the training, without its validation."""
+    """Returns seconds for the audio of one epoch at the median speed of the training, without its validation."""
     key = "speed/audio_seconds_per_second"
     speeds = [line[key] for line in _lines(trial.path / SPEED_FILE) if line.get(key)]
     audio = sum(
@@ -205,7 +207,7 @@ def _dev_curve(trial: Trial) -> tuple[tuple[int, float], ...]:
 
 @dataclass(frozen=True)
 class Speed:
-    """What recognising costs."""
+    """Says what recognising costs."""
 
     multiply_adds: float  # for a second of audio
     real_time_factor: float  # seconds of computing for a second of audio, one utterance at a time, features included
@@ -214,7 +216,9 @@ class Speed:
 
 @torch.inference_mode()
 def measure_speed(runs: Mapping[str, Path], test: str, *, num_threads: int) -> dict[str, Speed]:
-    """The speed of each run, measured in turns, so that what else goes on in the machine meets all of them alike."""
+    """Returns the speed of each run, measured in turns, so that what else goes on in the machine meets all of them
+    alike.
+    """
     set_num_threads(num_threads)
     recognizers = {name: Recognizer.load(path) for name, path in runs.items()}
     chosen, duration = _some_utterances(test)
@@ -238,7 +242,7 @@ def measure_speed(runs: Mapping[str, Path], test: str, *, num_threads: int) -> d
 
 
 def _some_utterances(test: str) -> tuple[list[Stretch], float]:
-    """Every n-th utterance of the test split, about TIMED_SECONDS of them, and their seconds."""
+    """Returns every n-th utterance of the test split, about TIMED_SECONDS of them, and their seconds."""
     utterances = list(Manifest.read(test))
     step = max(1, int(sum(item.duration for item in utterances) / TIMED_SECONDS))
     chosen = utterances[::step]
@@ -261,7 +265,7 @@ def _command(recognizer: Recognizer, stretches: Sequence[Stretch]) -> Any:
 
 
 def _multiply_adds(recognizer: Recognizer) -> float:
-    """For a second of audio, of ten, so that edges do not count."""
+    """Counts multiply-adds for a second of audio, of ten, so that edges do not count."""
     config = recognizer.feature_config
     num_frames = round(10_000 / config.hop_ms)
     features = torch.zeros(1, num_frames, config.num_mels)

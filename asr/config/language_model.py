@@ -58,7 +58,7 @@ class NGramConfig(Section):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Every key with its value, as JSON types."""
+        """Returns every key with its value, as JSON types."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:

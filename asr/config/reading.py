@@ -33,7 +33,9 @@ def load_section(path: str | Path, section: type[SectionType], overrides: Sequen
 
 
 def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys of a YAML file with these overrides, not checked yet. Raises ConfigError where it is no YAML mapping."""
+    """Returns the keys of a YAML file with these overrides, not checked yet. Raises ConfigError where it is no YAML
+    mapping.
+    """
     path = locate(path)
     try:
         values = read_yaml_file(path).values
@@ -49,7 +51,7 @@ def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
 
 
 def check_section(values: dict[str, Any], section: type[SectionType], *, where: str) -> SectionType:
-    """The section of these JSON values, or ConfigError with every fault, each after `where`."""
+    """Returns the section of these JSON values, or ConfigError with every fault, each after `where`."""
     try:
         # JSON mode takes YAML's lists for tuples and is as strict for the rest.
         return section.model_validate_json(json.dumps(values))
@@ -100,7 +102,7 @@ def _position(place: list[Any], key: str, override: str) -> int:
 
 
 def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
-    """One line a fault: its path as written in the file, what was found, and what would do."""
+    """Returns one line a fault: its path as written in the file, what was found, and what would do."""
     lines = []
     faults = error.errors(include_url=False)
     for fault in faults:
@@ -130,7 +132,7 @@ def _faults(error: ValidationError, section: type[BaseModel]) -> list[str]:
 
 
 def _resolve(location: tuple[int | str, ...], section: type[BaseModel]) -> tuple[str, list[str]]:
-    """A fault's path without the union tags that pydantic puts into it, and the keys its section has."""
+    """Returns a fault's path without the union tags that pydantic puts into it, and the keys its section has."""
     path: list[str] = []
     annotation: Any = section
     fields: list[str] = []
@@ -153,7 +155,7 @@ def _resolve(location: tuple[int | str, ...], section: type[BaseModel]) -> tuple
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The section classes an annotation can hold."""
+    """Returns the section classes an annotation can hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in typing.get_args(annotation) for model in _models(argument)]

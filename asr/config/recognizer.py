@@ -51,7 +51,7 @@ class TrainConfig(Section):
 
 
 class TrainingConfig(Section):
-    """What every training has, of a recogniser or of a language model; `kind` says which."""
+    """Holds what every training has, of a recogniser or of a language model; `kind` says which."""
 
     run_dir: str = Field(description="the folder that the run writes into")
     seed: int = Field(0, ge=0, description="of the weights, the batches, the augmentation and the dropout")
@@ -67,7 +67,7 @@ class TrainingConfig(Section):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Every key with its value, as JSON types."""
+        """Returns every key with its value, as JSON types."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
@@ -118,7 +118,7 @@ class Config(TrainingConfig):
         return self
 
     def _sketched_heads(self) -> list[Head]:
-        """The heads without memory or numbers: only to see whether the widths of all layers fit together."""
+        """Returns the heads without memory or numbers: only to see whether the widths of all layers fit together."""
         with torch.device("meta"):
             try:
                 encoder = self.encoder.build(self.features.num_mels)

@@ -74,7 +74,7 @@ def collate(examples: Sequence[Example], *, num_views: int = 1) -> Batch:
 
 
 class BatchPlan:
-    """Which examples make each batch of an epoch: buckets of like size, drawn anew each epoch.
+    """Says which examples make each batch of an epoch: buckets of like size, drawn anew each epoch.
 
     Sizes are jittered by up to 10 %, sorted and cut where a padded batch would be larger than `limit`, so that
     padding stays small while batches differ from epoch to epoch; then the batches are shuffled. Sizes and limit are
@@ -95,7 +95,7 @@ class BatchPlan:
         self.usable = np.arange(len(sizes)) if usable is None else usable
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch, as arrays of indices."""
+        """Returns the batches of an epoch, as arrays of indices."""
         return self._epoch(epoch)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - one plan lives as long as its run
@@ -111,7 +111,7 @@ class BatchPlan:
         return [batches[number] for number in generator.permutation(len(batches))]
 
     def worst(self) -> np.ndarray:
-        """The largest padded batch of the first epoch."""
+        """Returns the largest padded batch of the first epoch."""
         return max(self.epoch(0), key=lambda batch: (len(batch) * self.sizes[batch].max(), len(batch)))
 
 
@@ -123,7 +123,7 @@ def cut_batches(order: np.ndarray, sizes: np.ndarray, limit: float) -> list[np.n
 
 @dataclass(frozen=True)
 class StepBatches:
-    """What one process computes for one optimizer step."""
+    """Holds what one process computes for one optimizer step."""
 
     epoch: int
     position: int  # of the batch in its epoch

@@ -1,4 +1,4 @@
-"""How work is cut into batches: by how many, and by how many seconds they are together once they are padded."""
+"""Cuts work into batches: by their number, and by how many seconds they are together once they are padded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar

@@ -36,7 +36,7 @@ class SourceConfig(Section):
     without_speech: bool = Field(False, description="noises, of which nothing is to be written; each has an empty text")
 
     def files(self) -> dict[str, Path]:
-        """What must be there, by its key."""
+        """Returns what must be there, by its key."""
         return {"manifest": Path(self.manifest)} | ({"shards": Path(self.shards)} if self.shards else {})
 
     def digest(self) -> str:
@@ -57,7 +57,7 @@ class DataConfig(Section):
 
 
 def open_manifest(path: str, root: str | None = None) -> Manifest:
-    """A manifest, checked once in a process for as long as its file stays the same."""
+    """Returns a manifest, checked once in a process for as long as its file stays the same."""
     status = Path(path).stat()
     return _read_manifest(path, status.st_mtime_ns, status.st_size, root)
 
@@ -106,21 +106,21 @@ class Dataset:
         return int(self.ends[-1])
 
     def _locate(self, index: int) -> tuple[Source, int]:
-        """The source of an index, and the position in its manifest."""
+        """Returns the source of an index, and the position in its manifest."""
         number = int(np.searchsorted(self.ends, index, side="right"))
         return self.sources[number], index - (int(self.ends[number - 1]) if number else 0)
 
     @property
     def sizes(self) -> np.ndarray:
-        """Seconds of each, by which they are put into batches."""
+        """Returns seconds of each, by which they are put into batches."""
         return self.durations
 
     def texts(self) -> Iterator[str]:
-        """All transcripts, in the order of the index."""
+        """Yields all transcripts, in the order of the index."""
         return itertools.chain.from_iterable(source.manifest.texts() for source in self.sources)
 
     def stretch_keys(self) -> Int64[np.ndarray, " utterance"]:
-        """A number for each stretch of a recording, in the order of the index."""
+        """Returns a number for each stretch of a recording, in the order of the index."""
         return np.concatenate([stretch_keys(source.manifest) for source in self.sources])
 
     def utterance(self, index: int) -> Utterance:
@@ -131,7 +131,7 @@ class Dataset:
         return self.tokenizer.encode(self.utterance(index).text)
 
     def is_without_speech(self, index: int) -> bool:
-        """Whether it is there to learn that nothing is said in it."""
+        """Returns whether an utterance is there to learn that nothing is said in it."""
         return self._locate(index)[0].without_speech
 
     def num_frames(self, index: int) -> int:

@@ -21,11 +21,11 @@ class Example:
 
 @runtime_checkable
 class Examples(Protocol):
-    """What batches are made of: the utterances of a corpus, or the sentences of a text."""
+    """Gives what batches are made of: the utterances of a corpus, or the sentences of a text."""
 
     @property
     def sizes(self) -> np.ndarray:
-        """What sorts and cuts them into batches, of each: seconds of a recording, or tokens of a sentence."""
+        """Returns what sorts and cuts them into batches, of each: seconds of a recording, or tokens of a sentence."""
         ...
 
     def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""From samples to log-mel features: framing, the mel filter bank, and normalisation."""
+"""Makes log-mel features of samples: framing, the mel filter bank, and normalisation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MELS_PER_LOG_HZ = 27 / math.log(6.4)
 
 
 class FeatureConfig(Section):
-    """What a frame of features is; stored with shards and with trained runs, which refuse any other."""
+    """Says what a frame of features is; it is stored with shards and with trained runs, which refuse any other."""
 
     sample_rate: int = Field(
         16000, ge=1000, le=1_000_000, description="hertz; recordings at another rate are resampled to it"
@@ -155,12 +155,12 @@ def _mel_filters(config: FeatureConfig, fft_size: int) -> Float[Tensor, "bin mel
 
 
 def mel_centers(config: FeatureConfig) -> Float64[Tensor, " mel"]:
-    """The frequency at which each mel filter is highest, in hertz."""
+    """Returns the frequency at which each mel filter is highest, in hertz."""
     return _corners(config)[1:-1]
 
 
 def _corners(config: FeatureConfig) -> Float64[Tensor, " corner"]:
-    """In hertz: filter i rises from corner i to i + 1 and falls to i + 2."""
+    """Returns the corners in hertz: filter i rises from corner i to i + 1 and falls to i + 2."""
     high_hz = config.sample_rate / 2 if config.high_hz is None else config.high_hz
     mels = torch.linspace(_to_mel(config.low_hz), _to_mel(high_hz), config.num_mels + 2, dtype=torch.float64)
     corners = mels * _HZ_PER_MEL
@@ -177,7 +177,7 @@ def _to_mel(hz: float) -> float:
 
 @torch.no_grad()
 def limit_range(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) -> Float[Tensor, "frame mel"]:
-    """Nothing below `dynamic_range_db` under the utterance's loudest mel, so that all silences are alike.
+    """Returns nothing below `dynamic_range_db` under the utterance's loudest mel, so that all silences are alike.
 
     Microphones with a noise gate and synthesizers give digital silence, log_floor in every mel, which rules the mean
     and deviation of an utterance; a room's noise, 40 dB under the speech, gives quite other features of the same words.
@@ -188,7 +188,7 @@ def limit_range(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) 
 
 
 def unnormalized(features: Float[Tensor, "frame mel"], *, config: FeatureConfig) -> Float[Tensor, "frame mel"]:
-    """What a normalisation is of: log-mels of limited range, or their PCEN."""
+    """Returns what a normalisation is of: log-mels of limited range, or their PCEN."""
     limited = limit_range(features, config=config)
     return limited if config.pcen is None else pcen(limited, config.pcen)
 
@@ -196,7 +196,8 @@ def unnormalized(features: Float[Tensor, "frame mel"], *, config: FeatureConfig)
 def normalize(
     features: Float[Tensor, "frame mel"], *, config: FeatureConfig, statistics: FeatureStatistics | None
 ) -> Float[Tensor, "frame mel"]:
-    """Each mel of `unnormalized`, less its mean, over its deviation (at least STD_FLOOR), by `config.normalization`.
+    """Returns each mel of `unnormalized`, less its mean, over its deviation (at least STD_FLOOR), by
+    `config.normalization`.
 
     `utterance` takes both over the utterance's own frames (the deviation is the population's, so one frame gives
     zeros), `global` takes them from `statistics`. Raises ValueError where the statistics needed are not there or fit

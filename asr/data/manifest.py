@@ -48,7 +48,7 @@ class Utterance:
 
     @property
     def stretch(self) -> Stretch:
-        """Where its speech is."""
+        """Returns where its speech is."""
         return Stretch(self.audio_filepath, self.offset, self.duration)
 
 
@@ -149,7 +149,7 @@ class Manifest:
         )
 
     def texts(self) -> Iterator[str]:
-        """The transcripts alone, in order: three times as fast as the utterances."""
+        """Yields the transcripts alone, in order: three times as fast as the utterances."""
         for start in self._starts.tolist():
             self._lines.seek(start)
             yield json.loads(self._lines.readline()).get("text", "")
@@ -175,7 +175,7 @@ def _resolved_root(path: Path, root: str | Path | None) -> str | None:
 
 
 def _recording_path(path: Path, audio: str, root: str | None) -> str:
-    """What the system opens for the `audio_filepath` of the manifest at `path`.
+    """Returns what the system opens for the `audio_filepath` of the manifest at `path`.
 
     Raises ManifestError where that is outside of `root`; a root makes the path one without links, so that what was
     checked is what is opened.
@@ -246,7 +246,9 @@ def fault_of_line(record: dict[str, Any]) -> str | None:
 
 
 def _leaves(audio: str) -> bool:
-    """Whether a relative path leads out of its folder, as it is written; where links lead is what a root is for."""
+    """Returns whether a relative path leads out of its folder, as it is written; where links lead is what a root is
+    for.
+    """
     depth = 0
     for part in audio.split("/"):
         depth += {"": 0, ".": 0, "..": -1}.get(part, 1)

@@ -33,7 +33,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
 
 
 def _record(path: Path, number: int, utterance: Utterance) -> dict[str, Any]:
-    """One line of the manifest at `path`, as JSON's types."""
+    """Returns one line of the manifest at `path`, as JSON's types."""
     if clash := utterance.extra.keys() & set(OWN_KEYS):
         raise ManifestError(f"{path}:{number}: extra has {sorted(clash)}; expected none of {list(OWN_KEYS)} there")
     if not Path(utterance.audio_filepath).is_absolute():

@@ -43,7 +43,7 @@ def pcen(log_mels: Float[Tensor, "frame mel"], config: PCENConfig) -> Float[Tens
 
 
 def _smoothed(power: Float64[Tensor, "frame mel"], smoothing: float) -> Float64[Tensor, "frame mel"]:
-    """A first-order filter over frames, block by block: a frame-wise loop would take 20 times as long."""
+    """Returns a first-order filter over frames, block by block: a frame-wise loop would take 20 times as long."""
     ages = torch.arange(FRAMES_PER_BLOCK, dtype=power.dtype, device=power.device)
     kept = (1 - smoothing) ** (ages[:, None] - ages).clamp(min=0)
     weights = (smoothing * kept).tril()

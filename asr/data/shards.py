@@ -45,7 +45,7 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What index.json holds."""
+    """Holds what index.json says."""
 
     features: dict[str, Any]  # the settings that stored numbers depend on
     manifest: str  # path, to say where the features came from
@@ -104,7 +104,7 @@ class _Index(BaseModel):
 
 
 def stored_settings(config: FeatureConfig) -> dict[str, Any]:
-    """The settings that stored features depend on: all but range, PCEN and normalisation, which come after."""
+    """Returns the settings that stored features depend on: all but range, PCEN and normalisation, which come after."""
     return config.model_dump(mode="json", exclude={"dynamic_range_db", "pcen", "normalization"})
 
 

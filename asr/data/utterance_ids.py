@@ -31,10 +31,12 @@ def make_ids(recordings: Iterable[tuple[str, float]], *, taken: set[str]) -> lis
 
 
 def place_of(id_: str) -> str:
-    """The path below the output folder that an id is: one made of an absolute path has its `/` in front left out."""
+    """Returns the path below the output folder that an id is: one made of an absolute path has its `/` in front left
+    out.
+    """
     return id_.lstrip("/")
 
 
 def is_place(place: str) -> bool:
-    """Whether it is a path that stays below the output folder."""
+    """Returns whether a name is a path that stays below the output folder."""
     return "\0" not in place and not {"", ".", ".."} & set(place.split("/"))

@@ -38,14 +38,14 @@ class WorkerDied(RuntimeError):
 
 @runtime_checkable
 class Items(Protocol[Item]):
-    """What is read: an item for each index of an order."""
+    """Gives what is read: an item for each index of an order."""
 
     def __getitem__(self, index: Any, /) -> Item: ...
 
 
 @dataclass(frozen=True)
 class Loader(Generic[Item]):
-    """What is to be read, in which order, by how many processes; with none, the reading process reads itself."""
+    """Says what is to be read, in which order, by how many processes; with none, the reading process reads itself."""
 
     items: Items[Item]
     order: Iterable[Any]  # of indices; drawn from anew by each reading
@@ -57,7 +57,9 @@ class Loader(Generic[Item]):
 
 
 def open_loader(items: Any, order: Iterable[Any] | None = None, *, num_workers: int) -> Loader[Any]:
-    """A loader that keeps reading ahead, across epochs too where the order goes across them; by default, of all."""
+    """Returns a loader that keeps reading ahead, across epochs too where the order goes across them; by default, of
+    all.
+    """
     return Loader(items, range(len(items)) if order is None else order, num_workers)
 
 
@@ -93,7 +95,7 @@ def _start(items: Items[Any], number: int) -> _Worker:
 
 
 def _serve(items: Items[Any], pipe: Connection, parent: int) -> None:
-    """The worker: an index in, its item out, until the pipe ends or the main process is gone."""
+    """Runs in the worker: an index in, its item out, until the pipe ends or the main process is gone."""
     for other in list(_OUR_ENDS):
         other.close()
     _become_worker()
@@ -115,7 +117,9 @@ def _serve(items: Items[Any], pipe: Connection, parent: int) -> None:
 
 
 def _become_worker() -> None:
-    """One thread; and outlive the signals to stop, since the main process needs its batches until it has saved."""
+    """Takes one thread;
+    and outlives the signals to stop, since the main process needs its batches until it has saved.
+    """
     torch.set_num_threads(1)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the main process's answer is none of a forked one's
@@ -137,7 +141,7 @@ class DataWorkers:
 
     @contextlib.contextmanager
     def reading(self, loader: Loader[Item]) -> Iterator[Iterator[Item]]:
-        """The loader's items; its workers are gone when the block ends, whatever they are doing.
+        """Gives the loader's items; its workers are gone when the block ends, whatever they are doing.
 
         Raises WorkerDied in the place of an item that does not come for that.
         """
@@ -199,7 +203,7 @@ class DataWorkers:
         return WorkerDied(dead or f"data worker {worker.process.pid} has closed its pipe")
 
     def find_dead(self) -> str | None:
-        """What became of a worker that has ended though items are wanted from it; None while all live."""
+        """Returns what became of a worker that has ended though items are wanted from it; None while all live."""
         for worker in self._workers:
             if code := worker.process.exitcode:
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

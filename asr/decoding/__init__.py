@@ -23,7 +23,7 @@ DecodingConfig = Annotated[
 
 
 def decodings_for(kinds: Iterable[str]) -> list[str]:
-    """The kinds of decoding that search heads of these kinds alone."""
+    """Returns the kinds of decoding that search heads of these kinds alone."""
     members, known = get_args(get_args(DecodingConfig)[0]), set(kinds)
     return [each.model_fields["kind"].default for each in members if set(each.searched_heads) <= known]
 

@@ -18,7 +18,7 @@ LONGEST_REACH = 50  # log-mel frames that a word may lie before or after where t
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """Where the best path of a CTC head says one token."""
+    """Says where the best path of a CTC head has one token."""
 
     start_encoding: int  # its first
     end_encoding: int  # the one after its last
@@ -36,7 +36,7 @@ class WordSpan:
 
 
 def align_tokens(log_probs: Float[Tensor, "time vocabulary"], tokens: Sequence[int]) -> list[TokenSpan]:
-    """The most probable way to say exactly these tokens, by the log-probabilities of one utterance's CTC head.
+    """Returns the most probable way to say exactly these tokens, by the log-probabilities of one utterance's CTC head.
 
     Viterbi over the states of CTC (Graves et al. 2006, section 3.2), by torchaudio. Tokens that another decoding
     found and that are too many for the encodings lie evenly over all of them, with a posterior of 0.
@@ -85,7 +85,7 @@ def place_tokens(frames: Sequence[int], log_probs: Sequence[float], num_encoding
 
 
 def word_places(tokens: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """The places of the tokens of each word; a space between words belongs to none.
+    """Returns the places of the tokens of each word; a space between words belongs to none.
 
     t u r n _ o n  ->  [0 1 2 3] [5 6]
     """
@@ -107,7 +107,7 @@ def word_places(tokens: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
 def spell_words(
     tokens: Sequence[int], spans: Sequence[TokenSpan], tokenizer: Tokenizer, *, frames_per_encoding: float
 ) -> list[WordSpan]:
-    """The words of a hypothesis, from where their first token starts to where their last one ends."""
+    """Returns the words of a hypothesis, from where their first token starts to where their last one ends."""
     return [
         WordSpan(
             text=tokenizer.decode([tokens[place] for place in places]).strip(),
@@ -120,7 +120,7 @@ def spell_words(
 
 
 def reach_out(words: Sequence[WordSpan], features: Float[Tensor, "frame mel"]) -> list[WordSpan]:
-    """Each word from where it is heard to start to where it is heard to end.
+    """Returns each word from where it is heard to start to where it is heard to end.
 
     CTC shows a token for a moment, often late, and a word of one token for no longer. So a word reaches out, up to
     LONGEST_REACH frames, over what is loud; of two words, up to the quietest frame between them:
@@ -152,12 +152,12 @@ def reach_out(words: Sequence[WordSpan], features: Float[Tensor, "frame mel"]) -
 
 
 def _quietest(loudness: Float32[np.ndarray, " frame"], start: int, end: int) -> int:
-    """The quietest frame between; where there is none, the second word's first."""
+    """Returns the quietest frame between; where there is none, the second word's first."""
     return start + int(loudness[start:end].argmin()) if start < end else end
 
 
 def _reach(loud: list[bool], edge: int, limit: int, *, step: int) -> int:
-    """The furthest edge of what is loud from `edge` towards `limit`, over dips that are short enough."""
+    """Returns the furthest edge of what is loud from `edge` towards `limit`, over dips that are short enough."""
     reached = edge
     for place in range(edge, limit, step):
         if loud[place if step > 0 else place - 1]:

@@ -51,5 +51,5 @@ class AttentionBeam:
         *,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each utterance, best first: up to `num_best`, as many as have ended."""
+        """Returns the best hypotheses of each utterance, best first: up to `num_best`, as many as have ended."""
         return TokenSearch(self.config, head, self.scorer).run(encodings, lengths, num_best=num_best)

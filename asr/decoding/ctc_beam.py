@@ -68,7 +68,9 @@ class CTCBeam:
         *,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each utterance, best first: `num_best`, or as many as the beam holds at the end."""
+        """Returns the best hypotheses of each utterance, best first: `num_best`, or as many as the beam holds at the
+        end.
+        """
         log_probs = head(encodings)
         search = _Search(self.config, self.scorer, log_probs.double())
         scores, moves = search.run(lengths)
@@ -101,7 +103,7 @@ class _Beam:
 
 @dataclass(frozen=True)
 class _Growth:
-    """What a frame makes of a beam: prefixes that stay, and prefixes that grow by one of the candidates."""
+    """Holds what a frame makes of a beam: prefixes that stay, and prefixes that grow by one of the candidates."""
 
     blank: Float[Tensor, "batch beam"]
     token: Float[Tensor, "batch beam"]
@@ -110,7 +112,7 @@ class _Growth:
 
 @dataclass(frozen=True)
 class _Move:
-    """Where each prefix of the new beam was in the old one, and the token by which it grew, or _STAYED."""
+    """Says where each prefix of the new beam was in the old one, and the token by which it grew, or _STAYED."""
 
     origin: Int[Tensor, "batch beam"]
     token: Int[Tensor, "batch beam"]
@@ -131,7 +133,7 @@ class _Search:
         self._continuations = _Continuations(scorer, len(log_probs), beam=config.beam, device=log_probs.device)
 
     def run(self, lengths: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "batch beam"], list[_Move]]:
-        """The score of each prefix of the last beam, and how it came about."""
+        """Returns the score of each prefix of the last beam, and how it came about."""
         beam, moves = self._start(), []
         for frame in range(int(lengths.max())):
             growth = self._grow(beam, frame)
@@ -142,7 +144,7 @@ class _Search:
         return beam.total + beam.language + self._continuations.end(), moves
 
     def _start(self) -> _Beam:
-        """The empty prefix, before the first frame as if after a blank."""
+        """Returns the empty prefix, before the first frame as if after a blank."""
         shape = (len(self._log_probs), self._width)
         device = self._log_probs.device
         nothing = torch.full(shape, _NOTHING, dtype=torch.float64, device=device)
@@ -182,7 +184,7 @@ class _Search:
     def _select(
         self, beam: _Beam, growth: _Growth, frame: int, is_over: Bool[Tensor, "batch 1"]
     ) -> tuple[_Beam, _Move]:
-        """The best hypotheses of all, each prefix at one place; utterances that are over keep theirs."""
+        """Returns the best hypotheses of all, each prefix at one place; utterances that are over keep theirs."""
         width, candidates = self._width, self._candidates[:, frame]
         gains = self._continuations.of(candidates)
         grown, pair = (growth.grown + beam.language[:, :, None] + gains).flatten(1).topk(width)
@@ -221,7 +223,7 @@ class _Kept:
 
 
 def _place(beam: _Beam, kept: _Kept) -> tuple[_Beam, _Move]:
-    """A new beam of the prefixes that have a hypothesis left: no more than places, as two may share one."""
+    """Returns a new beam of the prefixes that have a hypothesis left: no more than places, as two may share one."""
     width = beam.prefix.shape[1]
     staying = torch.logaddexp(kept.blank, kept.token) + beam.language
     chosen = torch.cat((staying, kept.grown + beam.language.gather(1, kept.origin) + kept.gain), dim=1)
@@ -252,7 +254,7 @@ def _without_empty_places(beam: _Beam) -> _Beam:
 
 
 class _Continuations:
-    """What the scorer gives for each further token, after each prefix of the beam."""
+    """Holds what the scorer gives for each further token, after each prefix of the beam."""
 
     def __init__(self, scorer: Scorer | None, batch: int, *, beam: int, device: torch.device) -> None:
         self._scorer, self._shape = scorer, (batch, beam)
@@ -269,7 +271,7 @@ class _Continuations:
         return self._rows.view(*self._shape, -1).gather(2, candidates[:, None, :].expand(shape)).double()
 
     def end(self) -> Float[Tensor, "batch beam"] | float:
-        """For the end of the utterance."""
+        """Returns the scores for the end of the utterance."""
         return self._rows[:, EOS_ID].view(self._shape).double() if self._scorer is not None else 0.0
 
     def follow(self, move: _Move) -> None:
@@ -290,7 +292,9 @@ class _Continuations:
 def _trace(
     scores: Float[Tensor, "batch beam"], moves: Sequence[_Move], num_best: int
 ) -> list[list[tuple[tuple[int, ...], float]]]:
-    """The tokens of the best prefixes of each utterance with their scores, followed backwards through the moves."""
+    """Returns the tokens of the best prefixes of each utterance with their scores, followed backwards through the
+    moves.
+    """
     best, place = (value.cpu().numpy() for value in scores.topk(min(num_best, scores.shape[1])))
     rows = np.arange(len(best))[:, None]
     backwards = []

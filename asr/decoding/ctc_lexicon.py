@@ -33,7 +33,7 @@ class WordModel:
 
 
 class LexiconFusionConfig(Section):
-    """What is added to the scores of the head."""
+    """Says what is added to the scores of the head."""
 
     asks_for: ClassVar[Literal["tokens", "words"]] = "words"
     language_model: str | None = Field(None, description="run folder of n-grams of words, or an ARPA file of words")
@@ -128,14 +128,15 @@ class CTCLexicon:
         *,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each utterance, best first; none where no words fit into its frames."""
+        """Returns the best hypotheses of each utterance, best first; none where no words fit into its frames."""
         log_probs = head(encodings).cpu()
         return [
             self._search(scores[:length], num_best) for scores, length in zip(log_probs, lengths.tolist(), strict=True)
         ]
 
     def _search(self, log_probs: Float[Tensor, "time vocabulary"], num_best: int) -> list[Hypothesis]:
-        """One utterance; nobody says the space behind the last word, so it gets a frame of its own, for nothing:
+        """Returns one utterance; nobody says the space behind the last word, so it gets a frame of its own, for
+        nothing:
 
         frames      t u r n _ o n |
         said        t u r n _ o n _

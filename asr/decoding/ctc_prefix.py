@@ -48,7 +48,7 @@ class CTCPrefixScorer:
 
     @classmethod
     def of(cls, log_probs: Float[Tensor, "batch time vocabulary"], lengths: Int[Tensor, " batch"]) -> "CTCPrefixScorer":
-        """In double precision: at the end of a long utterance small differences of large logarithms matter."""
+        """Computes in double precision: at the end of a long utterance small differences of large logarithms matter."""
         if not log_probs.shape[1]:
             log_probs = functional.pad(log_probs, (0, 0, 0, 1))
         valid = valid_frames(lengths, log_probs.shape[1])[:, :, None]
@@ -60,13 +60,15 @@ class CTCPrefixScorer:
         return CTCPrefixScorer(self.log_probs[index], self.probs[index], self.lengths[index])
 
     def start(self, beam: int) -> CTCPrefixState:
-        """The empty prefix, `beam` times."""
+        """Returns the empty prefix, `beam` times."""
         blank = _from_zero(self.log_probs[:, BLANK_ID].cumsum(dim=-1), 0.0)[:, None].expand(-1, beam, -1)
         last = torch.full(blank.shape[:2], BLANK_ID, device=blank.device)
         return CTCPrefixState(blank, torch.full_like(blank, _NOTHING), last)
 
     def score(self, state: CTCPrefixState) -> Float[Tensor, "batch beam vocabulary"]:
-        """The log-probability of all that begins with each prefix and one token more; EOS_ID: of the prefix itself."""
+        """Returns the log-probability of all that begins with each prefix and one token more; EOS_ID: of the prefix
+        itself.
+        """
         total = torch.logaddexp(state.blank, state.label)
         enter, after_blank = total[:, :, :-1], state.blank[:, :, :-1]
         largest = enter.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(enter.dtype).min)
@@ -82,7 +84,7 @@ class CTCPrefixScorer:
     def advance(
         self, state: CTCPrefixState, origin: Int[Tensor, "batch beam"], tokens: Int[Tensor, "batch beam"]
     ) -> CTCPrefixState:
-        """The state after each chosen prefix, at place `origin` of the beam, has grown by a token."""
+        """Returns the state after each chosen prefix, at place `origin` of the beam, has grown by a token."""
         places = origin[:, :, None].expand(-1, -1, state.blank.shape[2])
         blank, label = state.blank.gather(1, places), state.label.gather(1, places)
         repeats = (tokens == state.last.gather(1, origin))[:, :, None]

@@ -31,7 +31,7 @@ class EndpointingConfig(Section):
         frames_per_encoding: float,
         frames_per_second: float,
     ) -> tuple[int, int]:
-        """The first frame of the speech and the one after its last; all frames where nothing is heard.
+        """Returns the first frame of the speech and the one after its last; all frames where nothing is heard.
 
         `scores` are a CTC head's; speech is where their best path is not blank. Where both looks count, the first frame
         is one with which an encoding begins, so that they have their encodings at the same frames.

@@ -1,4 +1,4 @@
-"""How much of speech a recording must show before words are written of it."""
+"""Says how much of speech a recording must show before words are written of it."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from asr.section import Section
 
 
 class EvidenceConfig(Section):
-    """What a free transcript needs; commands have a rejection of their own.
+    """Says what a free transcript needs; commands have a rejection of their own.
 
     A model that was trained on speech alone writes a word of nearly every sound. Noises to learn silence from
     (`without_speech`) are the cure; this is what can be had of a model as it is.
@@ -22,5 +22,5 @@ class EvidenceConfig(Section):
     )
 
     def is_enough(self, *, seconds: float, confidences: Sequence[float]) -> bool:
-        """Whether words found with these confidences in a recording of so many seconds are written."""
+        """Returns whether words found with these confidences in a recording of so many seconds are written."""
         return seconds >= self.shortest and max(confidences, default=0.0) >= self.surest_word

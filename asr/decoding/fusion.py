@@ -32,7 +32,7 @@ class FusionConfig(Section):
         return self
 
     def build(self, tokenizer: Tokenizer, language_model: Scorer | None = None) -> Scorer | None:
-        """Everything as one scorer, or None; `language_model` is the loaded one. Raises HotwordError."""
+        """Returns everything as one scorer, or None; `language_model` is the loaded one. Raises HotwordError."""
         parts: list[tuple[Scorer, float]] = []
         if language_model is not None and self.weight:
             parts.append((language_model, self.weight))

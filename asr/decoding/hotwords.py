@@ -21,7 +21,7 @@ class HotwordError(ValueError):
 
 @dataclass(frozen=True)
 class WordEdges:
-    """Where words begin and end in a tokenizer's pieces: " " parts words, "▁turn" begins one."""
+    """Says where words begin and end in a tokenizer's pieces: " " parts words, "▁turn" begins one."""
 
     opens: Sequence[bool]  # the piece begins with a space
     closes: Sequence[bool]  # it ends with one
@@ -102,7 +102,7 @@ class _Trie:
         return len(self._paths)
 
     def add(self, hotword: str, tokenizer: Tokenizer) -> None:
-        """All ways to spell it."""
+        """Adds all ways to spell it."""
         spelled: list[tuple[int, ...]] = [()]
         for number, word in enumerate(hotword.split()):
             spellings = tokenizer.spellings(word, is_first=number == 0)
@@ -116,7 +116,7 @@ class _Trie:
             self._ends.add(path)
 
     def row(self, state: int) -> tuple[Int[Tensor, " vocabulary"], Int[Tensor, " vocabulary"]]:
-        """Where each token leads, and how many tokens of hotwords more it says, or fewer."""
+        """Returns where each token leads, and how many tokens of hotwords more it says, or fewer."""
         path = self._paths[state]
         lost = len(path) - torch.where(self._ends_word, self._kept(path, ends=True), self._kept(path, ends=False))
         targets, steps = torch.where(self._closes, _BETWEEN, _INSIDE), -lost
@@ -132,7 +132,9 @@ class _Trie:
         return targets, steps
 
     def _kept(self, path: tuple[int, ...], *, ends: bool) -> int:
-        """How many tokens of a path are a whole hotword, where it breaks off at a token that ends a word, or not."""
+        """Returns how many tokens of a path are a whole hotword, where it breaks off at a token that ends a word, or
+        not.
+        """
         for length in range(len(path), 0, -1):
             is_word = ends if length == len(path) else bool(self._ends_word[path[length]])
             if path[:length] in self._ends and is_word:

@@ -58,7 +58,7 @@ class JointBeam:
         *,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each utterance, best first: up to `num_best`, as many as have ended."""
+        """Returns the best hypotheses of each utterance, best first: up to `num_best`, as many as have ended."""
         attention, ctc = heads
         log_probs = ctc(encodings)
         return TokenSearch(self.config, attention, self.scorer).run(
@@ -74,6 +74,6 @@ class JointBeam:
 def _hears_nothing(
     log_probs: Float[Tensor, "batch time vocabulary"], lengths: Int[Tensor, " batch"]
 ) -> Bool[Tensor, " batch"]:
-    """Whether blank is the likeliest label of every frame of an utterance."""
+    """Returns whether blank is the likeliest label of every frame of an utterance."""
     heard = (log_probs.argmax(dim=-1) != BLANK_ID) & valid_frames(lengths, log_probs.shape[1])
     return ~heard.any(dim=1)

@@ -20,7 +20,7 @@ class Scorer(Protocol):
     vocabulary_size: int
 
     def start(self, num_rows: int, device: torch.device) -> ScorerState:
-        """The state before any token; the first `step` of a sentence is over BOS_ID."""
+        """Returns the state before any token; the first `step` of a sentence is over BOS_ID."""
         ...
 
     def step(

@@ -56,7 +56,7 @@ class TokenSearchOptions(Section):
 
 @dataclass(frozen=True)
 class _Beam:
-    """What is followed of the utterances that are not over."""
+    """Holds what is followed of the utterances that are not over."""
 
     utterances: Int[Tensor, " active"]  # which of the batch
     tokens: Int[Tensor, "active beam"]  # the last token of each hypothesis
@@ -86,7 +86,7 @@ class _Beam:
 
 @dataclass(frozen=True)
 class _Step:
-    """What one step chose, for following the best hypotheses back."""
+    """Holds what one step chose, for following the best hypotheses back."""
 
     utterances: np.ndarray  # [active]
     origins: np.ndarray  # [active beam] the place of each hypothesis before
@@ -127,7 +127,9 @@ class TokenSearch:
         silent: Bool[Tensor, " batch"] | None = None,
         num_best: int = 1,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each utterance, best first; at least one, which may be empty, as of `silent` ones."""
+        """Returns the best hypotheses of each utterance, best first; at least one, which may be empty, as of `silent`
+        ones.
+        """
         if not encodings.shape[1]:
             encodings = functional.pad(encodings, (0, 0, 0, 1))  # nothing at all can be neither convolved nor compared
         max_tokens = (lengths * self._options.max_tokens_per_encoding).ceil().long()
@@ -151,7 +153,7 @@ class TokenSearch:
         lengths: Int[Tensor, " batch"],
         prefixes: CTCPrefixScorer | None,
     ) -> _Beam:
-        """One empty hypothesis of each utterance, at the first place of its beam."""
+        """Returns one empty hypothesis of each utterance, at the first place of its beam."""
         batch, width, device = len(lengths), self._options.beam, encodings.device
         memory = self._head.attention.prepare(encodings, lengths)
         scores = torch.full((batch, width), _NOTHING, dtype=torch.float64, device=device)
@@ -170,7 +172,7 @@ class TokenSearch:
     def _advance(
         self, beam: _Beam, finished: _Finished, step: int, is_last: Tensor, ctc_weight: float
     ) -> tuple[_Beam, _Finished]:
-        """One token further; the utterances that are over are left out of the new beam."""
+        """Goes one token further; the utterances that are over are left out of the new beam."""
         width = self._options.beam
         beam, log_probs, plain, total = self._continue(beam, ctc_weight)
         is_end = torch.arange(total.shape[2], device=total.device) == EOS_ID
@@ -196,7 +198,8 @@ class TokenSearch:
         return self._follow(beam, origins, tokens, scores=scores, kept=goes_on.nonzero()[:, 0]), finished
 
     def _continue(self, beam: _Beam, ctc_weight: float) -> tuple[_Beam, Tensor, Tensor, Tensor]:
-        """The beam after its decoder has read its tokens; and what each token after each hypothesis would score.
+        """Returns the beam after its decoder has read its tokens; and what each token after each hypothesis would
+        score.
 
         [active, beam, vocabulary]: by the decoder alone; the whole hypothesis without CTC's share, which is one of all
         tokens together; and with it.
@@ -241,7 +244,7 @@ class TokenSearch:
         self._steps.append(_Step(*(part.cpu().numpy() for part in parts)))
 
     def _follow(self, beam: _Beam, origins: Tensor, tokens: Tensor, *, scores: Tensor, kept: Tensor) -> _Beam:
-        """The beam of the chosen continuations, of the utterances that go on."""
+        """Returns the beam of the chosen continuations, of the utterances that go on."""
         if not len(kept):
             return beam.keep(kept)
         if len(kept) < len(origins):
@@ -264,7 +267,7 @@ class TokenSearch:
 
 
 def _trace(steps: list[_Step], finished: _Finished, num_best: int) -> list[list[Hypothesis]]:
-    """The best hypotheses of each utterance, followed back through the steps."""
+    """Returns the best hypotheses of each utterance, followed back through the steps."""
     batch, width = finished.scores.shape
     origins, tokens, frames = (np.zeros((len(steps), batch, width), np.int64) for _ in range(3))
     log_probs = np.zeros((len(steps), batch, width))

@@ -44,7 +44,7 @@ class LocalEngine:
         self._crew: _Crew | None = None
 
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]:
-        """What became of every recording of the shares, in no certain order.
+        """Yields what became of every recording of the shares, in no certain order.
 
         Raises ValueError for what the worker refuses (a run that cannot be loaded, say), EngineError where it fails.
         """
@@ -125,7 +125,7 @@ class _Crew:
                     self._answer(member, word, content)
 
     def _wake(self) -> None:
-        """Who had nothing to do may have now."""
+        """Lets workers that had nothing to do look again."""
         for member in self._members:
             if member.is_idle:
                 self._answer(member, "idle", None)
@@ -186,7 +186,7 @@ class _Crew:
 
 
 def _serve(make: Callable[[int], Worker], number: int, connection: Connection) -> None:
-    """What a worker's process does: shares in, outcomes out, until the job ends or dies."""
+    """Runs in a worker's process: shares in, outcomes out, until the job ends or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the job's to answer
     use_signal_stack()
 

@@ -47,7 +47,7 @@ class RayEngine:
         self._needs = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker}
 
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]:
-        """What became of every recording of the shares, in no certain order. Raises RayError."""
+        """Yields what became of every recording of the shares, in no certain order. Raises RayError."""
         texts = [json.dumps(share.to_dict()) for share in shares]
         make = TextWorker(self._make)
         for text in run_on_ray(make, texts, num_workers=self._num_workers, address=self._address, **self._needs):
@@ -81,7 +81,7 @@ def run_on_ray(
     num_cpus: float = 1.0,
     num_gpus: float = 0.0,
 ) -> Iterator[str]:
-    """What workers answer to each text, in no certain order; `make` gives a worker, once in each actor.
+    """Yields what workers answer to each text, in no certain order; `make` gives a worker, once in each actor.
 
     A worker that dies is replaced, and its text is given to another, NUM_RETRIES times. Raises RayError where Ray is
     not there, or a worker raises something.
@@ -108,7 +108,7 @@ def run_on_ray(
 
 
 class _Actor:
-    """What Ray Data calls."""
+    """Is what Ray Data calls."""
 
     def __init__(self, make: Callable[[], Callable[[str], str]]) -> None:
         self._work = make()

@@ -19,7 +19,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a worker is given at a time, and what is done again where a worker dies."""
+    """Holds what a worker is given at a time, and what is done again where a worker dies."""
 
     items: tuple[Item, ...]
 
@@ -34,7 +34,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recording: a transcript of each channel asked for, or why there is none."""
+    """Says what became of one recording: a transcript of each channel asked for, or why there is none."""
 
     number: int  # in the job
     sha256: str = ""  # of the file's bytes

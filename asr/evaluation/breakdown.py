@@ -44,7 +44,7 @@ class JudgedCommand:
 
     @property
     def top(self) -> CommandGuess | None:
-        """What was understood, or would have been without rejecting."""
+        """Returns what was understood, or would have been without rejecting."""
         return self.labelled.result.guesses[0] if self.labelled.result.guesses else None
 
 
@@ -67,7 +67,7 @@ class SlotRow:
 
 @dataclass(frozen=True)
 class SlotValue:
-    """How often one value of a slot was said, and what the top hypotheses made of it."""
+    """Says how often one value of a slot was said, and what the top hypotheses made of it."""
 
     slot: str
     value: str

@@ -9,7 +9,7 @@ from asr.metrics import ErrorCounts, Operation, total
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """What the utterances of one speaker, or of one command, add up to."""
+    """Holds what the utterances of one speaker, or of one command, add up to."""
 
     num_utterances: int
     num_exact: int  # utterances without a single error
@@ -18,7 +18,7 @@ class GroupScore:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often one word was heard as another."""
+    """Says how often one word was recognised as another."""
 
     reference: str
     hypothesis: str
@@ -34,13 +34,13 @@ def score_groups(keys: Sequence[str], counts: Sequence[ErrorCounts]) -> dict[str
 
 
 def score_group(counts: Sequence[ErrorCounts]) -> GroupScore:
-    """The score of all `counts` as one group."""
+    """Returns the score of all `counts` as one group."""
     num_exact = sum(count.errors == 0 for count in counts)
     return GroupScore(num_utterances=len(counts), num_exact=num_exact, counts=total(counts))
 
 
 def most_confused(alignments: Iterable[Iterable[Operation]], *, limit: int = 20) -> list[Confusion]:
-    """The most frequent word substitutions, most frequent first, ties in alphabetical order."""
+    """Returns the most frequent word substitutions, most frequent first, ties in alphabetical order."""
     pairs = Counter(
         (operation.reference, operation.hypothesis)
         for operations in alignments

@@ -67,7 +67,7 @@ def find_form_faults(tokenizer: Tokenizer, references: Iterable[str]) -> list[Fo
 
 
 def _kind(character: str, written: frozenset[str]) -> Kind:
-    """The kind of a character that is not written: a capital only where its small letter would be."""
+    """Returns the kind of a character that is not written: a capital only where its small letter would be."""
     if set(character.lower()) <= written:
         return "capitals"
     if unicodedata.category(character)[0] == "N":

@@ -80,12 +80,12 @@ class Evaluation:
 
     @property
     def duration(self) -> float:
-        """Seconds of speech that were scored."""
+        """Returns seconds of speech that were scored."""
         return sum(scored.utterance.duration for scored in self.utterances)
 
     @property
     def has_transcripts(self) -> bool:
-        """Whether there are words to compare with: labels of commands often come without."""
+        """Returns whether there are words to compare with: labels of commands often come without."""
         return self.words.counts.reference_length > 0
 
     @property
@@ -132,7 +132,7 @@ def write_report(path: Path, evaluation: Evaluation, *, audio: AudioChoice, max_
 
 
 def _worst(utterances: Sequence[ScoredUtterance], number: int) -> list[ScoredUtterance]:
-    """The `number` utterances with the most word errors, in the order given."""
+    """Returns the `number` utterances with the most word errors, in the order given."""
     order = sorted(range(len(utterances)), key=lambda index: (-utterances[index].words.errors, index))
     return [utterances[index] for index in sorted(order[:number])]
 
@@ -150,7 +150,7 @@ def audio_sources(utterances: Sequence[tuple[Utterance, float]], audio: AudioCho
 
 
 def _audio_source(utterance: Utterance, audio: AudioChoice) -> str | None:
-    """The `src` of a player."""
+    """Returns the `src` of a player."""
     if audio == "none" or (audio == "embed" and utterance.duration > LONGEST_EMBEDDED):
         return None
     if audio == "link":

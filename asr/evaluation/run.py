@@ -38,7 +38,7 @@ NUM_NAMED = 5  # recordings that are listed with different references
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated, how, and where its files go."""
+    """Says what is evaluated, how, and where its files go."""
 
     run: Path
     manifests: Sequence[Path]

@@ -42,7 +42,7 @@ NUM_CONFUSIONS = 100
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """How recognised utterances are scored."""
+    """Says how recognised utterances are scored."""
 
     min_repeats: int = 2  # a transcript spoken so often is listed as a command
     seed: int = 0  # of the bootstrap
@@ -275,7 +275,7 @@ def calibrate_words(folder: RunFolder, recognizer: Recognizer, scored: Sequence[
 def _heard_words(
     scored: Sequence[ScoredUtterance],
 ) -> tuple[Float[np.ndarray, " word"], Bool[np.ndarray, " word"], list[int]]:
-    """The confidence of each word that was heard, whether it was said, and the number of its utterance."""
+    """Returns the confidence of each word that was heard, whether it was said, and the number of its utterance."""
     confidences, is_right, utterances = [], [], []
     for number, item in enumerate(scored):
         heard = [operation for operation in item.alignment if operation.hypothesis]
@@ -287,7 +287,7 @@ def _heard_words(
 
 
 def _confidence(scored: Sequence[ScoredUtterance]) -> dict[str, Any]:
-    """How far the confidences of words are from the shares that are right."""
+    """Returns how far the confidences of words are from the shares that are right."""
     confidences, is_right, _ = _heard_words(scored)
     bins = reliability(confidences, is_right)
     return {

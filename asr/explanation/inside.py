@@ -39,7 +39,7 @@ class WatchedLayer:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Where the decoder looked for each token, the mean over its heads; the last step is that of <eos>."""
+    """Says where the decoder looked for each token, the mean over its heads; the last step is that of <eos>."""
 
     weights: Float32[np.ndarray, "step encoding"]
     diagonality: float  # NaN for an empty transcript
@@ -113,7 +113,7 @@ def explain(
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode; and cells by a path that has a gradient there."""
+    """Puts the model in evaluation mode, and its cells on a path that has a gradient there."""
     was_training = model.training
     model.eval()
     cells = [module for module in model.modules() if isinstance(module, Cell)]
@@ -130,7 +130,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _layer_inputs(model: Model) -> Iterator[list[tuple[RecurrentLayer, Tensor, Tensor]]]:
-    """What each recurrent layer of the encoder is given, in the order of the calls."""
+    """Yields a list that fills with what each recurrent layer of the encoder is given, in the order of the calls."""
     seen: list[tuple[RecurrentLayer, Tensor, Tensor]] = []
 
     def keep(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -166,7 +166,7 @@ def _token_spans(
     weights: Float[Tensor, "step time"] | None,
     tokens: Sequence[int],
 ) -> list[TokenSpan]:
-    """Where each token is: by CTC where the model has such a head, else where the decoder looked for it."""
+    """Returns where each token is: by CTC where the model has such a head, else where the decoder looked for it."""
     if log_probs is not None:
         return align_tokens(log_probs, tokens)
     if weights is None:
@@ -182,7 +182,7 @@ def _word_score(
     log_probs: Float[Tensor, "time vocabulary"] | None,
     written: Float[Tensor, "step vocabulary"] | None,
 ) -> Float[Tensor, ""]:
-    """The log-probability of a word's tokens: by CTC where it shows each best, and by the decoder."""
+    """Returns the log-probability of a word's tokens: by CTC where it shows each best, and by the decoder."""
     parts = []
     for place in places:
         token, span = tokens[place], spans[place]

@@ -29,7 +29,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """What of an explanation is shown."""
+    """Says what of an explanation is shown."""
 
     layer: int | None = None  # the recurrent layer whose gates are drawn, counted from 1; None: the last
     units: tuple[int, ...] | None = None  # of it, each by itself; None: the two whose memory moves the most
@@ -92,13 +92,13 @@ def _chosen_units(layer: WatchedLayer, options: PictureOptions) -> list[int]:
 
 
 def _show_over_time(axes: Any, values: Float[np.ndarray, "row time"], duration: float, **options: Any) -> None:
-    """An image whose columns fill the whole of the recording's time, the first row at the bottom."""
+    """Draws an image whose columns fill the whole of the recording's time, the first row at the bottom."""
     extent = (0, max(duration, 1e-3), -0.5, len(values) - 0.5)
     axes.imshow(values, aspect="auto", origin="lower", extent=extent, interpolation="nearest", **options)
 
 
 def _times(explanation: Explanation, count: int) -> Float[np.ndarray, " step"]:
-    """The middle of each of so many steps, in seconds."""
+    """Returns the middle of each of so many steps, in seconds."""
     return (np.arange(count) + 0.5) * explanation.duration / max(1, count)
 
 
@@ -108,7 +108,7 @@ def _draw_log_mel(axes: Any, explanation: Explanation) -> None:
 
 
 def _draw_posteriors(axes: Any, explanation: Explanation) -> None:
-    """A line for each token of the transcript, its piece over its highest points; the blank in grey."""
+    """Draws a line for each token of the transcript, its piece over its highest points; the blank in grey."""
     posteriors = explanation.posteriors
     assert posteriors is not None
     times = _times(explanation, len(posteriors))
@@ -185,7 +185,7 @@ def _draw_lines(
 
 
 def _draw_gradient(axes: Any, explanation: Explanation, word: int) -> None:
-    """What raises the word's probability where it is louder in red, what lowers it in blue."""
+    """Draws what raises the word's probability where it is louder in red, what lowers it in blue."""
     gradient = explanation.gradients[word]
     limit = float(np.percentile(np.abs(gradient), 99.5)) or 1.0
     _show_over_time(axes, gradient.T, explanation.duration, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -198,7 +198,7 @@ def _draw_gradient(axes: Any, explanation: Explanation, word: int) -> None:
 
 
 def _write_words(axes: Any, explanation: Explanation) -> None:
-    """Each word where it is, under the ticks of the last axis, as a second row of them."""
+    """Writes each word where it is, under the ticks of the last axis, as a second row of them."""
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
     below = axes.secondary_xaxis(-0.42 if explanation.gradients else -0.25)
     middles = [(word.start_frame + word.end_frame) / 2 * explanation.seconds_per_frame for word in explanation.words]

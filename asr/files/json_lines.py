@@ -13,7 +13,9 @@ class LineError(ValueError):
 
 
 def bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a binary file, each with its end. Raises LineError for one that memory should not have to hold."""
+    """Yields the lines of a binary file, each with its end. Raises LineError for one that memory should not have to
+    hold.
+    """
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
             raise LineError(f"a line of more than {LONGEST_LINE >> 20} MiB; expected one JSON object a line")
@@ -21,7 +23,7 @@ def bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def parse_object(line: bytes | str, *, is_finite: bool = True) -> dict[str, Any]:
-    """The object of a line.
+    """Returns the object of a line.
 
     Raises LineError where it is not UTF-8 or not JSON, something else than an object, has a key twice (readers differ
     on which of them counts), or a number that is not finite (unless `is_finite` is False: who reads it looks at them).

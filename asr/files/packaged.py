@@ -1,4 +1,4 @@
-"""What the installed package brings along: configurations, grammars, models and examples, found by the name that they
+"""Finds what the installed package brings along: configurations, grammars, models and examples, by the name that they
 have in the repository, whatever folder a command is run in. A shipped model has a name of its own too: `english` is
 models/english.
 """

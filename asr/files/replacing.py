@@ -55,7 +55,7 @@ class HeldLock:
 
 
 def size_of(path: str) -> int:
-    """The bytes of a file; 0 where there is none."""
+    """Returns the bytes of a file; 0 where there is none."""
     try:
         return Path(path).stat().st_size
     except OSError:
@@ -74,7 +74,7 @@ def split_lines(text: str) -> list[str]:
 
 
 def absolute_path(path: str | os.PathLike[str]) -> str:
-    """The absolute path of what the system would open under this one, without `..`.
+    """Returns the absolute path of what the system would open under this one, without `..`.
 
     After a linked folder, `..` is the parent of the folder that the link leads to, so it is looked up rather than
     removed from the text. Where a folder on the way is missing, the path keeps its `..`: the system finds nothing there
@@ -93,8 +93,8 @@ def absolute_path(path: str | os.PathLike[str]) -> str:
 
 
 def distinct_names(paths: Sequence[str | Path], *, num_folders: int = 0, between: str = "/") -> list[str]:
-    """A name for each file: its stem behind `num_folders` of its folders, and behind more where two would be the same;
-    and with its suffix where folders do not tell them apart.
+    """Returns a name for each file: its stem behind `num_folders` of its folders, and behind more where two would be
+    the same; and with its suffix where folders do not tell them apart.
 
     The same file twice has one name twice.
     """

@@ -45,7 +45,7 @@ class YAMLError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """What a file holds, with the line of each value and, of scalars without quotes, how they are written."""
+    """Holds what a file says, with the line of each value and, of scalars without quotes, how they are written."""
 
     values: Any
     lines: dict[Key, int] = field(default_factory=dict)
@@ -238,7 +238,9 @@ class _Builder:
 
 
 def read_scalar(text: str) -> str | int | float | bool | None:
-    """The value that a text without quotes stands for; ValueError for numbers that are not finite, or too long."""
+    """Returns the value that a text without quotes stands for;
+    ValueError for numbers that are not finite, or too long.
+    """
     if text in NULL:
         return None
     if text in BOOL:

@@ -52,7 +52,7 @@ class Encoded:
 def tune_fusion(
     recognizer: Recognizer, decoding: DecodingConfig, manifest: Manifest, *, report: Callable[[FusionTrial], None]
 ) -> tuple[DecodingConfig, list[FusionTrial]]:
-    """The decoding with the best weights found, and everything tried; each trial is reported when it is done.
+    """Returns the decoding with the best weights found, and everything tried; each trial is reported when it is done.
 
     Pattern search (Hooke and Jeeves 1961): each weight is moved a step up and down; where nothing is better, the
     steps are halved. Utterances are encoded once. Raises FusionTuningError for a decoding without a language model.
@@ -82,7 +82,9 @@ def tune_fusion(
 
 
 def search_pattern(attempt: Callable[[dict[str, float]], FusionTrial], *, start: dict[str, float]) -> list[FusionTrial]:
-    """All trials, in the order in which they were made; no weights are tried twice, and `weight` never below 0."""
+    """Returns all trials, in the order in which they were made;
+    no weights are tried twice, and `weight` never below 0.
+    """
     tried: dict[tuple[float, ...], FusionTrial] = {}
 
     def once(weights: dict[str, float]) -> FusionTrial:
@@ -125,19 +127,21 @@ def tune_in_run(recognizer: Recognizer, decoding: DecodingConfig, manifest: Mani
 
 
 def with_weights(decoding: DecodingConfig, weights: dict[str, float]) -> DecodingConfig:
-    """The same decoding with other weights of its fusion."""
+    """Returns the same decoding with other weights of its fusion."""
     fusion: Any = decoding.fusion  # pyright: ignore[reportAttributeAccessIssue]
     return decoding.model_copy(update={"fusion": fusion.model_copy(update=weights)})
 
 
 def write_decoding(path: Path, decoding: DecodingConfig) -> None:
-    """A file for --decoding."""
+    """Writes a file for --decoding."""
     write_text(path, write_yaml(decoding.model_dump(mode="json")))
 
 
 @torch.inference_mode()
 def encode(recognizer: Recognizer, manifest: Manifest) -> Iterator[Encoded]:
-    """The manifest's utterances, encoded in batches of like length. Raises AudioError for one that cannot be read."""
+    """Yields the manifest's utterances, encoded in batches of like length. Raises AudioError for one that cannot be
+    read.
+    """
     utterances = list(manifest)
     order = sorted(range(len(utterances)), key=lambda index: utterances[index].duration)
     for first in range(0, len(order), BATCH_SIZE):
@@ -150,7 +154,7 @@ def encode(recognizer: Recognizer, manifest: Manifest) -> Iterator[Encoded]:
 
 @torch.inference_mode()
 def decode(recognizer: Recognizer, decoding: Any, batches: Sequence[Encoded], *, number: int) -> list[str]:
-    """The transcripts of all utterances, in the order of the manifest."""
+    """Returns the transcripts of all utterances, in the order of the manifest."""
     heads, texts = choose_heads(decoding, recognizer.model.heads), [""] * number
     for batch in batches:
         for index, hypothesis in zip(batch.indices, decoding(heads, batch.encodings, batch.lengths), strict=True):

@@ -1,4 +1,4 @@
-"""What a recogniser with commands understands of recordings, and whether it is what was said."""
+"""Finds what a recogniser with commands understands of recordings, and whether it is what was said."""
 
 from __future__ import annotations
 

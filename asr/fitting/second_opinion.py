@@ -27,7 +27,7 @@ LONGEST = 10.0  # seconds; longer utterances are left out, unless there is nothi
 
 
 def open_second_opinion(run: Path) -> SecondOpinion:
-    """The run's autoencoder; trained now and kept where it has none, with a bar on stderr.
+    """Returns the run's autoencoder; trained now and kept where it has none, with a bar on stderr.
 
     It stays for all grammars of the run. Raises what `train_autoencoder` and `load_run` raise.
     """

@@ -66,7 +66,7 @@ class SizeCalibration:
 
 @dataclass
 class _Measured:
-    """What was understood with the grammars of one size."""
+    """Holds what was understood with the grammars of one size."""
 
     against: list[Evidence] = field(default_factory=list)  # of negatives in which anything was heard
     hours: float = 0.0

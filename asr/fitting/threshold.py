@@ -52,7 +52,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class NegativeSource:
-    """Where false accepts come from: one manifest of negatives."""
+    """Is one manifest of negatives, of which false accepts come."""
 
     name: str
     num_accepted: int
@@ -61,7 +61,7 @@ class NegativeSource:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found, and by what."""
+    """Holds what was found, and by what."""
 
     judgements: dict[str, Judgement]  # by the model alone, and where there is one with the second opinion
     kept: str  # the one of them that the run keeps
@@ -108,7 +108,7 @@ class Calibration:
             yield f"understood: {', '.join(shares)}; kept: {self.kept}"
 
     def _what_is_shown(self, num_accepted: int) -> str:
-        """Whether these hours show the rate that was asked for, and how many would."""
+        """Says whether these hours show the rate that was asked for, and how many would."""
         upper, hours = self.rejection.upper_false_accepts_per_hour, self.rejection.hours
         assert upper is not None
         assert hours is not None
@@ -139,7 +139,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What was understood of the negatives and the positives."""
+    """Holds what was understood of the negatives and the positives."""
 
     against: list[Evidence]  # of the negatives in which anything was heard: silence is never understood
     hours: float  # of all negatives
@@ -255,7 +255,7 @@ def _judgements(heard: _Heard, second: SecondOpinion | None, **targets: Any) -> 
 
 
 def _odds(rejection: Rejection, evidence: Evidence) -> float:
-    """The log odds; minus infinity below the margin, where no threshold accepts it."""
+    """Returns the log odds; minus infinity below the margin, where no threshold accepts it."""
     return rejection.log_odds(evidence) if evidence.margin >= rejection.min_margin else -np.inf
 
 
@@ -280,5 +280,5 @@ def _worst(rejection: Rejection, others: Mapping[Stretch, CommandResult]) -> lis
 
 
 def _is_command(item: Utterance, search: CommandSearch) -> bool:
-    """By its label, or by its text."""
+    """Returns whether it is a command, by its label or by its text."""
     return item.extra.get("intent") is not None or bool(item.text and search.meanings(item.text))

@@ -62,7 +62,7 @@ def _draw_detection(calibration: Calibration) -> str:
 
 
 def _steps(judgement: Judgement) -> list[tuple[float, float]]:
-    """The curve up to where nothing more is gained: between two thresholds it goes along, then down."""
+    """Returns the curve up to where nothing more is gained: between two thresholds it goes along, then down."""
     steps: list[tuple[float, float]] = []
     for _, rate, missed in judgement.curve:
         if steps:

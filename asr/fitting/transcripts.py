@@ -49,7 +49,7 @@ class LabelSearch:
         self._searches: dict[str, tuple[Graph[str], GrammarSearch]] = {}
 
     def search(self, scores: Scores, *, intent: str, slots: dict) -> Found:
-        """The best sentence in one utterance's log-probabilities, those of a CTC head; exact.
+        """Returns the best sentence in one utterance's log-probabilities, those of a CTC head; exact.
 
         Raises NoSentenceError where no sentence has this label, or none fits into the frames.
         """
@@ -117,7 +117,7 @@ def _transcribed(
 
 
 def _cut(item: Utterance, heard: Heard, *, seconds_per_frame: float) -> Utterance:
-    """The part of the utterance that was heard."""
+    """Returns the part of the utterance that was heard."""
     start = heard.first_frames[0] * seconds_per_frame
     duration = min(len(heard.features[0]) * seconds_per_frame, item.duration - start)
     return replace(item, offset=round(item.offset + start, 6), duration=round(duration, 6))
@@ -125,7 +125,7 @@ def _cut(item: Utterance, heard: Heard, *, seconds_per_frame: float) -> Utteranc
 
 @torch.inference_mode()
 def hear(recognizer: Recognizer, item: Utterance) -> Heard:
-    """What a model with a CTC head hears of one utterance; raises RecognizerError for another."""
+    """Returns what a model with a CTC head finds in one utterance; raises RecognizerError for another."""
     if not recognizer.model.scores_frames:
         raise RecognizerError("transcripts: the model has no CTC head, which labels are searched with; expected one")
     rate = recognizer.feature_config.sample_rate
@@ -134,5 +134,5 @@ def hear(recognizer: Recognizer, item: Utterance) -> Heard:
 
 
 def ctc_scores(recognizer: Recognizer, item: Utterance) -> Scores:
-    """The log-probabilities of a CTC head in one utterance, a row for each encoding."""
+    """Returns the log-probabilities of a CTC head in one utterance, a row for each encoding."""
     return hear(recognizer, item).scores[0].numpy()

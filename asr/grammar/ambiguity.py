@@ -16,7 +16,7 @@ _Ways = frozenset[tuple[int, frozenset[Item]]]  # where a sentence can be, and w
 
 @dataclass(frozen=True)
 class Ambiguity:
-    """How many sentences have several meanings, and some of them."""
+    """Says how many sentences have several meanings, and names some of them."""
 
     num_sentences: int
     examples: list[str]  # each for other intents and slots than the ones before
@@ -24,7 +24,7 @@ class Ambiguity:
 
 
 def find_ambiguity(grammar: Grammar, *, max_examples: int = 10) -> Ambiguity:
-    """The subset construction of a transducer (Mohri 1997, section 3.3) whose outputs are sets of slots.
+    """Returns the subset construction of a transducer (Mohri 1997, section 3.3) whose outputs are sets of slots.
 
     A state holds all ways that a sentence so far can be read, each with what it means beside what all of them mean.
     Where sentences end in several ways that differ in meaning, they are ambiguous.
@@ -68,7 +68,7 @@ class _Search:
         self.start: _Ways = self._closed([(0, frozenset())])
 
     def following(self, ways: _Ways) -> list[tuple[str, _Ways]]:
-        """Each next word and what it leads to; what all ways mean is dropped, as it tells none apart."""
+        """Returns each next word and what it leads to; what all ways mean is dropped, as it tells none apart."""
         reached: dict[str, set[tuple[int, frozenset[Item]]]] = {}
         for state, meaning in ways:
             for step in self._steps[state]:
@@ -105,7 +105,7 @@ class _Search:
 
 
 def _in_order(edges: list[list[tuple[str, int]]]) -> list[int]:
-    """The states, each before all that it leads to."""
+    """Returns the states, each before all that it leads to."""
     num_before = [0] * len(edges)
     for row in edges:
         for _, target in row:

@@ -49,7 +49,7 @@ class Builder:
         return target
 
     def add_sentence(self, expression: Expression, start: int, scope: Scope) -> tuple[list[int], bool]:
-        """The nodes where sentences end, and whether some are left out for want of their context.
+        """Returns the nodes where sentences end, and whether some are left out for want of their context.
 
         GrammarError where a sentence can be without words, or none has the context that it requires.
         """
@@ -141,7 +141,7 @@ class Builder:
 
 
 def _extended(context: Context, slot: str | None, brought: Iterable[tuple[str, Any]], scope: Scope) -> Context:
-    """The context after a value: what matters to the block, the latest value of each key."""
+    """Returns the context after a value: what matters to the block, the latest value of each key."""
     block = scope.block
     if not block.requires_context and not block.excludes_context:
         return context
@@ -155,7 +155,7 @@ def _extended(context: Context, slot: str | None, brought: Iterable[tuple[str, A
 
 
 def _fits(context: Context, scope: Scope) -> bool:
-    """Whether a sentence that brings this context may be said, as hassil's matcher decides at its end."""
+    """Returns whether a sentence that brings this context may be said, as hassil's matcher decides at its end."""
     required, excluded = scope.block.required, scope.block.excluded
     if not required and not excluded:
         return True
@@ -166,7 +166,7 @@ def _fits(context: Context, scope: Scope) -> bool:
 
 
 def without_dead_ends(arcs: list[list[Arc]]) -> list[list[Arc]]:
-    """The network without the nodes that lead to no end of a sentence, such as those that lack a context."""
+    """Returns the network without the nodes that lead to no end of a sentence, such as those that lack a context."""
     alive = [False] * len(arcs)
     alive[-1] = True
     for node in range(len(arcs) - 2, -1, -1):

@@ -28,7 +28,7 @@ VOICES = {"en": "en-us"}  # where eSpeak has several of a language
 
 @dataclass(frozen=True)
 class GrammarReport:
-    """What a check found; `faults` are to be mended, `hints` to be looked at. Each starts with file and line."""
+    """Holds what a check found; `faults` are to be mended, `hints` to be looked at. Each starts with file and line."""
 
     num_sentences: int  # different ones
     num_states: int  # of the graph of words that is searched
@@ -88,7 +88,9 @@ def check_grammar(path: Path, *, tokenizer: Tokenizer | None = None) -> GrammarR
 def _pronounced(
     grammar: Grammar, words: Sequence[str], tokenizer: Tokenizer | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The IPA of each word, and what is unusual of some: that an entry is used, or that no training text has them."""
+    """Returns the IPA of each word, and what is unusual of some: that an entry is used, or that no training text has
+    them.
+    """
     voice = VOICES.get(grammar.language, grammar.language)
     found, remarks = pronounce(words, language=voice), {}
     if isinstance(tokenizer, PhonemeTokenizer):
@@ -115,7 +117,7 @@ def _unheeded(grammar: Grammar, tokenizer: Tokenizer | None) -> Iterator[str]:
 
 
 def _meanings(sentence: str, parser: SentenceParser, file: ParsedFile) -> str:
-    """Where the sentence comes from and what it means there; the first counts."""
+    """Returns where the sentence comes from and what it means there; the first counts."""
     ways = []
     for meaning in parser.parse(sentence):
         key = file.intents[meaning.intent][meaning.number].key
@@ -153,7 +155,7 @@ def _say_glued(
 def _by_template(
     words: Collection[str], graph: Graph[str], parser: SentenceParser, file: ParsedFile
 ) -> dict[str, list[str]]:
-    """The words by the place of the template that the first found sentence with them comes from."""
+    """Returns the words by the place of the template that the first found sentence with them comes from."""
     paths = beginnings(graph)
     left, places = set(words), {}
     for state in range(graph.num_states):
@@ -222,7 +224,7 @@ def _unspoken(grammar: Grammar, file: ParsedFile) -> Iterator[str]:
 
 
 def _where(file: ParsedFile, word: str) -> str:
-    """The first line of the file that has the word, or the file."""
+    """Returns the first line of the file that has the word, or the file."""
     for number, line in enumerate(file.path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if word in line.lower() and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line.lower()):
             return f"{file.path}:{number}"

@@ -20,7 +20,7 @@ MAX_JOINED = 1000  # ways to say what stands in one piece with its neighbours, a
 
 
 def export_jsgf(path: Path) -> str:
-    """The sentences of a grammar as the text of a JSGF file, in words as transcripts have them.
+    """Returns the sentences of a grammar as the text of a JSGF file, in words as transcripts have them.
 
     The public rule is <command>; each intent, expansion rule and list is a rule of its own. Slots are left out: what a
     sentence means, `Parser` says. Raises GrammarError where the grammar is wrong, or too much joined without a space.
@@ -73,16 +73,16 @@ class _Writer:
         return free
 
     def whole(self, expression: Expression, scope: Scope, block: Key) -> str:
-        """A sentence's template."""
+        """Returns a sentence's template."""
         return f"{self.expand(expression, scope, block)} {self._skipped}".strip()
 
     def _words(self, text: str) -> str:
-        """A text as transcripts have it, with what may stand before each word."""
+        """Returns a text as transcripts have it, with what may stand before each word."""
         words = normalize_transcript(text).split()
         return " ".join(f"{self._skipped} {word}".strip() for word in words)
 
     def expand(self, expression: Expression, scope: Scope, block: Key) -> str:
-        """An expression that stands apart from its neighbours; empty where it says nothing.
+        """Returns an expression that stands apart from its neighbours; empty where it says nothing.
 
         `block` tells apart rules and lists of the same name that different blocks of templates define.
         """
@@ -155,7 +155,7 @@ class _Writer:
         return False  # a list's values are words
 
     def _texts(self, expression: Expression, scope: Scope) -> set[str]:
-        """Every way to say it, with its spaces."""
+        """Returns every way to say it, with its spaces."""
         from hassil import expression as kinds
 
         if isinstance(expression, kinds.TextChunk):
@@ -199,5 +199,5 @@ def _choice(ways: Sequence[tuple[str, float]], *, among_words: bool) -> str:
 
 
 def _number(weight: float) -> str:
-    """A weight that reads back as itself."""
+    """Returns a weight that reads back as itself."""
     return f"{weight:g}" if float(f"{weight:g}") == weight else repr(weight)

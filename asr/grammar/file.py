@@ -134,7 +134,7 @@ def read_grammar_file(path: Path) -> ParsedFile:
 
 
 def _as_written(document: Document) -> Any:
-    """The file's values, in which a slot's number is one only where it is written as it would be written again.
+    """Returns the file's values, in which a slot's number is one only where it is written as it would be written again.
 
     So 1.10 (a version), 7.30 (a time) and 1e3 (a code) stay these texts, as 0123 does.
     """
@@ -193,7 +193,7 @@ class _Reader:
         return {name: parsed for name, values in lists.items() for parsed in self._list((*key, "lists", name), values)}
 
     def _template(self, key: Key, text: str) -> Iterator[Template]:
-        """The parsed template; nothing, and a fault more, where it is none."""
+        """Yields the parsed template; nothing, and a fault more, where it is none."""
         from hassil.parse_expression import parse_sentence
         from hassil.parser import ParseError
 
@@ -221,7 +221,7 @@ class _Reader:
             )
 
     def _list(self, key: Key, values: ValueList) -> Iterator[ParsedList]:
-        """The parsed list; nothing, and a fault more, where it is none."""
+        """Yields the parsed list; nothing, and a fault more, where it is none."""
         if values.values is not None:
             yield [
                 ParsedValue(expression, value.out, value.brought, value.metadata.weight)
@@ -249,7 +249,7 @@ class _Reader:
             self._fault(key, f"'{name}' is no list; expected values, a range or wildcard: true")
 
     def _said(self, key: Key, text: str) -> Iterator[Expression]:
-        """How a value is said: a template, or words."""
+        """Yields how a value is said: a template, or words."""
         from hassil.expression import TextChunk
         from hassil.util import is_template, normalize_text
 
@@ -276,7 +276,7 @@ class _YAMLFile:
         return _where(self.path, self.document.lines, key)
 
     def faults(self, error: ValidationError) -> list[str]:
-        """Each fault of the file's form once, as a line.
+        """Returns each fault of the file's form once, as a line.
 
         Of what may be a value or a section, pydantic names every member of the union: the first of a key is said, and
         none where a key inside is at fault.
@@ -289,7 +289,7 @@ class _YAMLFile:
         return list(dict.fromkeys(said for key, said in by_key.items() if key not in inner))
 
     def _place(self, location: Key) -> tuple[Key, type[BaseModel] | None]:
-        """A fault's key without the names of a union's members, and the section among these."""
+        """Returns a fault's key without the names of a union's members, and the section among these."""
         key: Key = ()
         part = None
         for name in location:
@@ -333,7 +333,7 @@ def _shown(value: Any) -> str:
 
 
 def _not_words(written: str, taken: Any) -> str:
-    """The fault of words that YAML takes for something else."""
+    """Returns the fault of words that YAML takes for something else."""
     if taken is None and not written:
         return "found nothing; expected words"
     if isinstance(taken, bool) or taken is None:
@@ -358,7 +358,7 @@ def _read_yaml(path: Path) -> Document:
 
 
 def yaml_fault(path: Path, error: YAMLError) -> str:
-    """A file that is no YAML, with the line where that shows."""
+    """Returns a file that is no YAML, with the line where that shows."""
     line = f":{error.line}" if error.line else ""
     key = f" {dotted(error.key)}:" if error.key else " not a YAML file:"
     expected = (
@@ -377,7 +377,7 @@ def _where(path: Path, lines: dict[Key, int], key: Key) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What an unknown name was perhaps meant to be."""
+    """Returns what an unknown name was perhaps meant to be."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     shown = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")

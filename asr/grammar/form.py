@@ -29,7 +29,7 @@ class Part(BaseModel):
 
 
 class Weight(Part):
-    """How often this is said, beside the others."""
+    """Says how often this is said, beside the others."""
 
     form = "{weight: 2.0}"
     weight: float = 1.0
@@ -57,7 +57,7 @@ class Brought(Part):
 
 
 class Required(Part):
-    """What a block requires of a context, written at length."""
+    """Says at length what a block requires of a context."""
 
     form = "a value, several, or {value: light, slot: true}"
     value: ContextValue = None
@@ -149,7 +149,7 @@ class Block(Part):
 
     @property
     def slots_of_context(self) -> dict[str, str]:
-        """The slots that get what the context holds, with its keys."""
+        """Returns the slots that get what the context holds, with its keys."""
         asked = {key: each.slot for key, each in self.requires_context.items() if isinstance(each, Required)}
         return {slot if isinstance(slot, str) else key: key for key, slot in asked.items() if slot}
 
@@ -176,7 +176,7 @@ SCALARS = ("str", "int", "float", "bool")  # as pydantic calls a union's other m
 
 
 def part_at(key: tuple[str | int, ...]) -> type[Part]:
-    """The part of the file that these keys lead to."""
+    """Returns the part of the file that these keys lead to."""
     if not key:
         return File
     parts: dict[str | int, type[Part]] = {"range": Range, "metadata": Weight}

@@ -31,7 +31,7 @@ class Arc:
 
 @dataclass(frozen=True)
 class TemplateFacts:
-    """What a file says beside a template."""
+    """Holds what a file says beside a template."""
 
     place: str  # file, line and key, for an error
     slots: dict[str, Any]  # that have the same value in each of its sentences

@@ -22,7 +22,10 @@ RHINO_PIECE = re.compile(r"\$(?P<kind>[\w.]+):(?P<slot>\w+)|@(?P<macro>\w+)|(?P<
 
 
 def import_phrases(path: Path) -> dict[str, Any]:
-    """A phrase a line, each its own intent: "lights on" is LightsOn; or "Name<tab>phrase". # begins a comment."""
+    """Reads a phrase a line, each its own intent: "lights on" is LightsOn; or "Name<tab>phrase".
+
+    A # begins a comment.
+    """
     intents: dict[str, list[str]] = {}
     for number, line in enumerate(split_lines(_read(path)), 1):
         text = line.partition("#")[0].rstrip()
@@ -43,7 +46,10 @@ def import_phrases(path: Path) -> dict[str, Any]:
 
 
 def import_jsgf(path: Path) -> dict[str, Any]:
-    """A JSGF grammar: each public rule is an intent, with the weights of its alternatives. Tags are left out."""
+    """Reads a JSGF grammar: each public rule is an intent, with the weights of its alternatives.
+
+    Tags are left out.
+    """
     grammar = read_jsgf(path)
     intents = {}
     for name, original in grammar.public.items():
@@ -73,7 +79,7 @@ def _weighted_lists(groups: Mapping[str, list[Way]]) -> dict[str, Any]:
 
 
 def import_rhino(path: Path) -> dict[str, Any]:
-    """A Rhino context: expressions with [choices, ...], (optional parts), $type:slots and @macros."""
+    """Reads a Rhino context: expressions with [choices, ...], (optional parts), $type:slots and @macros."""
     context = _strings(path).get("context")
     if not isinstance(context, dict) or not isinstance(context.get("expressions"), dict):
         raise GrammarError(f"{path}: no context with expressions; expected the YAML file of a Rhino context")
@@ -222,7 +228,7 @@ def write_grammar_file(path: Path, values: Mapping[str, Any], *, source: str) ->
 
 
 def read_lists(path: Path) -> dict[str, list[Any]]:
-    """The lists of a home: `area: [kitchen, ...]`, `name: [{in: desk lamp, context: {domain: light}}, ...]`."""
+    """Returns the lists of a home: `area: [kitchen, ...]`, `name: [{in: desk lamp, context: {domain: light}}, ...]`."""
     values = _document(path).values
     if not isinstance(values, dict) or not all(isinstance(each, list) for each in values.values()):
         raise GrammarError(f"{path}: not lists of values; expected `area: [kitchen, bedroom]` and the like")
@@ -241,7 +247,7 @@ def _read(path: Path) -> str:
 
 
 def _document(path: Path) -> Document:
-    """A person's YAML file. Raises GrammarError where it is none."""
+    """Returns a person's YAML file. Raises GrammarError where it is none."""
     if not path.is_file():
         raise GrammarError(f"{path}: no such file; expected a grammar to import")
     try:
@@ -251,7 +257,7 @@ def _document(path: Path) -> Document:
 
 
 def _strings(path: Path) -> dict[str, Any]:
-    """A YAML file with all values as they are written: 0.50 is a word here, not a number."""
+    """Returns a YAML file with all values as they are written: 0.50 is a word here, not a number."""
     document = _document(path)
 
     def plain(value: Any, key: Key) -> Any:

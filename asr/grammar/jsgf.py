@@ -78,7 +78,7 @@ def read_jsgf(path: Path) -> JSGF:
 
 
 def _decoded(path: Path) -> tuple[str, str | None]:
-    """The file's text in the header's encoding, and the header's language."""
+    """Returns the file's text in the header's encoding, and the header's language."""
     if not path.is_file():
         raise GrammarError(f"{path}: no such file; expected a grammar to import")
     if path.stat().st_size > MAX_BYTES:
@@ -109,7 +109,7 @@ def _decoded(path: Path) -> tuple[str, str | None]:
 
 
 def _pieces(path: Path, text: str) -> tuple[list[_Piece], int]:
-    """What the text is made of, without comments and tags, and how many tags there are."""
+    """Returns what the text is made of, without comments and tags, and how many tags there are."""
     pieces, place, line, num_tags = [], 0, 1, 0
     while place < len(text):
         match = PIECE.match(text, place)
@@ -130,7 +130,7 @@ def _pieces(path: Path, text: str) -> tuple[list[_Piece], int]:
 
 
 def _statements(path: Path, pieces: list[_Piece]) -> dict[str, tuple[bool, list[_Piece]]]:
-    """Each rule by its name: whether it is public, and what stands after its '='."""
+    """Returns each rule by its name: whether it is public, and what stands after its '='."""
     bodies: dict[str, tuple[bool, list[_Piece]]] = {}
     current: list[_Piece] = []
     for piece in pieces:
@@ -164,7 +164,7 @@ def _statements(path: Path, pieces: list[_Piece]) -> dict[str, tuple[bool, list[
 
 
 def _names(bodies: dict[str, tuple[bool, list[_Piece]]]) -> dict[str, str]:
-    """A name for each rule, which templates can have; a number parts <a.b> from <a_b>."""
+    """Returns a name for each rule, which templates can have; a number parts <a.b> from <a_b>."""
     names: dict[str, str] = {name: name for name in bodies if not re.search(r"\W", name)}
     taken = set(names)
     for name in bodies:
@@ -176,7 +176,7 @@ def _names(bodies: dict[str, tuple[bool, list[_Piece]]]) -> dict[str, str]:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """The name, or with a number, so that it is not taken."""
+    """Returns the name, or with a number, so that it is not taken."""
     free, number = name, 2
     while free in taken:
         free, number = f"{name}_{number}", number + 1

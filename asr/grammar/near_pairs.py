@@ -102,7 +102,7 @@ class _Search:
         return self._meanings[sentence]
 
     def _phrases(self, state: int) -> dict[int, list[Phrase]]:
-        """Those of up to LONGEST_PHRASE words from a state on, by where they lead, if one has several."""
+        """Returns the phrases of up to LONGEST_PHRASE words from a state on, by where they lead, if one has several."""
         found: dict[int, list[Phrase]] = {}
         ways: list[tuple[int, Phrase]] = [(state, ())]
         for _ in range(LONGEST_PHRASE):
@@ -120,7 +120,9 @@ class _Search:
         return {target: group for target, group in found.items() if len(group) > 1 and len(group[-1]) > 1}
 
     def _near(self, group: Sequence[Phrase], *, phrases: bool) -> list[tuple[int, int, float]]:
-        """The pairs of a group that sound alike, with their distances; of phrases, those without a word in common."""
+        """Returns the pairs of a group that sound alike, with their distances; of phrases, those without a word in
+        common.
+        """
         key = tuple(group)
         if key in self._alike:
             return self._alike[key]
@@ -205,7 +207,7 @@ def _plain(meanings: list[Meaning]) -> list[tuple[str, str]]:
 
 
 def beginnings(graph: Graph[str]) -> list[list[str]]:
-    """The shortest way to each state."""
+    """Returns the shortest way to each state."""
     ways: list[list[str] | None] = [None] * graph.num_states
     ways[0] = []
     queue = deque([0])
@@ -219,7 +221,7 @@ def beginnings(graph: Graph[str]) -> list[list[str]]:
 
 
 def common_ending(graph: Graph[str], one: int, other: int) -> list[str] | None:
-    """The shortest end that both states allow; None where there is none, or it is not found soon."""
+    """Returns the shortest end that both states allow; None where there is none, or it is not found soon."""
     queue: deque[tuple[int, int, list[str]]] = deque([(one, other, [])])
     seen = {(one, other)}
     while queue and len(seen) < MAX_SEARCHED:

@@ -25,7 +25,9 @@ class Step:
 
 
 def unfold(grammar: Grammar) -> list[list[Step]]:
-    """The steps from each state, which is a node and the piece of a word before it; in the last, a sentence ends."""
+    """Returns the steps from each state, which is a node and the piece of a word before it; in the last, a sentence
+    ends.
+    """
     end = len(grammar.arcs)
     arcs = [*grammar.arcs[:-1], (Arc(end, " "),)]  # the space ends the last word
     pieces: list[dict[str, list[tuple[Arc, tuple[str, ...], str]]]] = [{} for _ in range(end + 1)]
@@ -46,7 +48,7 @@ def unfold(grammar: Grammar) -> list[list[Step]]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """What whitespace has ended, and the piece after it: "the  kit" is "the  " and "kit"."""
+    """Returns what whitespace has ended, and the piece after it: "the kit" is "the " and "kit"."""
     cut = len(text)
     while cut and not text[cut - 1].isspace():
         cut -= 1
@@ -54,7 +56,9 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def one_word_steps(steps: list[list[Step]]) -> list[list[Step]]:
-    """The same network with states in between, so that each step ends one word at most; the last state is the end."""
+    """Returns the same network with states in between, so that each step ends one word at most; the last state is the
+    end.
+    """
     rows: list[list[Step]] = [[] for _ in steps]
     between: list[list[Step]] = []
     for state, leaving in enumerate(steps):
@@ -74,7 +78,8 @@ def one_word_steps(steps: list[list[Step]]) -> list[list[Step]]:
 
 
 def with_skipped(steps: list[list[Step]], skip_words: tuple[tuple[str, ...], ...]) -> list[list[Step]]:
-    """The same network, each step of one word at most, in which one entry of `skip_words` may precede each word.
+    """Returns the same network, each step of one word at most, in which one entry of `skip_words` may precede each
+    word.
 
     One may end the sentence too. Each state that goes on with words gets a second one, reached by what is skipped,
     from which only the words lead on: state 2n is the old state n, 2n + 1 the one after what is skipped.
@@ -94,12 +99,12 @@ def with_skipped(steps: list[list[Step]], skip_words: tuple[tuple[str, ...], ...
 
 
 def word_steps(grammar: Grammar) -> list[list[Step]]:
-    """The grammar's network, each step of one word at most, with its skip words."""
+    """Returns the grammar's network, each step of one word at most, with its skip words."""
     return with_skipped(one_word_steps(unfold(grammar)), grammar.skip_words)
 
 
 def word_graph(grammar: Grammar, *, skipping: bool = True) -> Graph[str]:
-    """The grammar's sentences as words, with its skip words unless told otherwise.
+    """Returns the grammar's sentences as words, with its skip words unless told otherwise.
 
     Sentences weigh what the file says, and what `prior` makes of their choices. GrammarError where that takes too much,
     which names the template that has most nodes.
@@ -122,7 +127,7 @@ def word_graph(grammar: Grammar, *, skipping: bool = True) -> Graph[str]:
 
 
 def _largest(grammar: Grammar) -> str:
-    """Where the template with most nodes stands; each template's nodes follow its first."""
+    """Returns where the template with most nodes stands; each template's nodes follow its first."""
     firsts = [
         (arc.target, (arc.mark.name, arc.mark.number))
         for arcs in grammar.arcs

@@ -74,7 +74,9 @@ class SentenceParser:
         return self._meanings(partials[end].get(len(words) - 1, {}))
 
     def _row(self, state: int) -> dict[str, list[Step]]:
-        """The steps from a state by the next word, so that a list of many values is not searched for each sentence."""
+        """Returns the steps from a state by the next word, so that a list of many values is not searched for each
+        sentence.
+        """
         if state not in self._rows:
             row: dict[str, list[Step]] = {}
             for step in self._steps[state]:
@@ -106,7 +108,7 @@ def _extend(partial: _Partial, step: Step) -> _Partial:
 
 
 def _openings(steps: list[list[Step]]) -> list[frozenset[str]]:
-    """The words that can come next from each state."""
+    """Returns the words that can come next from each state."""
     openings: list[frozenset[str]] = [frozenset()] * len(steps)
     openings[-1] = frozenset([END])
     for state in range(len(steps) - 2, -1, -1):
@@ -120,7 +122,7 @@ def _openings(steps: list[list[Step]]) -> list[frozenset[str]]:
 
 
 def _without(words: Sequence[str], skip_words: Sequence[tuple[str, ...]]) -> list[str]:
-    """The words less those that may be skipped, the longest entries first."""
+    """Returns the words less those that may be skipped, the longest entries first."""
     longest, kept, place = sorted(skip_words, key=len, reverse=True), [], 0
     while place < len(words):
         skipped = next((each for each in longest if tuple(words[place : place + len(each)]) == each), ())

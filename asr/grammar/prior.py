@@ -1,4 +1,4 @@
-"""How likely the sentences of a grammar are before anything is heard: each choice shares its probability.
+"""Says how likely the sentences of a grammar are before anything is heard: each choice shares its probability.
 
 Where a template says one of three things, each has a third, and a list of a thousand values gives a thousandth to each.
 Without this every sentence weighs the same, so what has a thousand variants has a thousand chances to fit a noise.

@@ -1,4 +1,4 @@
-"""How a grammar says that its words are pronounced, for those that eSpeak NG gets wrong.
+"""Reads how a grammar says that its words are pronounced, for those that eSpeak NG gets wrong.
 
 pronunciations:
   nguyen: [win, /ŋwiən/]      # as these words sound, or sounds in IPA between slashes

@@ -27,7 +27,9 @@ INLINE_RANGE = re.compile(r"(-?\d{1,12})\.\.(-?\d{1,12})(?:,(\d{1,12}))?")
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a template stands, what it can refer to beside the global lists and rules, and the rules it is inside."""
+    """Says where a template stands, what it can refer to beside the global lists and rules, and which rules it is
+    inside.
+    """
 
     place: str
     block: Block
@@ -59,7 +61,7 @@ class References:
         return cls(file.lists, file.rules, file.language)
 
     def rule(self, reference: RuleReference, scope: Scope) -> tuple[Template, Scope]:
-        """What a rule stands for, and the scope inside it."""
+        """Returns what a rule stands for, and the scope inside it."""
         name = reference.rule_name
         rules = scope.rules if name in scope.rules else self.rules
         if name not in rules:
@@ -74,7 +76,7 @@ class References:
         return rules[name], replace(scope, place=place, inside=(*scope.inside, name))
 
     def values(self, reference: ListReference, scope: Scope) -> Iterator[Said]:
-        """How each value is said, and what it means; those that the block's context excludes are left out."""
+        """Yields how each value is said, and what it means; those that the block's context excludes are left out."""
         values = self.list(reference, scope)
         if isinstance(values, ParsedRange):
             yield from self._numbers(reference.list_name, values, scope)
@@ -91,7 +93,7 @@ class References:
             yield Said(value.said, out, value.weight, tuple(value.context.items()))
 
     def list(self, reference: ListReference, scope: Scope) -> list[Any] | ParsedRange:
-        """The values that a {list} stands for, or its numbers."""
+        """Returns the values that a {list} stands for, or its numbers."""
         name = reference.list_name
         inline = INLINE_RANGE.fullmatch(name)
         if inline and reference.slot_name != name:
@@ -130,7 +132,7 @@ class References:
             ) from error
 
     def first_way(self, expression: Expression, scope: Scope) -> str:
-        """What a slot gets of a value that says nothing about it: the first way to speak the value."""
+        """Returns what a slot gets of a value that says nothing about it: the first way to speak the value."""
         from hassil import expression as kinds
         from hassil.util import normalize_whitespace
 
@@ -219,7 +221,7 @@ def _about(number: int) -> str:
 
 
 def exact_numbers(numbers: ParsedRange) -> Iterator[Decimal]:
-    """The numbers of a range as decimals, so that none is 0.30000000000000004."""
+    """Yields the numbers of a range as decimals, so that none is 0.30000000000000004."""
     steps = {None: [0], "halves": [0, 5], "tenths": range(10)}[numbers.fractions]
     for integer, tenths in itertools.product(range(numbers.first, numbers.last + 1, numbers.step), steps):
         yield integer + Decimal(tenths) / 10
@@ -231,7 +233,7 @@ def plain_number(number: Decimal) -> int | float:
 
 @functools.lru_cache(2 * MAX_NUMBERS)
 def number_words(number: float, language: str) -> tuple[str, ...]:
-    """The ways to say a number, the usual one first: 105 is "one hundred five" and "one hundred and five"."""
+    """Returns the ways to say a number, the usual one first: 105 is "one hundred five" and "one hundred and five"."""
     from hassil.numbers import get_rbnf_engine
 
     engine = get_rbnf_engine(language)

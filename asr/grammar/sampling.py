@@ -78,12 +78,12 @@ class Sampler:
 
     @property
     def items(self) -> list[Item]:
-        """All that sentences can cover."""
+        """Returns all that sentences can cover."""
         return list(self._steps_of)
 
     @cached_property
     def words(self) -> list[str]:
-        """The vocabulary, sorted."""
+        """Returns the vocabulary, sorted."""
         words: set[str] = set()
         for item in self._steps_of:
             if isinstance(item, tuple):
@@ -92,7 +92,7 @@ class Sampler:
         return sorted(words - {_BOUNDARY})
 
     def all_commands(self) -> Iterator[Command]:
-        """Every sentence, each once; only for grammars of few."""
+        """Yields every sentence, each once; only for grammars of few."""
         seen = set()
         for path in self._all_paths(0):
             command = self._command(path)
@@ -131,7 +131,9 @@ class Sampler:
         return [commands[place] for place in rng.permutation(number)]
 
     def _with_skipped(self, command: Command, wanted: list[tuple[str, ...]], rng: np.random.Generator) -> Command:
-        """The sentence with an entry of the skip words somewhere: those `wanted` first, then in a share of them."""
+        """Returns the sentence with an entry of the skip words somewhere: those `wanted` first, then in a share of
+        them.
+        """
         entries = self.grammar.skip_words
         if wanted:
             skipped = wanted.pop()
@@ -164,7 +166,7 @@ class Sampler:
 
     @cached_property
     def _reach(self) -> np.ndarray:
-        """The chance that a sentence drawn freely passes each state."""
+        """Returns the chance that a sentence drawn freely passes each state."""
         reach = np.zeros(self._num_states)
         reach[0] = 1.0
         for state in range(self._num_states):
@@ -181,7 +183,7 @@ class Sampler:
         return path
 
     def _path_through(self, item: Item, rng: np.random.Generator) -> list[int]:
-        """A sentence that has the item, as likely as free drawing makes it among all that have."""
+        """Returns a sentence that has the item, as likely as free drawing makes it among all that have."""
         numbers = self._steps_of[item]
         number = numbers[_draw(np.array([self._chance(number) for number in numbers]), rng)]
         before = []
@@ -219,7 +221,7 @@ _BOUNDARY = ""  # stands before the first word and after the last
 
 
 def _draw(weights: np.ndarray, rng: np.random.Generator) -> int:
-    """A place, by weight."""
+    """Returns a place, by weight."""
     cumulative = np.cumsum(weights)
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
@@ -252,6 +254,6 @@ def _unfold(grammar: Grammar) -> tuple[list[_Step], int]:
 
 
 def _split(text: str) -> list[str]:
-    """The words that whitespace has ended, and what is left: "the  kit" gives ["the", "kit"]."""
+    """Returns the words that whitespace has ended, and what is left: "the kit" gives ["the", "kit"]."""
     pieces = text.split()
     return pieces if text and not text[-1].isspace() else [*pieces, ""]

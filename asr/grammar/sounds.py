@@ -1,4 +1,4 @@
-"""How far two pronunciations are apart."""
+"""Measures how far two pronunciations are apart."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PAIRS_AT_ONCE = 4_000  # whose tables a processor's cache holds
 
 @functools.lru_cache(4096)
 def sounds(phonemes: str) -> tuple[str, ...]:
-    """The single sounds of an IPA text, without stress, length or ties: "kˈɪtʃən" is k ɪ t ʃ ə n."""
+    """Returns the single sounds of an IPA text, without stress, length or ties: "kˈɪtʃən" is k ɪ t ʃ ə n."""
     plain = unicodedata.normalize("NFD", phonemes)
     return tuple(letter for letter in plain if letter in CONSONANTS or letter in VOWELS)
 
@@ -49,7 +49,7 @@ def phonetic_distance(first: str, second: str) -> float:
 
 
 def phonetic_cost(first: str, second: str) -> float:
-    """The cheapest way to turn one IPA text into the other.
+    """Returns the cheapest way to turn one IPA text into the other.
 
     An edit distance (Levenshtein) in which a sound costs the less the more alike the one in its place is.
     """
@@ -99,7 +99,9 @@ def _table(
     loss: np.ndarray,
     difference: np.ndarray,
 ) -> np.ndarray:
-    """The edit distances of some pairs; beyond a text's end every edit is free, so the last cell has the result."""
+    """Returns the edit distances of some pairs; beyond a text's end every edit is free, so the last cell has the
+    result.
+    """
     height, width = int(lengths[first].max(initial=0)), int(lengths[second].max(initial=0))
     left, right = coded[first, :height].T, coded[second, :width].T
     lost, other_lost = loss[left], loss[right]
@@ -117,7 +119,7 @@ def _table(
 
 @functools.cache
 def _costs() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """What leaving out each sound costs, and what each costs in place of another."""
+    """Returns what leaving out each sound costs, and what each costs in place of another."""
     known = [*CONSONANTS, *VOWELS]
     differences = {one: {other: _difference(one, other) for other in known} for one in known}
     return {sound: _loss(sound) for sound in known}, differences

@@ -92,7 +92,7 @@ def _check_sizes(parsed: ParsedFile, references: References) -> None:
 
 
 def _skip_words(parsed: ParsedFile, faults: list[str]) -> tuple[tuple[str, ...], ...]:
-    """The words of each entry, as transcripts have them."""
+    """Returns the words of each entry, as transcripts have them."""
     found: list[tuple[str, ...]] = []
     for number, text in enumerate(parsed.skip_words):
         words = tuple(normalize_transcript(text).split())

@@ -56,7 +56,7 @@ class Graph(Generic[Symbol]):
 
     @cached_property
     def num_sentences(self) -> int:
-        """How many different sentences there are, exactly."""
+        """Returns how many different sentences there are, exactly."""
         counts = [0] * self.num_states
         for state in range(self.num_states - 1, -1, -1):
             following = sum(counts[target] for target, _ in self.edges[state].values())
@@ -68,7 +68,7 @@ class Graph(Generic[Symbol]):
         return {symbol for edges in self.edges for symbol in edges}
 
     def sentences(self) -> Iterator[tuple[tuple[Symbol, ...], float]]:
-        """Every sentence with its weight; only for graphs of few."""
+        """Yields every sentence with its weight; only for graphs of few."""
         stack: list[tuple[int, tuple[Symbol, ...], float]] = [(0, (), self.weight)]
         while stack:
             state, said, weight = stack.pop()
@@ -78,7 +78,7 @@ class Graph(Generic[Symbol]):
                 stack.append((target, (*said, symbol), weight + step))
 
     def weigh(self, sentence: Iterable[Symbol]) -> float:
-        """The weight of a sentence; minus infinity where it is not one of the graph's."""
+        """Returns the weight of a sentence; minus infinity where it is not one of the graph's."""
         state, weight = 0, self.weight
         for symbol in sentence:
             if symbol not in self.edges[state]:
@@ -89,7 +89,7 @@ class Graph(Generic[Symbol]):
 
 
 def build_graph(edges: Sequence[Iterable[Edge[Symbol]]], finals: Mapping[int, float]) -> Graph[Symbol]:
-    """The smallest deterministic graph of a network that starts in state 0 and has no circle.
+    """Returns the smallest deterministic graph of a network that starts in state 0 and has no circle.
 
     Of several ways to the same sentence the heaviest counts. The subset construction with what is left of each weight
     (Mohri 1997, Finite-state transducers in language and speech processing, section 3.3), weights moved forward to
@@ -104,7 +104,7 @@ def build_graph(edges: Sequence[Iterable[Edge[Symbol]]], finals: Mapping[int, fl
 
 
 def _order(edges: Sequence[Iterable[Edge[Symbol]]]) -> list[int]:
-    """The states that can be reached, each after all that it leads to."""
+    """Returns the states that can be reached, each after all that it leads to."""
     done: list[int] = []
     seen = {0}
     stack = [(0, iter([target for _, target, _ in edges[0]]))]
@@ -123,7 +123,7 @@ def _order(edges: Sequence[Iterable[Edge[Symbol]]]) -> list[int]:
 def _merge_equal(
     edges: Sequence[Iterable[Edge[Symbol]]], finals: Mapping[int, float]
 ) -> tuple[list[list[Edge[Symbol]]], dict[int, float]]:
-    """One state for all that go on alike, state 0 the first; what leads to no end is left out."""
+    """Returns one state for all that go on alike, state 0 the first; what leads to no end is left out."""
     known: dict[Hashable, int] = {}
     stands_for: dict[int, int | None] = {}
     rows: list[list[Edge[Symbol]]] = []

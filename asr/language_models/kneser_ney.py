@@ -31,7 +31,8 @@ class EstimationError(ValueError):
 def estimate_kneser_ney(
     sentences: Iterable[Sequence[int]], *, symbols: Sequence[str], order: int, where: str = "data.train"
 ) -> NGramTable:
-    """A model of sentences of places in `symbols`, which hold <unk>, <s> and </s>; the latter two are put round each.
+    """Returns a model of sentences of places in `symbols`, which hold <unk>, <s> and </s>; the latter two are put round
+    each.
 
     It predicts every symbol but <s>. Raises EstimationError, naming `where`, for no sentences.
     """
@@ -71,7 +72,9 @@ class _Level:
 
 
 def _join(sentences: Iterable[Sequence[int]], start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """All sentences with their ends in one row, and each symbol's place in its sentence; empty ones are left out."""
+    """Returns all sentences with their ends in one row, and each symbol's place in its sentence; empty ones are left
+    out.
+    """
     parts = [np.array([start, *sentence, end], np.int64) for sentence in sentences if len(sentence)]
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -79,7 +82,7 @@ def _join(sentences: Iterable[Sequence[int]], start: int, end: int) -> tuple[np.
 
 
 def _count(stream: np.ndarray, places: np.ndarray, *, order: int, num_symbols: int) -> list[_Level]:
-    """The n-grams of 1 to `order` symbols; each is known by its place among those of its length.
+    """Returns the n-grams of 1 to `order` symbols; each is known by its place among those of its length.
 
     The n-gram that ends at a place of the stream is the one that ended a place before, and one symbol more:
 
@@ -110,7 +113,7 @@ def _count(stream: np.ndarray, places: np.ndarray, *, order: int, num_symbols: i
 
 
 def _with_continuations(level: _Level, longer: _Level, start: int) -> _Level:
-    """How many different symbols come before an n-gram, in the place of how often it occurs."""
+    """Returns how many different symbols come before an n-gram, in the place of how often it occurs."""
     continuations = np.bincount(longer.suffixes, minlength=len(level.grams)).astype(float)
     counts = np.where(level.grams[:, 0] == start, level.counts, continuations)
     return _Level(level.grams, level.prefixes, level.suffixes, counts)

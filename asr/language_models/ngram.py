@@ -19,7 +19,7 @@ class NGramError(ValueError):
 
 
 def token_symbols(tokenizer: Tokenizer) -> dict[str, int]:
-    """How tokens are written in a table, with their ids; a space, which ARPA cannot hold, as "▁"."""
+    """Returns how tokens are written in a table, with their ids; a space, which ARPA cannot hold, as "▁"."""
     pieces = tokenizer.pieces[NUM_SPECIAL:]
     symbols = {piece.replace(" ", WORD_START): place for place, piece in enumerate(pieces, NUM_SPECIAL)}
     if len(symbols) < len(pieces):
@@ -50,14 +50,14 @@ class NGramScorer:
         )
 
     def start(self, num_rows: int, device: torch.device) -> tuple[Tensor, ...]:
-        """The state before a sentence: the empty context."""
+        """Returns the state before a sentence: the empty context."""
         self._network = self._network.to(device)
         return (torch.zeros(num_rows, dtype=torch.int64, device=device),)
 
     def step(
         self, tokens: Int[Tensor, " row"], state: tuple[Tensor, ...]
     ) -> tuple[Float[Tensor, "row vocabulary"], tuple[Tensor, ...]]:
-        """The log-probabilities of what follows after one more token, and the new state."""
+        """Returns the log-probabilities of what follows after one more token, and the new state."""
         _, context = self._network.follow(state[0], tokens)
         return self._network.rows(context), (context,)
 
@@ -87,7 +87,7 @@ class NGramNetwork:
         return NGramNetwork(**moved, order=self.order)
 
     def follow(self, states: Int[Tensor, " row"], tokens: Int[Tensor, " row"]) -> tuple[Tensor, Tensor]:
-        """The log-probability of a token in each state, and where it leads."""
+        """Returns the log-probability of a token in each state, and where it leads."""
         scores, targets = torch.zeros_like(self.root[tokens]), torch.zeros_like(states)
         open_rows = torch.ones_like(states, dtype=torch.bool)
         for _ in range(self.order):
@@ -102,7 +102,7 @@ class NGramNetwork:
         return torch.where(open_rows, NEVER, scores), targets
 
     def score_sentences(self, sentences: Sequence[Sequence[int]], *, start: int) -> list[Float[Tensor, " token"]]:
-        """The log-probability of each token of each sentence after those before it, the first after `start`."""
+        """Returns the log-probability of each token of each sentence after those before it, the first after `start`."""
         lengths = torch.tensor([len(sentence) for sentence in sentences])
         padded = torch.full((len(sentences), int(lengths.max())), start)
         for row, sentence in enumerate(sentences):
@@ -115,7 +115,9 @@ class NGramNetwork:
         return [row[:length] for row, length in zip(torch.stack(scores, dim=1), lengths.tolist(), strict=True)]
 
     def rows(self, states: Int[Tensor, " row"]) -> Float[Tensor, "row vocabulary"]:
-        """The log-probabilities of all tokens: those of the shortest context, overwritten by ever longer ones."""
+        """Returns the log-probabilities of all tokens: those of the shortest context, overwritten by ever
+        longer ones.
+        """
         chain = [states]
         while len(chain) < self.order:
             chain.append(self.backoff_states[chain[-1]])
@@ -174,7 +176,7 @@ class _Index:
             self._keys.append(keys[self._places[-1]])
 
     def states(self, contexts: np.ndarray) -> np.ndarray:
-        """The state of each context [context, symbol], -1 where it is no n-gram of the model."""
+        """Returns the state of each context [context, symbol], -1 where it is no n-gram of the model."""
         found = np.zeros(len(contexts), np.int64)
         for n in range(contexts.shape[1]):
             wanted = np.where(found < 0, -1, found * self._size + contexts[:, n])
@@ -184,7 +186,7 @@ class _Index:
         return found
 
     def longest_end(self, contexts: np.ndarray) -> np.ndarray:
-        """The state of the longest end of each context that is one; of the empty one where none is."""
+        """Returns the state of the longest end of each context that is one; of the empty one where none is."""
         found = self.states(contexts)
         for shorter in range(1, contexts.shape[1] + 1):
             found = np.where(found < 0, self.states(contexts[:, shorter:]), found)

@@ -72,7 +72,7 @@ class RecurrentLanguageModel(nn.Module):
         return losses.masked_fill(~spoken, 0.0).sum(dim=1)[None]
 
     def start(self, num_rows: int, device: torch.device) -> tuple[Tensor, ...]:
-        """The state before any token: of each layer in turn, all that its cell carries from step to step."""
+        """Returns the state before any token: of each layer in turn, all that its cell carries from step to step."""
         parts = (part for layer in self.layers for part in layer.initial_state)  # type: ignore[union-attr]
         return tuple(part.detach().to(device).expand(num_rows, -1) for part in parts)
 
@@ -80,7 +80,7 @@ class RecurrentLanguageModel(nn.Module):
     def step(
         self, tokens: Int[Tensor, " row"], state: tuple[Tensor, ...]
     ) -> tuple[Float[Tensor, "row vocabulary"], tuple[Tensor, ...]]:
-        """The log-probabilities of what follows after one more token, and the new state (Scorer)."""
+        """Returns the log-probabilities of what follows after one more token, and the new state (Scorer)."""
         log_probs, state = self._run(tokens[:, None], state)
         return log_probs[:, 0], state
 

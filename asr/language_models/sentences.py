@@ -35,7 +35,7 @@ class TextSourceConfig(Section):
         return Path(str(self.manifest or self.text))
 
     def files(self) -> dict[str, Path]:
-        """What must be there, by its key."""
+        """Returns what must be there, by its key."""
         return {"manifest" if self.manifest else "text": self.path}
 
     def digest(self) -> str:
@@ -45,7 +45,7 @@ class TextSourceConfig(Section):
         return file_digest(self.path)
 
     def texts(self) -> Iterator[str]:
-        """The sentences, a line each; some may be empty. Raises ValueError for a file that is not UTF-8."""
+        """Yields the sentences, a line each; some may be empty. Raises ValueError for a file that is not UTF-8."""
         seen: set[str] = set()
         for text in self._lines():
             yield "" if text in seen else text
@@ -97,7 +97,7 @@ class TextDataset:
         return len(self._lines)
 
     def name(self, index: int) -> str:
-        """Where a sentence stands."""
+        """Returns where a sentence stands."""
         return f"{self._sources[self._owners[index]].path}:{self._lines[index]}"
 
     def tokens(self, index: int) -> list[int]:

@@ -86,7 +86,7 @@ def read_arpa(path: Path) -> NGramTable:
 
 
 def read_words(path: Path) -> list[str]:
-    """The 1-grams of a file without <unk>, <s> and </s>; what is longer is not read. Raises ARPAError."""
+    """Returns the 1-grams of a file without <unk>, <s> and </s>; what is longer is not read. Raises ARPAError."""
     with _opened(path) as file:
         symbols = _Reader(path, file).symbols()
     return [symbol for symbol in symbols if symbol not in (UNKNOWN_SYMBOL, START_SYMBOL, END_SYMBOL)]
@@ -102,7 +102,7 @@ def check_counts(path: Path) -> None:
 
 
 def _repeats(grams: Int64[np.ndarray, "gram symbol"]) -> bool:
-    """Whether an n-gram is there twice; by sorting, for a set of them would take ten times their memory."""
+    """Returns whether an n-gram is there twice; by sorting, for a set of them would take ten times their memory."""
     ordered = grams[np.lexsort(grams.T)]
     return bool((ordered[1:] == ordered[:-1]).all(axis=1).any())
 
@@ -121,7 +121,9 @@ def _opened(path: Path) -> Iterator[Iterable[str]]:
 
 
 def _bounded_lines(path: Path, file: Any) -> Iterator[str]:
-    """The lines of a file; ARPAError for one that memory should not have to hold, and where a gzip file is a bomb."""
+    """Yields the lines of a file; ARPAError for one that memory should not have to hold, and where a gzip file is a
+    bomb.
+    """
     largest, unpacked = _largest_unpacked(path), 0
     for number in itertools.count(1):
         line = file.readline(LONGEST_LINE + 1)
@@ -139,7 +141,7 @@ def _bounded_lines(path: Path, file: Any) -> Iterator[str]:
 
 
 def _largest_unpacked(path: Path) -> int:
-    """The most bytes that a file's text may have."""
+    """Returns the most bytes that a file's text may have."""
     size = path.stat().st_size
     return min(LARGEST_UNPACKED, max(FREE_UNPACKED, size * LARGEST_RATIO)) if path.suffix == ".gz" else size
 
@@ -168,7 +170,7 @@ class _Reader:
         return list(places)
 
     def _next(self) -> str:
-        """The next line that is not empty, without its end."""
+        """Returns the next line that is not empty, without its end."""
         for line in self._lines:
             self.number += 1
             if stripped := line.strip(" \t\r\n"):
@@ -184,7 +186,7 @@ class _Reader:
             raise self._fail(line, wanted)
 
     def sizes(self) -> Sequence[int]:
-        """The number of n-grams of each length, as the file says it; none are more than its bytes can hold."""
+        """Returns the number of n-grams of each length, as the file says it; none are more than its bytes can hold."""
         self._expect("\\data\\")
         sizes: list[int] = []
         while match := re.fullmatch(rf"ngram {len(sizes) + 1}\s*=\s*(\d+)", line := self._next()):

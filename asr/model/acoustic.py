@@ -63,12 +63,14 @@ class Model(nn.Module):
 
     @property
     def num_views(self) -> int:
-        """How often a step of a training has each utterance."""
+        """Returns how often a step of a training has each utterance."""
         return max(head.num_views for head in self.heads)
 
     @property
     def scores_frames(self) -> bool:
-        """Whether one of its heads has scores of each frame by itself, which commands and labels are searched with."""
+        """Returns whether one of its heads has scores of each frame by itself, which commands and labels are searched
+        with.
+        """
         return any(head.scores_frames for head in self.heads)
 
     def frame_scores(
@@ -84,7 +86,7 @@ class Model(nn.Module):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> ForcedSteps | None:
-        """The steps of the first head that is a decoder, led through given transcripts."""
+        """Returns the steps of the first head that is a decoder, led through given transcripts."""
         steps = (head.forced_steps(encodings, lengths, tokens, token_lengths) for head in self.heads)
         return next((found for found in steps if found is not None), None)
 

@@ -39,7 +39,7 @@ class Panel:
 
 
 def draw_intervals(points: Sequence[Points], *, label: str) -> str:
-    """One row for each: the mean as a square, its values as small dots, the interval as a bar."""
+    """Draws one row for each: the mean as a square, its values as small dots, the interval as a bar."""
     with _figure(7.5, 0.7 + 0.32 * len(points)) as (figure, result):
         axes = figure.subplots()
         for row, point in enumerate(points):
@@ -56,7 +56,7 @@ def draw_intervals(points: Sequence[Points], *, label: str) -> str:
 
 
 def draw_scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label: str) -> str:
-    """A mark for each (name, x, y), with a legend."""
+    """Draws a mark for each (name, x, y), with a legend."""
     with _figure(7.5, 4.2) as (figure, result):
         axes = figure.subplots()
         for number, (name, x, y) in enumerate(points):
@@ -76,7 +76,7 @@ def draw_scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_
 
 
 def draw_lines(lines: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> str:
-    """A line for each name, from zero."""
+    """Draws a line for each name, from zero."""
     return draw_panels([Panel("", lines)], x_label=x_label, y_label=y_label, from_zero=True)
 
 
@@ -124,7 +124,9 @@ def draw_panels(
 
 
 def new_figure(width: float, height: float, *, kind: Literal["agg", "svg"]) -> Any:
-    """A figure of so many inches for matplotlib's backend of that kind; PlotError where there is no matplotlib."""
+    """Returns a figure of so many inches for matplotlib's backend of that kind;
+    PlotError where there is no matplotlib.
+    """
     try:
         importlib.import_module("matplotlib")
         from matplotlib.figure import Figure
@@ -139,7 +141,7 @@ def new_figure(width: float, height: float, *, kind: Literal["agg", "svg"]) -> A
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
-    """A figure of so many inches; on leaving, its SVG is in the list. The same figure gives the same text."""
+    """Opens a figure of so many inches; on leaving, its SVG is in the list. The same figure gives the same text."""
     figure = new_figure(width, height, kind="svg")
     import matplotlib
 
@@ -153,5 +155,7 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _plain(name: str) -> str:
-    """A name as it stands: matplotlib takes dollar signs for formulas and hides labels that begin with a line."""
+    """Returns a name as it stands: matplotlib takes dollar signs for formulas and hides labels that begin
+    with a line.
+    """
     return name.replace("$", r"\$").lstrip("_")

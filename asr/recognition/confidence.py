@@ -1,4 +1,4 @@
-"""How sure a word is: the model's posterior, turned into the share of such words that are right.
+"""Says how sure a word is: the model's posterior, turned into the share of such words that are right.
 
     python -m asr.evaluate RUN DEV_MANIFEST --calibrate-confidence
 
@@ -55,7 +55,7 @@ class WordCalibration:
 def fit_words(
     posteriors: Float[np.ndarray, " word"], is_right: Bool[np.ndarray, " word"], *, utterances: Sequence[int]
 ) -> WordCalibration:
-    """From words that were heard, whether each was said, and the number of the utterance that each is of.
+    """Fits the confidence of words: of each its posterior, whether it was said, and the number of its utterance.
 
     Raises ConfidenceError where no word is right, or none wrong.
     """
@@ -126,7 +126,8 @@ def reliability(
 
 
 def calibration_error(confidences: Float[np.ndarray, " example"], is_right: Bool[np.ndarray, " example"]) -> float:
-    """The expected calibration error (Guo et al. 2017, equation 3): 0 where confidences are the shares that are right.
+    """Returns the expected calibration error (Guo et al. 2017, equation 3): 0 where confidences are the shares that are
+    right.
 
     The mean over ten bins, by their sizes, of how far the mean confidence is from the share that is right.
     """
@@ -140,7 +141,7 @@ def save_calibration(run: Path, calibration: WordCalibration, *, decoding: str, 
 
 
 def load_calibration(run: Path, *, decoding: str, model: str) -> WordCalibration:
-    """What was fitted for this decoding; none where nothing was.
+    """Returns what was fitted for this decoding; none where nothing was.
 
     Raises ConfidenceError where it was fitted for other weights than the run has now.
     """

@@ -1,4 +1,4 @@
-"""From log-mels to what a decoding reads, in one look or, with endpointing, in two."""
+"""Turns log-mels into what a decoding reads, in one pass or, with endpointing, in two."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

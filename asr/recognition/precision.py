@@ -50,7 +50,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 def multiplies_halves(device: torch.device) -> bool:
-    """Whether the device has products of bfloat16 of its own, so that they save time."""
+    """Returns whether the device has products of bfloat16 of its own, so that they save time."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and processor.has_halves()
@@ -142,7 +142,8 @@ def quantize_rows(rows: Float[Tensor, "row inner"]) -> tuple[Int8[Tensor, "row i
 
 
 def quantize(model: AnyModule) -> AnyModule:
-    """The model, or a part, with its products in 8 bits: linear layers, and in cells those of inputs and of outputs.
+    """Returns the model, or a part, with its products in 8 bits: linear layers, and in cells those of inputs and of
+    outputs.
 
     Sums, what a cell carries from step to step, what is normalised, and convolutions stay in float32. So does all that
     a head computes token by token, and a layer that would be no faster. The model itself is changed, and can be trained
@@ -186,7 +187,7 @@ def _quantize_cell(cell: Cell) -> None:
 
 
 def _join_products(forwards: Cell, backwards: Cell) -> None:
-    """One product with the inputs for both directions, where each has one."""
+    """Makes one product with the inputs for both directions, where each has one."""
     if forwards.input_product is not None and backwards.input_product is not None:
         weights = torch.cat((forwards.input_weight, backwards.input_weight))
         forwards.product_of_both = Int8Linear(weights, torch.cat((forwards.bias, backwards.bias)))

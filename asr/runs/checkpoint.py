@@ -31,7 +31,7 @@ class CheckpointError(ValueError):
 
 
 class CheckpointRecord(BaseModel):
-    """What state.json holds."""
+    """Holds what state.json says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -75,7 +75,7 @@ def save_checkpoint(folder: Path, *, step: int, tensors: Mapping[str, Tensor], s
 
 
 def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint, or None; and a sentence for each damaged one, which is set aside."""
+    """Returns the newest whole checkpoint, or None; and a sentence for each damaged one, which is set aside."""
     notes = []
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -101,13 +101,13 @@ def _read(path: Path) -> Checkpoint:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's state, flat: `{parameter}/{name}` -> tensor."""
+    """Returns an optimizer's state, flat: `{parameter}/{name}` -> tensor."""
     moments = optimizer.state_dict()["state"]
     return {f"{index}/{name}": value for index, values in moments.items() for name, value in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; learning rates and the like stay as they are."""
+    """Undoes `optimizer_tensors`; learning rates and the like stay as they are."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, separator, name = key.partition("/")
@@ -132,7 +132,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A small file, whole or not at all."""
+    """Writes a small file, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -48,7 +48,7 @@ class FittedFile(Generic[Figures]):
         return list(self._read()) if self.path.is_file() else []
 
     def find(self, name: str, *, model: str) -> Figures | None:
-        """Those of this name; None where there are none. Raises `error` where they are of other weights."""
+        """Returns the figures of this name; None if there are none. Raises `error` where they are of other weights."""
         found = self._read().get(name) if self.path.is_file() else None
         if found is None:
             return None
@@ -81,7 +81,7 @@ class _ByName(RootModel[dict[str, dict[str, Any]]]):
 
 
 def _schema(kind: type) -> type[BaseModel]:
-    """A section with the fields of a dataclass: no others, of their types, and every number finite."""
+    """Returns a section with the fields of a dataclass: no others, of their types, and every number finite."""
     hints = typing.get_type_hints(kind)
     defaults = {field.name: ... if field.default is dataclasses.MISSING else field.default for field in fields(kind)}
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)

@@ -57,7 +57,7 @@ class RunError(ValueError):
 
 
 class RunRecord(BaseModel):
-    """What run.json may hold; the versions before and after this one write further keys, which are kept."""
+    """Says what run.json may hold; the versions before and after this one write further keys, which are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
@@ -132,7 +132,7 @@ class RunFolder:
         return " ".join(parts)
 
     def files_of_recognition(self) -> list[Path]:
-        """Every file, beside the weights, that decides about a transcript; some of them need not be there."""
+        """Returns every file, beside the weights, that decides about a transcript; some of them need not be there."""
         found = [self.config_path, *sorted(self.tokenizer_path.glob("*")), *sorted(self.path.glob("*.json"))]
         found += [path for path in sorted(self.path.glob("*.safetensors")) if path != self.model_path]
         return [path for path in found if path.is_file()]
@@ -188,11 +188,13 @@ class RunFolder:
         write_text(self.config_path, config.to_yaml())  # last: where it is, the record is
 
     def has_learnt(self) -> bool:
-        """Whether there is anything in it that a training has made by steps, or by counting."""
+        """Returns whether there is anything in it that a training has made by steps, or by counting."""
         return any(self.checkpoints_path.glob("step-*")) or "model" in self.read_record()
 
     def _changes(self, before: Mapping[str, Any], now: Mapping[str, Any], digests: Mapping[str, str]) -> list[str]:
-        """A line for each key of the configuration, and each content of a file, that makes it another experiment."""
+        """Returns a line for each key of the configuration, and each content of a file, that makes it another
+        experiment.
+        """
         changed = [
             f"  {key}: was {before.get(key)!r}, is now {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
@@ -225,7 +227,7 @@ class RunFolder:
         write_text(self.record_path, json.dumps({**record, **values}, indent=1) + "\n")
 
     def write_model(self, weights: Mapping[str, Tensor]) -> None:
-        """The weights to use from now on, and their checksum."""
+        """Writes the weights to use from now on, and their checksum."""
         write_tensors(self.model_path, weights)
         self.write_record({"model": file_digest(self.model_path)})
 

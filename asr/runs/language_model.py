@@ -34,7 +34,7 @@ class _Chosen(Section):
 
 
 def read_decoding(given: str, *, language_model: str | None = None) -> DecodingConfig:
-    """What a user asks for: a kind, such as ctc_beam, a section of YAML, or a file that holds one.
+    """Returns what a user asks for: a kind, such as ctc_beam, a section of YAML, or a file that holds one.
 
     `language_model` takes the place of the section's own. Raises ConfigError with every fault, and LanguageModelError
     for a kind of decoding that asks none.
@@ -51,7 +51,7 @@ def read_decoding(given: str, *, language_model: str | None = None) -> DecodingC
 
 
 def open_decoding(config: DecodingConfig, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Any:
-    """A decoding, ready to use, with the language model that its configuration names.
+    """Returns a decoding, ready to use, with the language model that its configuration names.
 
     Raises LanguageModelError where that is of another tokenizer or cannot be used so, and what reading it raises.
     """
@@ -59,7 +59,7 @@ def open_decoding(config: DecodingConfig, tokenizer: Tokenizer, *, device: str |
 
 
 def load_asked_model(config: DecodingConfig, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Any:
-    """The language model that a decoding names, in the form in which it asks; None where it names none."""
+    """Returns the language model that a decoding names, in the form in which it asks; None where it names none."""
     fusion = getattr(config, "fusion", None)
     if fusion is None or fusion.language_model is None:
         return None
@@ -70,7 +70,7 @@ def load_asked_model(config: DecodingConfig, tokenizer: Tokenizer, *, device: st
 
 
 def decoding_name(config: DecodingConfig) -> str:
-    """By which its files are named: ctc_beam-lm_lstm."""
+    """Returns the name by which a decoding's files go: ctc_beam-lm_lstm."""
     fusion = getattr(config, "fusion", None)
     return (
         config.kind
@@ -80,7 +80,7 @@ def decoding_name(config: DecodingConfig) -> str:
 
 
 def load_word_model(path: Path) -> WordModel:
-    """The n-grams of words of a run folder or an ARPA file, for KenLM to read."""
+    """Returns the n-grams of words of a run folder or an ARPA file, for KenLM to read."""
     if path.is_dir():
         config = load_experiment(_folder(path).config_path)
         if not isinstance(config, NGramConfig) or config.unit == "token":
@@ -94,7 +94,7 @@ def load_word_model(path: Path) -> WordModel:
 
 
 def load_language_model(path: Path, tokenizer: Tokenizer, *, device: str | torch.device = "cpu") -> Scorer:
-    """The language model of a run folder or an n-gram file, over the tokens of this tokenizer."""
+    """Returns the language model of a run folder or an n-gram file, over the tokens of this tokenizer."""
     if not path.exists():
         raise LanguageModelError(
             f"{path}: no such file; expected a run folder of a language model (python -m asr.train conf/lm_lstm.yaml), "
@@ -122,7 +122,7 @@ def _folder(path: Path) -> RunFolder:
 
 
 def _load_file(path: Path, tokenizer: Tokenizer) -> Scorer:
-    """By KenLM where it is installed; the built-in reader holds the whole table in memory."""
+    """Opens it by KenLM where it is installed; the built-in reader holds the whole table in memory."""
     if path.name.endswith(ARPA_SUFFIXES) and importlib.util.find_spec("kenlm") is None:
         return NGramScorer(read_arpa(path), tokenizer)
     if path.name.endswith(ARPA_SUFFIXES):

@@ -28,7 +28,7 @@ class RecognizerError(ValueError):
 
 @dataclass(frozen=True)
 class RunParts:
-    """What a run folder holds for a recogniser."""
+    """Holds what a run folder has for a recogniser."""
 
     folder: RunFolder
     config: Config
@@ -43,7 +43,7 @@ class RunParts:
 
 
 def open_run(run: str | Path) -> tuple[RunFolder, Config]:
-    """A run folder and its configuration, without the model. Raises RecognizerError where there is none."""
+    """Returns a run folder and its configuration, without the model. Raises RecognizerError where there is none."""
     folder = RunFolder(locate(run))
     if not folder.config_path.is_file():
         raise RecognizerError(
@@ -53,7 +53,7 @@ def open_run(run: str | Path) -> tuple[RunFolder, Config]:
 
 
 def _or_shipped(name: str) -> str:
-    """What else a name could be, for an error: one of the shipped models, or the nearest of them."""
+    """Returns what else a name could be, for an error: one of the shipped models, or the nearest of them."""
     shipped = shipped_models()
     if not shipped or len(Path(name).parts) != 1:
         return ""
@@ -132,7 +132,7 @@ def _check_digest(path: Path, found: str, recorded: Any) -> None:
 
 
 def _differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """One line for each key whose value is another, or is on one side only; empty where all agree."""
+    """Returns one line for each key whose value is another, or is on one side only; empty where all agree."""
     missing = "nothing"
     return "\n".join(
         f"  {key}: found {found.get(key, missing)}; expected {expected.get(key, missing)}"

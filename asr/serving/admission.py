@@ -1,4 +1,4 @@
-"""Who is let in: the token, how many at a time, how many a minute, and nobody once the server is to stop."""
+"""Decides who is let in: the token, how many at a time, how many a minute, and nobody once the server is to stop."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ class Admission:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """One request or stream, for as long as it is served. Raises Refusal where there is no room for it."""
+        """Holds a place for one request or stream, for as long as it is served. Raises Refusal where there is no room
+        for it.
+        """
         self._check_room()
         self._change(1)
         try:

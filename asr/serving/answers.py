@@ -17,18 +17,18 @@ GRANULARITIES = ("word", "segment")
 
 
 def plain(transcript: Transcript, response_format: str) -> str:
-    """The text of a response that is no JSON."""
+    """Returns the text of a response that is no JSON."""
     return FORMATS[PLAIN_FORMATS[response_format]].render(transcript, name="")
 
 
 def short_values(transcript: Transcript) -> dict[str, Any]:
-    """The response `json`; `command` and `warning` are added to what OpenAI has, where there is one."""
+    """Returns the response `json`; `command` and `warning` are added to what OpenAI has, where there is one."""
     usage = {"type": "duration", "seconds": math.ceil(transcript.duration)}
     return {"text": transcript.pred_text, "usage": usage, **_ours(transcript)}
 
 
 def verbose_values(transcript: Transcript, *, language: str, granularities: set[str]) -> dict[str, Any]:
-    """The response `verbose_json`, with words, segments or both."""
+    """Returns the response `verbose_json`, with words, segments or both."""
     values: dict[str, Any] = {
         "task": "transcribe",
         "language": language,
@@ -45,7 +45,9 @@ def verbose_values(transcript: Transcript, *, language: str, granularities: set[
 
 
 def _segment(transcript: Transcript, number: int, caption: Caption) -> dict[str, Any]:
-    """A caption as Whisper's segment; what this recogniser does not have is what it is where nothing is known."""
+    """Returns a caption as Whisper's segment;
+    what this recogniser does not have is what it is where nothing is known.
+    """
     text = " ".join(caption.lines)
     spoken = [word for word in transcript.words if caption.start <= word.start < caption.end]
     log_probs = [math.log(max(word.confidence, 1e-4)) for word in spoken]
@@ -69,7 +71,7 @@ def _ours(transcript: Transcript) -> dict[str, Any]:
 
 
 def command_values(command: dict[str, Any]) -> dict[str, Any]:
-    """What a recording means, of CommandResult.to_dict: intent, slots, confidence, and what else it may mean.
+    """Returns what a recording means, of CommandResult.to_dict: intent, slots, confidence, and what else it may mean.
 
     A long recording has several, in `commands`.
     """

@@ -20,7 +20,7 @@ CLIENT_LEFT = 499  # nobody reads it; the log and the figures have it
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application of one server."""
+    """Returns the application of one server."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -136,7 +136,7 @@ class Batcher:
                 await self._recognize(taken)
 
     def _take(self) -> list[_Utterance] | _Call:
-        """The next call, or the next batch: one of each session, then a second of each, as far as they fit."""
+        """Returns the next call, or the next batch: one of each session, then a second of each, as far as they fit."""
         batch: list[_Utterance] = []
         longest = 0.0
         while self._waiting:
@@ -201,7 +201,9 @@ def _settle(answer: asyncio.Future[Any], found: Any) -> None:
 def recognize_batch(
     recognizer: Listener, recordings: Sequence[Float[np.ndarray, " _"]]
 ) -> list[Transcript | Exception]:
-    """One batch's transcripts, or why there is none of one; half of it at a time where the memory does not suffice."""
+    """Returns one batch's transcripts, or why there is none of one; half of it at a time where the memory does not
+    suffice.
+    """
     try:
         return list(transcripts_alike(recognizer, recordings))
     except (MemoryError, *LIBRARY_FAILURES) as error:

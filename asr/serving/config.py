@@ -1,4 +1,4 @@
-"""What a server is told: the options of `python -m asr.serve`."""
+"""Holds what a server is told: the options of `python -m asr.serve`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asr.section import Section
 
 
 class ServingLimits(Section):
-    """What one server and one client may take; what asks for more is refused, with the limit in the message."""
+    """Bounds what one server and one client may take; what asks for more is refused, with the limit in the message."""
 
     body_mb: float = Field(25.0, gt=0, le=4096, description="megabytes of a request's body")
     seconds: float = Field(
@@ -27,7 +27,7 @@ class ServingLimits(Section):
 
 
 class BatchingConfig(Section):
-    """How utterances of several clients become one batch."""
+    """Says how utterances of several clients become one batch."""
 
     size: int = Field(16, ge=1, description="utterances, at most")
     seconds: float = Field(120.0, gt=0, description="of their padded audio, at most")

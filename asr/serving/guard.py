@@ -1,4 +1,4 @@
-"""What every request passes before the application: token, origin, rate, size, and the time that a body may take."""
+"""Checks every request before the application: token, origin, rate, size, and the time that a body may take."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Guard:
             )
 
     def _bounded(self, receive: Receive) -> Receive:
-        """The same body, refused where it is too large or too slow, whatever its headers said."""
+        """Returns the same body, refused where it is too large or too slow, whatever its headers said."""
         num_bytes, is_whole, slow = 0, False, self.limits.idle_seconds
         longest = 8 * slow  # for all of it, or a byte now and then would hold a session for ever
         end = time.monotonic() + longest

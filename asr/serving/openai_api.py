@@ -41,7 +41,7 @@ class _Asked:
 
 
 def create_router(service: Service) -> APIRouter:
-    """The routes of one server."""
+    """Returns the routes of one server."""
     router = APIRouter()
 
     @router.get("/v1/models")

@@ -17,7 +17,7 @@ MOST_CHANNELS = 2
 
 @dataclass(frozen=True)
 class PCMFormat:
-    """What the bytes are."""
+    """Says what the bytes are."""
 
     sample_rate: int  # hertz
     width: int = 2  # bytes of a sample
@@ -25,7 +25,7 @@ class PCMFormat:
 
     @classmethod
     def checked(cls, sample_rate: object, *, width: object = 2, num_channels: object = 1) -> PCMFormat:
-        """The format that a client names. Raises Refusal where it is none of those that are read here."""
+        """Returns the format that a client names. Raises Refusal where it is none of those that are read here."""
         if type(sample_rate) is not int or sample_rate not in RATES:
             raise _fault("rate", sample_rate, f"{RATES.start:,} to {RATES.stop - 1:,} Hz")
         if type(width) is not int or width not in WIDTHS:

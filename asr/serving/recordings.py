@@ -174,7 +174,7 @@ def keep(content: BinaryIO) -> IO[bytes]:
 
 
 def _refusal(error: AudioError, path: Path, name: str, seconds: float) -> Refusal:
-    """What a client is told of a recording that cannot be read, by the name that it gave."""
+    """Returns what a client is told of a recording that cannot be read, by the name that it gave."""
     shown = readable(name) or "file"
     if error.kind == "too long":
         return Refusal(413, f"{shown}: longer than {seconds:g} s; expected at most that; cut it", code="audio_too_long")

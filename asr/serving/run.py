@@ -73,7 +73,7 @@ class Server(uvicorn.Server):
 
 
 def create_server(service: Service) -> Server:
-    """A server that listens where the service's configuration says, once it is run."""
+    """Returns a server that listens where the service's configuration says, once it is run."""
     config = service.config
     return Server(
         uvicorn.Config(

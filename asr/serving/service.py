@@ -1,4 +1,4 @@
-"""What the doors of a server share: one model behind one queue, who is let in, and what is said of it."""
+"""Holds what the doors of a server share: one model behind one queue, who is let in, and what is said of it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Service:
 
 
 def create_service(config: ServeConfig, recognizer: Recognizer, *, name: str, token: str | None = None) -> Service:
-    """The parts of a server, ready to be started."""
+    """Returns the parts of a server, ready to be started."""
     metrics = Metrics()
     batcher = Batcher(
         recognizer, sample_rate=recognizer.feature_config.sample_rate, config=config.batching, metrics=metrics

@@ -260,7 +260,7 @@ def _format(data: dict[str, Any]) -> pcm.PCMFormat:
 
 
 def info(service: Service) -> Info:
-    """What a server says of itself."""
+    """Returns what a server says of itself."""
     about = {
         "attribution": Attribution("Earshot", ""),
         "installed": True,

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def bar(what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """A bar that is gone when the block ends; what it gives is called with how much more is done.
+    """Shows a bar that is gone when the block ends; what it gives is called with how much more is done.
 
     Without a total it moves to and fro, with the time that has passed.
     """
@@ -37,7 +37,7 @@ def bar(what: str, total: float | None = None) -> Iterator[Callable[[float], Non
 
 
 def tracked(items: Iterable[Item], what: str, *, total: int) -> Iterator[Item]:
-    """The same items, with a bar that moves on by one for each."""
+    """Yields the same items, with a bar that moves on by one for each."""
     with bar(what, total) as advance:
         for item in items:
             yield item

@@ -8,7 +8,7 @@ from asr.section import Section
 
 
 class TrackingConfig(Section):
-    """Which trackers a run has."""
+    """Says which trackers a run has."""
 
     trackers: tuple[Literal["console", "jsonl", "wandb"], ...] = Field(
         ("console", "jsonl", "wandb"), description="where figures go; an empty list: nowhere"

@@ -19,7 +19,7 @@ LEARNING_RATE = "train/learning_rate"
 
 
 class StepClock:
-    """How much of a training is done, and how long the rest takes at the pace so far."""
+    """Tells how much of a training is done, and how long the rest takes at the pace so far."""
 
     def __init__(self, *, total_steps: int | None, step: int) -> None:
         """`step` is where the training goes on from, now."""
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def step_lines(head: str, metrics: Mapping[str, float]) -> list[str]:
-    """The figures of a step behind its head, in as many lines as they need."""
+    """Returns the figures of a step behind its head, in as many lines as they need."""
     lines = [head]
     for name, value in metrics.items():
         part = f"  {_figure(name, value)}"

@@ -79,7 +79,7 @@ class LineFile:
 
 
 def _step_of(line: bytes) -> int | None:
-    """The step of a whole line; None where a kill (or a hand) left something else."""
+    """Returns the step of a whole line; None where a kill (or a hand) left something else."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:

@@ -27,7 +27,8 @@ class DevUtterance:
 
 
 def wandb_media(rows: Sequence[DevUtterance]) -> dict[str, Any]:
-    """A table to listen to and read, the log-mels of the first few, and each explanation under a name of its own.
+    """Returns a table to listen to and read, the log-mels of the first few, and each explanation under a name of its
+    own.
 
     A name of its own lets one see how an explanation changes over the epochs.
     """

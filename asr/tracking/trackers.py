@@ -20,7 +20,7 @@ _NUM_SHOWN = 3  # utterances on the console
 
 @runtime_checkable
 class Tracker(Protocol):
-    """What the training loop talks to."""
+    """Is what the training loop talks to."""
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record figures of one step; those named `speed/...` may differ between identical runs."""
@@ -42,7 +42,7 @@ def open_tracker(
     console: Console | None = None,
     total_steps: int | None = None,
 ) -> Tracker:
-    """The trackers of `config` as one.
+    """Returns the trackers of `config` as one.
 
     `step` is that of the checkpoint training goes on from, 0 for a new run: files are cut back to it, so that a run
     killed and resumed writes the same metrics.jsonl, byte for byte, as one that never stopped. For this, log all of
@@ -63,7 +63,7 @@ def open_tracker(
 
 @contextlib.contextmanager
 def finishing_after_failure(tracker: Tracker) -> Iterator[None]:
-    """Where the block fails, the tracker is finished: its run ends as failed, and nothing is said after the error."""
+    """Finishes the tracker where the block fails: its run ends as failed, and nothing is said after the error."""
     try:
         yield
     except KeyboardInterrupt:

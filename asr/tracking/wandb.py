@@ -83,7 +83,7 @@ class WandbTracker:
             self._give_up(f"{_MAX_WAITING} calls behind")
 
     def _work(self) -> None:
-        """The thread: start the run, then make the calls handed over until None or a failure."""
+        """Runs in the thread: it starts the run, then makes the calls handed over until None or a failure."""
         failure = _attempt(self._start)
         while failure is None and (call := self._waiting.get()) is not None and not self._failed:
             failure = _attempt(call)
@@ -172,7 +172,7 @@ def _one_line(failure: Exception) -> str:
 
 
 def _run_id(run_dir: Path) -> str:
-    """The id under which wandb knows the run in this folder, the same in every process that goes on with it."""
+    """Returns the id under which wandb knows the run in this folder, the same in every process that goes on with it."""
     path = run_dir / "wandb" / "run_id"
     if not path.exists():
         path.write_text(secrets.token_hex(4), encoding="ascii")

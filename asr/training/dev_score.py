@@ -49,13 +49,13 @@ class DevScore:
         return figures | {f"dev/{name}": value for head in self.of_heads for name, value in head.values.items()}
 
     def remarks(self, epoch: int) -> list[str]:
-        """What a user should be told of the weights after so many epochs."""
+        """Returns what a user should be told of the weights after so many epochs."""
         warnings = [head.warning for head in self.of_heads if head.warning is not None]
         return [f"warning: epoch {epoch}: {warning}" for warning in warnings if epoch >= WARNED_AFTER]
 
 
 class _Sums:
-    """What is added up over the batches of a split: of each head its loss, and what it wants to say of itself."""
+    """Adds up over the batches of a split: of each head its loss, and what it wants to say of itself."""
 
     def __init__(self, model: Model) -> None:
         self.heads, self.weights = model.heads, model.head_weights
@@ -76,7 +76,7 @@ class _Sums:
             self.of_heads[head.kind].update(head.dev_sums(*given, watched=rows))
 
     def figures(self, processes: Processes) -> dict[str, Any]:
-        """The parts of a DevScore, over all processes."""
+        """Returns the parts of a DevScore, over all processes."""
         kinds = [head.kind for head in self.heads]
         *totals, num_tokens = processes.sum([*(float(self.losses[kind]) for kind in kinds), float(self.num_tokens)])
         losses = {kind: total / max(1.0, num_tokens) for kind, total in zip(kinds, totals, strict=True)}
@@ -121,7 +121,7 @@ def validate(
 
 
 def shown_utterances(experiment: RecognizerExperiment, model: Model, score: DevScore) -> list[DevUtterance]:
-    """The same few dev utterances each time, spread over the split, for the tracker."""
+    """Returns the same few dev utterances each time, spread over the split, for the tracker."""
     dev, tracking = experiment.dev, experiment.config.tracking
     indices = _spread_out(len(dev), tracking.num_utterances)
     # matplotlib is an extra; a drawing takes a second, and only wandb shows it.
@@ -146,7 +146,7 @@ def shown_utterances(experiment: RecognizerExperiment, model: Model, score: DevS
 
 
 def _draw(experiment: RecognizerExperiment, model: Model, index: int) -> bytes:
-    """How the model hears what was said: the reference, so that the pictures of all epochs can be compared."""
+    """Draws how the model reads what was said: the reference, so that the pictures of all epochs can be compared."""
     dev, text = experiment.dev, experiment.dev.utterance(index).text
     explanation = explain(
         model,
@@ -159,7 +159,7 @@ def _draw(experiment: RecognizerExperiment, model: Model, index: int) -> bytes:
 
 
 def _spread_out(size: int, number: int) -> list[int]:
-    """At most so many indices, the same each time, evenly over all."""
+    """Returns at most so many indices, the same each time, evenly over all."""
     return sorted({round(place) for place in np.linspace(0, size - 1, min(number, size))})
 
 

@@ -45,7 +45,7 @@ class DroppedUtterance:
 
 @dataclass(frozen=True)
 class Experiment(ABC):
-    """What is trained, on what, as far as the loop must know: a recogniser's, or a language model's."""
+    """Holds what is trained, on what, as far as the loop must know: a recogniser's, or a language model's."""
 
     config: Config | LanguageModelConfig
     tokenizer: Tokenizer
@@ -58,7 +58,7 @@ class Experiment(ABC):
     @property
     @abstractmethod
     def losses(self) -> list[tuple[str, float]]:
-        """The name and the weight of each loss that the model gives, in its order."""
+        """Returns the name and the weight of each loss that the model gives, in its order."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ def data_digests(config: AnyConfig) -> dict[str, str]:
 
 
 def train_tokenizer(config: AnyConfig) -> Tokenizer:
-    """The tokenizer of the training transcripts."""
+    """Returns the tokenizer of the training transcripts."""
     assert config.tokenizer is not None
     return config.tokenizer.train(text for source in config.data.train for text in source.texts())
 
 
 def prepare_tokenizer(config: AnyConfig, run: RunFolder, processes: Processes) -> Tokenizer:
-    """The run's tokenizer: made once by the first process, read by all, checked on resume."""
+    """Returns the run's tokenizer: made once by the first process, read by all, checked on resume."""
     if processes.is_first and not (run.tokenizer_path.exists() and "tokenizer" in run.read_record()):
         train_tokenizer(config).save(run.tokenizer_path)
         run.write_record({"tokenizer": load_tokenizer(run.tokenizer_path).digest})
@@ -117,7 +117,9 @@ def prepare_tokenizer(config: AnyConfig, run: RunFolder, processes: Processes) -
 def prepare_statistics(
     config: Config, tokenizer: Tokenizer, run: RunFolder, processes: Processes
 ) -> FeatureStatistics | None:
-    """The run's feature statistics, where its normalisation needs them: made, read and checked as its tokenizer."""
+    """Returns the run's feature statistics, where its normalisation needs them: made, read and checked as its
+    tokenizer.
+    """
     if config.features.normalization != "global":
         return None
     if processes.is_first and not (run.statistics_path.exists() and STATISTICS_KEY in run.read_record()):
@@ -130,13 +132,13 @@ def prepare_statistics(
 
 
 def open_experiment(config: Config, run: RunFolder, processes: Processes) -> RecognizerExperiment:
-    """Everything a training needs, with the run's tokenizer and statistics."""
+    """Returns everything a training needs, with the run's tokenizer and statistics."""
     tokenizer = prepare_tokenizer(config, run, processes)
     return build_experiment(config, tokenizer, prepare_statistics(config, tokenizer, run, processes))
 
 
 def try_experiment(config: Config) -> RecognizerExperiment:
-    """The same without a run folder, for a dry run."""
+    """Returns the same without a run folder, for a dry run."""
     tokenizer = train_tokenizer(config)
     statistics = measure_statistics(config, tokenizer) if config.features.normalization == "global" else None
     return build_experiment(config, tokenizer, statistics)
@@ -153,7 +155,7 @@ def _check_unchanged(what: str, path: Path, found: str, recorded: str) -> None:
 def build_experiment(
     config: Config, tokenizer: Tokenizer, statistics: FeatureStatistics | None
 ) -> RecognizerExperiment:
-    """Everything a training needs; raises DataError where too little is left to train on."""
+    """Returns everything a training needs; raises DataError where too little is left to train on."""
 
     def dataset(sources: tuple[SourceConfig, ...], *, is_training: bool) -> Dataset:
         return Dataset(
@@ -214,7 +216,8 @@ def measure_statistics(config: Config, tokenizer: Tokenizer) -> FeatureStatistic
 
 
 def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[np.ndarray, list[DroppedUtterance]]:
-    """For each utterance the fewest log-mel frames its tokens fit in, -1 where it is left out; and those, with why.
+    """Returns for each utterance the fewest log-mel frames its tokens fit in, -1 where it is left out; and those, with
+    why.
 
     CTC gives an utterance whose tokens do not fit its encodings a probability of zero: an infinite loss. Such
     utterances are found here and named, not silently zeroed in the loss. An attention decoder needs one encoding.
@@ -245,7 +248,7 @@ def find_unfit(dataset: Dataset, model: Model, *, max_duration: float) -> tuple[
 
 
 def _frames_for_encodings(model: Model) -> Callable[[int], int]:
-    """The fewest frames of log-mel that give so many encodings, by search over the encoder's own arithmetic."""
+    """Returns the fewest frames of log-mel that give so many encodings, by search over the encoder's own arithmetic."""
     table = np.zeros(1, np.int64)  # the encodings that 0, 1, 2 ... frames give
 
     @functools.cache

@@ -1,4 +1,4 @@
-"""What may end a training before its end: a signal to stop, or a data worker that died. Both are answered at once.
+"""Ends a training before its end: at a signal to stop, or after a data worker died. Both are answered at once.
 
 Work that can be given up (a batch that is waited for, a step before its update, a dev score) is left wherever it is, by
 an exception from the signal's handler. Work that cannot (an update, a checkpoint) is finished first.

@@ -1,4 +1,4 @@
-"""What a training of a language model does its own way; the loop is that of a recogniser."""
+"""Does what a training of a language model does its own way; the loop is that of a recogniser."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ good. It goes with recognisers that have the same tokenizer:
 
 @dataclass(frozen=True)
 class LanguageScore:
-    """How well a language model predicts the dev text."""
+    """Says how well a language model predicts the dev text."""
 
     log_prob: float  # natural logarithm, of the whole text
     num_tokens: int  # each sentence's end counted
@@ -50,7 +50,7 @@ class LanguageScore:
 
     @property
     def figures(self) -> dict[str, float]:
-        """In the order in which they rank; smaller is better."""
+        """Returns its figures in the order in which they rank; smaller is better."""
         return {
             "perplexity": exp(-self.log_prob / max(1, self.num_tokens)),
             "word_perplexity": exp(-self.log_prob / max(1, self.num_words)),
@@ -77,12 +77,12 @@ class LanguageExperiment(Experiment):
 
 
 def open_language_experiment(config: LanguageModelConfig, run: RunFolder, processes: Processes) -> LanguageExperiment:
-    """Everything a training needs, with the run's tokenizer."""
+    """Returns everything a training needs, with the run's tokenizer."""
     return build_language_experiment(config, prepare_tokenizer(config, run, processes))
 
 
 def try_language_experiment(config: LanguageModelConfig) -> LanguageExperiment:
-    """The same without a run folder."""
+    """Returns the same without a run folder."""
     return build_language_experiment(config, train_tokenizer(config))
 
 
@@ -113,7 +113,7 @@ def build_language_experiment(config: LanguageModelConfig, tokenizer: Tokenizer)
 
 
 def describe_language(experiment: LanguageExperiment, processes: Processes) -> list[str]:
-    """The lines a training starts with; the worst batch is tried here, before any step is spent."""
+    """Returns the lines a training starts with; the worst batch is tried here, before any step is spent."""
     config, model = experiment.config, experiment.model.to(processes.device)
     train, dev, plan = experiment.train, experiment.dev, experiment.plan
     worst = plan.worst()[:: config.train.accumulation * processes.world_size]
@@ -138,7 +138,7 @@ def describe_language(experiment: LanguageExperiment, processes: Processes) -> l
 
 
 def language_shapes(experiment: LanguageExperiment) -> list[str]:
-    """The shapes of the first batch, for a dry run."""
+    """Returns the shapes of the first batch, for a dry run."""
     batch = StepDataset(experiment.train, experiment.plan)[0, 0].batches[0]
     return ["the first batch:", f"  {'tokens [batch, token]':55} {' x '.join(map(str, batch.tokens.shape))}"]
 

@@ -81,7 +81,7 @@ def run_to_end(training: Training) -> int:
 
 
 def run_epochs(training: Training) -> None:
-    """One optimizer step after the other; after each epoch the dev score; checkpoints in between."""
+    """Makes one optimizer step after the other; after each epoch it scores dev, and in between it saves checkpoints."""
     config, progress = training.config.train, training.progress
     if progress.position and is_end_of_epoch(training):  # it was stopped before the epoch was scored
         finish_epoch(training)
@@ -182,7 +182,7 @@ def _skip_step(training: Training, step: StepBatches, losses: list[Tensor]) -> N
 
 
 def log_interval(training: Training, watch: Stopwatch) -> None:
-    """One line of the log: means since the last one."""
+    """Writes one line of the log: means since the last one."""
     means = training.progress.take_interval(training.experiment.losses)
     if training.processes.is_first:
         rate = training.learner.optimizer.param_groups[0]["lr"]
@@ -228,7 +228,7 @@ def _keep_if_among_best(training: Training, epoch: int) -> None:
 
 
 def score_dev(training: Training) -> Score:
-    """The dev score of the weights as they are now, or of their moving average."""
+    """Returns the dev score of the weights as they are now, or of their moving average."""
     processes = training.processes
     if training.learner.average is not None:
         training.scoring_model.load_state_dict(training.learner.average.weights)
@@ -285,20 +285,20 @@ def is_over(training: Training) -> bool:
 
 
 def is_end_of_epoch(training: Training) -> bool:
-    """Whether all steps of the epoch are done, or all that train.max_steps allows."""
+    """Returns whether all steps of the epoch are done, or all that train.max_steps allows."""
     progress = training.progress
     num_steps = len(training.experiment.plan.epoch(progress.epoch))
     return progress.position == num_steps or progress.step == training.config.train.max_steps
 
 
 def save(training: Training) -> None:
-    """A checkpoint of everything that learns; the first process writes, the others wait for it."""
+    """Saves a checkpoint of everything that learns; the first process writes, the others wait for it."""
     save_alone(training)
     training.processes.wait()
 
 
 def save_alone(training: Training) -> None:
-    """The same by the first process without the others, unless it is there, or what learns is amid an update."""
+    """Does the same by the first process without the others, unless it is there, or what learns is amid an update."""
     progress = training.progress
     place = progress.step, progress.epoch, progress.position
     if training.processes.is_first and training.is_whole and progress.step and training.saved_at != place:

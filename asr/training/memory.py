@@ -37,7 +37,7 @@ class MemoryPlan:
 
 
 def worst_batch(experiment: RecognizerExperiment, *, accumulation: int, world_size: int) -> Batch:
-    """The largest part of a step that one process computes, with silence for features."""
+    """Returns the largest part of a step that one process computes, with silence for features."""
     indices = experiment.plan.worst()[:: accumulation * world_size]
     silences = [_silence(experiment, int(index)) for index in indices]
     return collate(silences * experiment.model.num_views, num_views=experiment.model.num_views)

@@ -42,7 +42,7 @@ The end of a sentence counts as a {unit}. `{arpa}` is in the format that KenLM a
 
 @dataclass(frozen=True)
 class NGramScore:
-    """How well a table predicts the dev text."""
+    """Says how well a table predicts the dev text."""
 
     perplexity: float  # of a symbol that is not unknown; the end of a sentence is one
     unknown_share: float  # of the dev text's symbols
@@ -80,7 +80,7 @@ def _splitter(tokenizer: Tokenizer | None) -> Callable[[str], list[str]]:
 
 
 def estimate(config: NGramConfig, sentences: list[list[str]], tokenizer: Tokenizer | None) -> NGramTable:
-    """The table of sentences of symbols; those that it does not keep are <unk>."""
+    """Returns the table of sentences of symbols; those that it does not keep are <unk>."""
     symbols = word_symbols(sentences, min_count=config.min_count) if tokenizer is None else token_symbols(tokenizer)
     places = {symbol: place for place, symbol in enumerate(symbols)}
     unknown = places[UNKNOWN_SYMBOL]

@@ -19,7 +19,7 @@ NUM_COUNTED = 200  # utterances, to know how many tokens a second has
 
 
 def describe(experiment: RecognizerExperiment, processes: Processes) -> list[str]:
-    """The lines a training starts with; the worst batch is tried here, before any step is spent."""
+    """Returns the lines a training starts with; the worst batch is tried here, before any step is spent."""
     config, model = experiment.config, experiment.model.to(processes.device)
     batch = worst_batch(experiment, accumulation=config.train.accumulation, world_size=processes.world_size)
     memory = try_worst_batch(
@@ -38,7 +38,7 @@ def describe(experiment: RecognizerExperiment, processes: Processes) -> list[str
 
 
 def shapes(experiment: RecognizerExperiment, processes: Processes) -> list[str]:
-    """The shapes of the first batch, for a dry run."""
+    """Returns the shapes of the first batch, for a dry run."""
     steps = StepDataset(experiment.train, experiment.plan)
     return _shape_lines(experiment, steps[0, 0].batches[0].to(processes.device))
 

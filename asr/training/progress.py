@@ -1,4 +1,4 @@
-"""How far a training is: what a checkpoint holds beside the weights, and writing and reading one."""
+"""Says how far a training is: it holds what a checkpoint has beside the weights, and writes and reads one."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Progress:
     scores: list[dict[str, float]] = field(default_factory=list)  # each epoch and its figures, as they rank
 
     def best_scores(self, number: int) -> list[dict[str, Any]]:
-        """The scores of the best epochs, best first."""
+        """Returns the scores of the best epochs, best first."""
         return sorted(self.scores, key=rank)[:number]
 
     @property
@@ -54,7 +54,9 @@ class Progress:
         return int(self.scores[-1]["epoch"] - min(self.scores, key=lambda score: rank(score)[0])["epoch"])
 
     def count_step(self, *, losses: Sequence[float], num_tokens: int, norm: float) -> None:
-        """A step that was taken: each head's weighted loss, summed over so many tokens, and its gradient's norm."""
+        """Counts a step that was taken: each head's weighted loss, summed over so many tokens, and its
+        gradient's norm.
+        """
         self.bad_steps = 0
         self.loss_sum += sum(losses)
         before = self.head_loss_sums or [0.0] * len(losses)
@@ -79,7 +81,7 @@ class Progress:
 
 
 def rank(score: Mapping[str, float]) -> tuple[float, ...]:
-    """By which epochs are ordered, best first: their figures, the first above all; smaller is better."""
+    """Returns what epochs are ordered by, best first: their figures, the first above all; smaller is better."""
     return tuple(value for name, value in score.items() if name != "epoch")
 
 
@@ -130,7 +132,7 @@ class Learner:
 
 
 class _State(BaseModel):
-    """What a checkpoint keeps beside its tensors."""
+    """Holds what a checkpoint keeps beside its tensors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -147,7 +149,7 @@ def drop_weights_of_other_epochs(run: RunFolder, epochs: Iterable[int]) -> None:
 
 
 class Stopwatch:
-    """Where the time goes: how much audio a second, and how much of the time the model waited for data."""
+    """Measures where the time goes: how much audio a second, and how much of the time the model waited for data."""
 
     def __init__(self) -> None:
         self.restart()
@@ -156,7 +158,7 @@ class Stopwatch:
         self.started, self.waited, self.audio_seconds = time.perf_counter(), 0.0, 0.0
 
     def waiting(self, steps: Iterable[StepBatches]) -> Iterator[StepBatches]:
-        """The same steps; the time that each took to come counts as waited."""
+        """Yields the same steps; the time that each took to come counts as waited."""
         iterator = iter(steps)
         while True:
             before = time.perf_counter()

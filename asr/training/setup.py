@@ -58,7 +58,7 @@ class Training:
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
-        """A change of what learns, or of the files beside it, that is to be seen as a whole or not at all."""
+        """Encloses a change of what learns, or of the files beside it, that is to be seen as a whole or not at all."""
         self.is_whole = False
         yield
         self.is_whole = True
@@ -73,7 +73,7 @@ class Training:
         return contextlib.nullcontext()
 
     def asked_to_stop(self) -> bool:
-        """Whether any process got a signal; all of them then stop after the same step."""
+        """Returns whether any process got a signal; all of them then stop after the same step."""
         (asked,) = self.processes.sum([float(self.interruption.signal is not None)])
         if asked and self.interruption.signal is None:
             self.interruption.signal = signal.SIGTERM
@@ -81,7 +81,7 @@ class Training:
 
 
 def start_training(task: Task, run: RunFolder, processes: Processes, *, checkpoint: Checkpoint | None) -> Training:
-    """Everything on its device, with the weights and moments of the checkpoint where there is one."""
+    """Returns everything on its device, with the weights and moments of the checkpoint where there is one."""
     experiment = task.experiment
     config, model = experiment.config, experiment.model
     transfer = None
@@ -128,7 +128,9 @@ def _num_steps(experiment: Experiment, progress: Progress) -> int:
 
 
 def _compile(model: nn.Module) -> nn.Module:
-    """The model compiled; a part that cannot be compiled for lengths that vary runs as it is, with a warning."""
+    """Returns the model compiled;
+    a part that cannot be compiled for lengths that vary runs as it is, with a warning.
+    """
     leave_alone()
     torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
     # Its code of 512 bits writes beside its tensors on a processor with AMX (torch 2.11); code of 256 bits does not.
@@ -148,7 +150,7 @@ def _take_weights(experiment: Experiment, source: RunFolder) -> Transfer:
 
 
 def start_lines(training: Training) -> list[str]:
-    """What runs the layers, where the weights come from, and what was changed since a run began, for the user."""
+    """Returns what runs the layers, where the weights come from, and what was changed since a run began."""
     progress = training.progress
     with autocast(training.config.train.precision, training.processes.device):
         lines = [sum_up(training.experiment.model)]

@@ -17,7 +17,7 @@ class TrainingError(ValueError):
 
 
 def open_steps(training: Training) -> Loader[StepBatches]:
-    """The steps that are left of the training, as far as this process computes them."""
+    """Returns the steps that are left of the training, as far as this process computes them."""
     config, progress, plan = training.config, training.progress, training.experiment.plan
     steps = StepDataset(
         training.experiment.train,
@@ -31,7 +31,7 @@ def open_steps(training: Training) -> Loader[StepBatches]:
 
 
 def arriving(training: Training, batches: Iterator[Arriving]) -> Iterator[Arriving]:
-    """What a loader gives; raises TrainingError with what to mend where it cannot."""
+    """Yields what a loader gives; raises TrainingError with what to mend where it cannot."""
     while True:
         try:
             with training.interruption.giving_up():
@@ -59,7 +59,9 @@ def say_dead_worker(training: Training, found: str | None) -> str:
 
 @contextlib.contextmanager
 def naming_lack_of_memory(training: Training, step: StepBatches) -> Iterator[None]:
-    """A later step can need more than the one tried at the start did, or others may have taken the memory meanwhile."""
+    """Says what to change. A later step can need more than the one tried at the start did, or others may have taken the
+    memory meanwhile.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:

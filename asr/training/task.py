@@ -40,13 +40,13 @@ class Score(Protocol):
 
     @property
     def figures(self) -> dict[str, float]:
-        """What epochs are compared by, the first above all; smaller is better."""
+        """Returns what epochs are compared by, the first above all; smaller is better."""
         ...
 
     def logged(self) -> dict[str, float]: ...
 
     def remarks(self, epoch: int) -> list[str]:
-        """What a user should be told of the weights after so many epochs."""
+        """Returns what a user should be told of the weights after so many epochs."""
         ...
 
 
@@ -58,11 +58,11 @@ class Task(Protocol):
     def experiment(self) -> Experiment: ...
 
     def describe(self, processes: Processes) -> list[str]:
-        """The lines a training starts with; the worst batch is tried here, before any step is spent."""
+        """Returns the lines a training starts with; the worst batch is tried here, before any step is spent."""
         ...
 
     def shapes(self, processes: Processes) -> list[str]:
-        """The shapes of the first batch, for a dry run."""
+        """Returns the shapes of the first batch, for a dry run."""
         ...
 
     def score(self, model: nn.Module, batches: Iterable[Batch], processes: Processes) -> Score:
@@ -70,11 +70,11 @@ class Task(Protocol):
         ...
 
     def shown(self, model: nn.Module, score: Score) -> list[DevUtterance]:
-        """A few dev utterances with what was recognised, for the tracker."""
+        """Returns a few dev utterances with what was recognised, for the tracker."""
         ...
 
     def say(self, figures: Mapping[str, float]) -> str:
-        """A score's figures, for a user."""
+        """Returns a score's figures, for a user."""
         ...
 
     def write_card(self, run: RunFolder, *, figures: Mapping[str, float], weights: str) -> None:
@@ -133,14 +133,14 @@ class LanguageModelTask:
 
 
 def open_task(config: Config | LanguageModelConfig, run: RunFolder, processes: Processes) -> Task:
-    """Everything for a training in a run folder."""
+    """Returns everything for a training in a run folder."""
     if isinstance(config, Config):
         return RecognizerTask(open_experiment(config, run, processes))
     return LanguageModelTask(open_language_experiment(config, run, processes))
 
 
 def rehearse_task(config: Config | LanguageModelConfig) -> Task:
-    """The same without a run folder, for a dry run."""
+    """Returns the same without a run folder, for a dry run."""
     if isinstance(config, Config):
         return RecognizerTask(try_experiment(config))
     return LanguageModelTask(try_language_experiment(config))
@@ -165,6 +165,6 @@ def dry_run(config: Config | LanguageModelConfig, processes: Processes) -> int:
 
 
 def _layer_lines(experiment: Experiment, processes: Processes) -> list[str]:
-    """What runs each recurrent layer in a training on this machine."""
+    """Returns what runs each recurrent layer in a training on this machine."""
     with autocast(experiment.config.train.precision, processes.device):
         return tabulate(experiment.model)

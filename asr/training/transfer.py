@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a model took from another run's weights."""
+    """Says what a model took from another run's weights."""
 
     whole: list[str]  # tensors taken as they are
     rows: dict[str, int]  # tensors of the vocabulary, with the number of pieces whose rows were taken
@@ -22,7 +22,7 @@ class Transfer:
 
 
 def renumber_heads(weights: Mapping[str, Tensor], before: Sequence[str], now: Sequence[str]) -> dict[str, Tensor]:
-    """The weights with each head's under the number that its kind has now; of other kinds there is none.
+    """Returns the weights with each head's under the number that its kind has now; of other kinds there is none.
 
     heads.0.projection.weight  ->  heads.1.projection.weight, where `before` is (ctc) and `now` (attention, ctc)
     """

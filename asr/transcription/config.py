@@ -1,4 +1,6 @@
-"""What a job of transcribing is told: the options of `python -m asr.transcribe`, all of which a YAML file may hold."""
+"""Holds what a job of transcribing is told: the options of `python -m asr.transcribe`, all of which a YAML file may
+hold.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ class WatchConfig(Section):
 
 
 class RayConfig(Section):
-    """Where `engine: ray` computes."""
+    """Says where `engine: ray` computes."""
 
     address: str | None = Field(None, description="of a cluster, such as auto or ray://head:10001; null: this machine")
     cpus_per_worker: float = Field(1.0, gt=0, description="processor cores that each worker is given")
@@ -107,7 +109,7 @@ class JobConfig(Section):
             )
 
     def with_absolute_paths(self) -> JobConfig:
-        """For processes that begin in another folder: of the run, the grammar and the language model."""
+        """Returns the same for processes that begin in another folder: the run, the grammar and the language model."""
         values = self.model_dump(mode="json")
         for key in ("run", "commands"):
             values[key] = values[key] and str(Path(values[key]).absolute())
@@ -118,12 +120,15 @@ class JobConfig(Section):
 
 
 def load_job(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> JobConfig:
-    """The job of a YAML file, with these options in the place of its own. Raises ConfigError with every fault."""
+    """Returns the job of a YAML file, with these options in the place of its own.
+
+    Raises ConfigError with every fault.
+    """
     return check_section(read_job_values(path, options, overrides), JobConfig, where=str(path or "options"))
 
 
 def read_job_values(path: str | Path | None, options: dict[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What `load_job` checks."""
+    """Returns what `load_job` checks."""
     values = {} if path is None else read_values(path)
     values |= options
     for override in overrides:

@@ -1,4 +1,4 @@
-"""What a job says of a recording on the console: the words, a command's intent and slots, or why there are none."""
+"""Says on the console what was found in a recording: the words, a command's intent and slots, or why there are none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ NOTHING = "(nothing recognised)"
 
 
 def result_lines(name: str, record: dict[str, Any]) -> Iterator[str]:
-    """A line for each transcript of a recording, or of a conversation for each turn; the name comes first if given.
+    """Yields a line for each transcript of a recording, or of a conversation for each turn; the name comes first if
+    given.
 
     light.wav  turn the light on
     order.wav  HassLightSet {"area": "kitchen"}  confidence 0.997
@@ -35,7 +36,7 @@ def result_lines(name: str, record: dict[str, Any]) -> Iterator[str]:
 
 
 def recognised(transcript: Transcript) -> str:
-    """The words, or of a command its meaning."""
+    """Returns the words, or of a command its meaning."""
     command = transcript.command
     if command is None:
         return transcript.pred_text or NOTHING

@@ -19,7 +19,7 @@ LONGEST_PAUSE = 3.0  # seconds; a turn does not go on after a longer one
 
 @dataclass(frozen=True)
 class Turn:
-    """What one speaker said without giving way."""
+    """Holds what one speaker said without giving way."""
 
     channel: int  # counted from 0; each has its own speaker
     words: tuple[Word, ...]  # at least one; their times are from the beginning of the recording
@@ -30,7 +30,7 @@ class Turn:
 
     @property
     def start(self) -> float:
-        """Seconds from the beginning of the recording."""
+        """Returns seconds from the beginning of the recording."""
         return self.words[0].start
 
     @property
@@ -43,7 +43,7 @@ class Turn:
 
     @property
     def confidence(self) -> float:
-        """The mean of its words', 0 to 1."""
+        """Returns the mean of its words', 0 to 1."""
         return sum(word.confidence for word in self.words) / len(self.words)
 
 
@@ -57,18 +57,18 @@ class Conversation:
 
     @property
     def pred_text(self) -> str:
-        """The words of all turns, one turn after the other."""
+        """Returns the words of all turns, one turn after the other."""
         return " ".join(turn.text for turn in self.turns)
 
     @property
     def confidence(self) -> float:
-        """The mean of all words', 0 to 1; 0 where nothing was said."""
+        """Returns the mean of all words', 0 to 1; 0 where nothing was said."""
         words = [word for turn in self.turns for word in turn.words]
         return sum(word.confidence for word in words) / max(len(words), 1)
 
 
 def merge(channels: Sequence[Transcript]) -> Conversation:
-    """The conversation of the transcripts of a recording's channels.
+    """Returns the conversation of the transcripts of a recording's channels.
 
     A channel is cut where its speaker pauses for PAUSE seconds. What is cut is put in the order of its beginnings, and
     joined again where no other channel begins in between, unless the pause is longer than LONGEST_PAUSE. So a turn that
@@ -87,7 +87,7 @@ def merge(channels: Sequence[Transcript]) -> Conversation:
 
 
 def _stretches(transcript: Transcript) -> list[Turn]:
-    """The words of one channel, cut at its pauses."""
+    """Returns the words of one channel, cut at its pauses."""
     groups: list[list[Word]] = []
     for word in transcript.words:
         if groups and word.start - groups[-1][-1].end < PAUSE:

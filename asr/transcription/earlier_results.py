@@ -1,4 +1,5 @@
-"""What earlier jobs have left where a job is to write: it is kept, or the job is refused; no result is deleted unasked.
+"""Looks at what earlier jobs have left where a job is to write: it is kept, or the job is refused; no result is deleted
+unasked.
 
 out/transcripts.jsonl   day1/a.wav and day1/c.wav, by an earlier job
 a job over day2         b.wav: beside them; c.wav: refused, as out/c.srt is that of day1/c.wav
@@ -31,7 +32,7 @@ class EarlierResultsError(ValueError):
 
 
 def source_of(recording: Recording) -> dict[str, Any]:
-    """Which stretch of which file a recording is, as the journal keeps it."""
+    """Returns which stretch of which file a recording is, as the journal keeps it."""
     stretch = recording.stretch
     return {"path": stretch.path, "offset": stretch.offset, "duration": stretch.duration}
 
@@ -79,7 +80,9 @@ def keep_beside_damage(output: Output, journal: Journal) -> str:
 
 
 def is_same_recording(record: dict[str, Any], recording: Recording) -> bool:
-    """Whether a record is of this stretch of this file; one that was moved with its bytes unchanged is the same."""
+    """Returns whether a record is of this stretch of this file; one that was moved with its bytes unchanged is the
+    same.
+    """
     before, now = record.get("source"), source_of(recording)
     if before is None or before == now:  # a journal of an earlier version does not say
         return True
@@ -93,7 +96,7 @@ def is_same_recording(record: dict[str, Any], recording: Recording) -> bool:
 
 
 def with_head(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with what its lines need, which a journal of an earlier version has not."""
+    """Returns a record with what its lines need, which a journal of an earlier version has not."""
     name = os.fsencode(record["name"]).decode("utf-8", "backslashreplace")
     defaults = {"head": {"id": name, "audio_filepath": name}, "model": "", "each_channel": False, "merged": False}
     return {**defaults, **record}
@@ -139,7 +142,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_single_files(output: Output, inputs: Inputs, journal: Journal) -> None:
-    """The file of all transcripts and the report: whoever wrote them, nothing of them may be lost."""
+    """Checks the file of all transcripts and the report: whoever wrote them, nothing of them may be lost."""
     path, report = output.collection_path, output.report_path
     is_of_folder = output.config.output is None
     if not (is_of_folder and not journal.is_empty) and (lost := _lost_of(output, inputs, journal)) is not None:
@@ -154,7 +157,7 @@ def _check_single_files(output: Output, inputs: Inputs, journal: Journal) -> Non
 
 
 def _lost_of(output: Output, inputs: Inputs, journal: Journal) -> str | None:
-    """What the file of all transcripts holds that this job would not write again, in words."""
+    """Returns what the file of all transcripts holds that this job would not write again, in words."""
     path = output.collection_path
     try:
         if not path.stat().st_size:
@@ -190,7 +193,7 @@ def _is_report(path: Path) -> bool:
 
 
 def known_settings(output: Output) -> dict[str, Any]:
-    """The settings of all jobs on this folder, by their digests; those of damaged files are not known."""
+    """Returns the settings of all jobs on this folder, by their digests; those of damaged files are not known."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads((output.state_folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         if isinstance(found, dict) and all(isinstance(settings, dict) for settings in found.values()):

@@ -1,4 +1,5 @@
-"""What a job is asked to transcribe: folders, files, patterns, a manifest or a list, as recordings with unique names.
+"""Finds what a job is asked to transcribe: folders, files, patterns, a manifest or a list, as recordings with unique
+names.
 
     inputs = find_inputs(["recordings/"])
     inputs[0].name         "monday/a.wav": its path below the deepest folder that all of them share
@@ -84,7 +85,7 @@ class Inputs:
         return Recording(utterance.id, utterance.stretch, kept)
 
     def stem(self, name: str) -> str:
-        """Where the transcripts of a recording go, below the output folder and without a suffix.
+        """Returns where the transcripts of a recording go, below the output folder and without a suffix.
 
         The suffix of the recording is left out unless another has the same name without it. Raises AudioError for a
         name of a manifest that is no path below a folder.
@@ -104,7 +105,7 @@ class Inputs:
 
     @staticmethod
     def plain_stem(name: str) -> str:
-        """A name without the suffix of a recording."""
+        """Returns a name without the suffix of a recording."""
         stem, suffix = os.path.splitext(name)
         return stem if suffix.lower() in AUDIO_EXTENSIONS else name
 
@@ -112,7 +113,8 @@ class Inputs:
 def find_inputs(
     paths: Sequence[str], *, listed: bytes | None = None, may_be_none: bool = False, root: str | None = None
 ) -> Inputs:
-    """The recordings that `paths` name; `-` stands for the paths in `listed`, one a line or with NUL between them.
+    """Returns the recordings that `paths` name; `-` stands for the paths in `listed`, one a line or with NUL between
+    them.
 
     Folders are searched with the folders in them, by suffix; hidden files, linked folders and files that are no
     recordings are passed over and counted. A single .jsonl or .json is a manifest, of which no recording may be outside
@@ -187,7 +189,9 @@ class _Search:
                 self.passed_over[_kind_of_file(full)] += 1
 
     def _walk(self, folder: str) -> None:
-        """Every recording below a folder. Linked folders are not followed: they may lead anywhere, and in circles."""
+        """Finds every recording below a folder. Linked folders are not followed: they may lead anywhere, and in
+        circles.
+        """
         for parent, folders, names in os.walk(folder, onerror=self._pass_over_folder):
             linked = [name for name in folders if os.path.islink(os.path.join(parent, name))]
             self.passed_over["linked folder"] += len(linked)
@@ -226,7 +230,9 @@ def _ambiguous(names: Sequence[str]) -> frozenset[str]:
 
 
 def _listed(content: bytes) -> Iterable[str]:
-    """The paths of a list; of one with a line each, a byte order mark and the ends of Windows' lines are left out."""
+    """Returns the paths of a list; of one with a line each, a byte order mark and the ends of Windows' lines are left
+    out.
+    """
     if b"\0" in content:
         parts = content.split(b"\0")
     else:

@@ -61,7 +61,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended."""
+    """Says how a job ended."""
 
     report: JobReport
     output: Output
@@ -133,7 +133,7 @@ class Job:
             self._engine.close()
 
     def run(self) -> None:
-        """Everything that is there now."""
+        """Transcribes everything that is there now."""
         if self.config.watch:  # what is being written meanwhile is looked at again
             settled(self.inputs, self._known, self.config.watching.settle_seconds)
         if self.num_tried:
@@ -144,7 +144,7 @@ class Job:
         self.finish()
 
     def watch(self) -> None:
-        """What arrives or changes, look after look, until KeyboardInterrupt."""
+        """Transcribes what arrives or changes, look after look, until KeyboardInterrupt."""
         watching = self.config.watching
         self._is_watching = True
         self.progress.say(f"watching {', '.join(self.config.paths)}; Ctrl-C ends it")
@@ -157,7 +157,7 @@ class Job:
             time.sleep(watching.every_seconds)
 
     def _welcome(self, found: Inputs, arrived: list[str]) -> list[int]:
-        """The numbers of these names; those that are new get the next ones."""
+        """Returns the numbers of these names; those that are new get the next ones."""
         names = list(self.inputs.names)
         numbers = {name: number for number, name in enumerate(names)}
         for name in arrived:
@@ -260,7 +260,7 @@ class Job:
         return None
 
     def _record_of(self, number: int) -> dict[str, Any] | None:
-        """Its last, by the settings of this job."""
+        """Returns its last record, by the settings of this job."""
         record = self.journal[number]
         return record if record is not None and record["settings"] == self.settings else None
 
@@ -296,7 +296,7 @@ class Job:
         )
 
     def _put(self, number: int, record: dict[str, Any], *, previous: dict[str, Any] | None) -> None:
-        """A record and the files that follow from it; files of the one before that no longer do are removed."""
+        """Keeps a record and the files that follow from it; files of the one before that no longer do are removed."""
         recording = self.inputs[number]
         record = self._complete(record, recording)
         before = self.output.paths(previous or {})
@@ -318,7 +318,9 @@ class Job:
             self.output.write(path, content)
 
     def _complete(self, record: dict[str, Any], recording: Recording) -> dict[str, Any]:
-        """A record with all that its lines say, so that they can be written by a job that has not the recording."""
+        """Returns a record with all that its lines say, so that they can be written by a job that has not the
+        recording.
+        """
         return {
             **{key: value for key, value in record.items() if key != "stem"},
             "source": source_of(recording),
@@ -336,7 +338,9 @@ class Job:
         )
 
     def _records(self) -> Iterator[tuple[bool, dict[str, Any]]]:
-        """Those of this job and those that earlier jobs have left, by their names; of a manifest, its own first."""
+        """Yields the records of this job and those that earlier jobs have left, by their names; of a manifest, its own
+        first.
+        """
         found = (self._record_of(number) for number in self._order())
         own = ((True, record) for record in found if record is not None)
         others = ((False, with_head(record)) for record in self.journal.others())
@@ -345,7 +349,7 @@ class Job:
         return heapq.merge(own, others, key=lambda each: each[1]["name"])
 
     def finish(self) -> None:
-        """The file of all transcripts, and the report."""
+        """Writes the file of all transcripts, and the report."""
         self.journal.sync()
         report = JobReport(
             passed_over=dict(self.inputs.passed_over),
@@ -375,7 +379,7 @@ class Job:
 
 
 def _stems_of_others(journal: Journal) -> frozenset[str]:
-    """Where the transcripts are of recordings that this job has not."""
+    """Returns where the transcripts are of recordings that this job has not."""
     return frozenset(record["stem"] for record in journal.others() if record.get("stem"))
 
 

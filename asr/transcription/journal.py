@@ -1,4 +1,4 @@
-"""What a job has done so far, kept so that a kill at any moment costs only what was being done then.
+"""Keeps what a job has done so far, so that a kill at any moment costs only what was being done then.
 
     a0b1c2d3 {"name": "monday/a.wav", "settings": "5f2e...", "sha256": "...", "transcripts": [...]}
 
@@ -72,7 +72,7 @@ class Journal:
         self._lock.close()
 
     def remove(self) -> None:
-        """The whole folder, while it is still locked."""
+        """Removes the whole folder, while it is still locked."""
         shutil.rmtree(self.path.parent)
 
     def load(self, names: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ class Journal:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no job has done anything here."""
+        """Returns whether no job has done anything here."""
         return not self._others and max(self._places, default=-1) < 0
 
     @property
@@ -100,14 +100,14 @@ class Journal:
         return len(self._others)
 
     def others(self) -> Iterator[dict[str, Any]]:
-        """The last records of the names that were not given, in the order of these names."""
+        """Yields the last records of the names that were not given, in the order of these names."""
         for name in sorted(self._others):
             record = self._read(self._others[name])
             if record is not None:
                 yield record
 
     def __getitem__(self, number: int) -> dict[str, Any] | None:
-        """The last record of a name, by its number."""
+        """Returns the last record of a name, by its number."""
         place = self._places[number]
         return None if place < 0 else self._read(place)
 
@@ -138,12 +138,12 @@ class Journal:
         self._end += len(line)
 
     def sync(self) -> None:
-        """To the disk, so that a power cut costs no more than a kill."""
+        """Writes it to the disk, so that a power cut costs no more than a kill."""
         os.fsync(self._file)
         self._unsynced = 0
 
     def _scan(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each whole record with its place; then the file ends after the last whole one."""
+        """Yields each whole record with its place; then the file ends after the last whole one."""
         self._end = place = 0
         with open(self._file, "rb", closefd=False) as file:
             file.seek(0)
@@ -168,7 +168,7 @@ class Journal:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """None for what is no whole record."""
+    """Returns none for what is no whole record."""
     checksum, _, body = line[:-1].partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
         return None

@@ -1,4 +1,4 @@
-"""Where a job's transcripts go: files that are there whole or not at all, and are a pure function of the journal."""
+"""Writes a job's transcripts: files that are there whole or not at all, and are a pure function of the journal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIGITS = 4  # of a confidence
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides about a transcript: two jobs with the same settings give the same of the same bytes."""
+    """Holds what decides about a transcript: two jobs with the same settings give the same of the same bytes."""
 
     model: str  # SHA-256 of the weights, its first 12 digits
     values: dict[str, Any]
@@ -60,7 +60,7 @@ class Settings:
 
 
 def _own_decoding(path: Path) -> Any:
-    """The section of a run's configuration, as it is written there."""
+    """Returns the section of a run's configuration, as it is written there."""
     from asr.config.reading import read_values
 
     return read_values(path).get("decoding") if path.is_file() else None
@@ -158,7 +158,7 @@ class Output:
                 yield Path(f"{place}{channel}{form.suffix}"), form.render(transcript, name=name).encode()
 
     def may_write(self, path: Path, content: bytes) -> bool:
-        """Whether nothing is there that no job has written, or just that: a job whose journal was damaged, say."""
+        """Returns whether nothing is there that no job has written, or just that: after damage to a journal, say."""
         if self.config.overwrite or not os.path.lexists(path):
             return True
         with contextlib.suppress(OSError):
@@ -177,7 +177,7 @@ class Output:
 
     @contextmanager
     def replacing(self, path: Path) -> Iterator[IO[bytes]]:
-        """A file that takes the place of `path` when it is whole.
+        """Opens a file that takes the place of `path` when it is whole.
 
         It is written in the state folder: no name is too long for it there, and a kill leaves nothing among the
         transcripts, and there what the next job, alone in the folder as this one is, writes over. Raises
@@ -199,7 +199,7 @@ class Output:
             beside.unlink(missing_ok=True)
 
     def lines(self, record: dict[str, Any]) -> Iterator[str]:
-        """Those of one recording in the file of all transcripts."""
+        """Yields the lines of one recording in the file of all transcripts."""
         transcripts = [Transcript.from_dict(values) for values in record.get("transcripts", [])]
         if record["merged"] and transcripts:
             yield from self._conversation_lines(record, merge(transcripts))
@@ -215,7 +215,7 @@ class Output:
             yield json.dumps(line | _tail(record), ensure_ascii=False)
 
     def _conversation_lines(self, record: dict[str, Any], conversation: Conversation) -> Iterator[str]:
-        """One for the recording; as text, one for each turn."""
+        """Yields one for the recording; as text, one for each turn."""
         if self.config.format[0] == "txt" and self.config.output is not None:
             for turn in conversation.turns:
                 times = f"{turn.start:.2f}\t{turn.end:.2f}"
@@ -261,7 +261,7 @@ class Output:
         return line | {"error": None} | _tail(record)
 
     def head(self, recording: Recording) -> dict[str, Any]:
-        """What a line says of a recording itself."""
+        """Returns what a line says of a recording itself."""
         audio, folder = Path(recording.stretch.path), self.folder
         # As in every manifest: relative to its folder for what lies below it.
         path = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
@@ -280,12 +280,12 @@ def _channel_mark(record: dict[str, Any], transcript: Transcript) -> str:
 
 
 def readable(name: str) -> str:
-    """The name, with `\\xe9` for a byte that is no UTF-8."""
+    """Returns the name, with `\\xe9` for a byte that is no UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _plain(transcript: Transcript) -> str:
-    """The transcript; of a command, with its intent and slots after tabs."""
+    """Returns the transcript; of a command, with its intent and slots after tabs."""
     command = transcript.command
     if command is None or not command["understood"]:
         return transcript.pred_text

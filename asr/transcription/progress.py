@@ -1,4 +1,4 @@
-"""How far a job is: recordings, hours of audio, speed, time left; a bar on a terminal, else a line now and then."""
+"""Shows how far a job is: recordings, hours of audio, speed, time left; a bar on a terminal, else some lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_SECONDS = 30.0  # between two lines where there is no terminal
 
 
 class JobProgress:
-    """What is shown while a job runs."""
+    """Is shown while a job runs."""
 
     def __init__(self, console: Console, *, shows_results: bool | None = None) -> None:
         """Results are shown line by line as they come, unless told otherwise where the console is a terminal."""
@@ -30,7 +30,7 @@ class JobProgress:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, name: str, record: dict[str, Any]) -> None:
-        """What became of one recording."""
+        """Shows what became of one recording."""
         if self._shows_results:
             for line in result_lines(name, record):
                 self.say(line)
@@ -55,7 +55,7 @@ class JobProgress:
                 self._bar = None
 
     def add(self, *, num_bytes: int, audio_seconds: float, is_error: bool = False) -> None:
-        """One more recording, of so many bytes; no seconds where it had been transcribed before."""
+        """Counts one more recording, of so many bytes; no seconds where it had been transcribed before."""
         self._done_bytes += num_bytes
         self._done += 1
         self._errors += is_error

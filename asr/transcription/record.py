@@ -1,4 +1,4 @@
-"""What a record of a job's journal holds, checked when it is opened: other versions write such files too."""
+"""Checks what a record of a job's journal holds when it is opened: other versions write such files too."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any

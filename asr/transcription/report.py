@@ -1,4 +1,4 @@
-"""What a job did, at its end: counts, errors by kind, what was slow, what is empty, what is doubtful."""
+"""Says what a job did, at its end: counts, errors by kind, what was slow, what is empty, what is doubtful."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class JobReport:
     _doubtful: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, name: str, record: dict[str, Any]) -> None:
-        """A recording's last record."""
+        """Counts a recording's last record."""
         self.num_recordings += 1
         if "error" in record:
             self.errors.setdefault(record["error_kind"], Counter())[record["error"]] += 1
@@ -60,7 +60,7 @@ class JobReport:
             _keep(self._doubtful, (-confidence, name))
 
     def _add_signal(self, name: str, record: dict[str, Any]) -> None:
-        """What is the matter with its samples, apart from what was recognised in them."""
+        """Adds what is the matter with its samples, apart from what was recognised in them."""
         self.num_channels += len(record["transcripts"]) if record.get("each_channel") else 0
         for warning in dict.fromkeys(each.get("warning") for each in record["transcripts"]):
             if warning is not None:
@@ -154,7 +154,7 @@ class JobReport:
         return lines
 
     def _warnings(self) -> list[str]:
-        """What may make a transcript worse than it need be, each once a job."""
+        """Returns what may make a transcript worse than it need be, each once a job."""
         lines = [
             f"warning: {_some(self.warnings[warning], number)}: {warning}"
             for warning, number in self.num_warned.items()
@@ -171,7 +171,7 @@ class JobReport:
 
 
 def _keep(heap: list[tuple[float, str]], item: tuple[float, str]) -> None:
-    """The largest few."""
+    """Keeps the largest few."""
     (heapq.heappush if len(heap) < NUM_SHOWN else heapq.heappushpop)(heap, item)
 
 

@@ -24,7 +24,7 @@ from asr.transcription.stitching import Piece, join
 
 
 class SegmentationConfig(Section):
-    """How long recordings are cut."""
+    """Says how long recordings are cut."""
 
     detector: VoiceActivityConfig | None = Field(EnergyConfig(), description="of speech; null: windows throughout")
     longest: float = Field(
@@ -77,7 +77,7 @@ class Segmenter:
         self._end = 0  # of the last stretch, padding included
 
     def cut(self, blocks: Iterable[Float[np.ndarray, " _"]]) -> Iterator[Segment]:
-        """The segments of a recording, in order."""
+        """Yields the segments of a recording, in order."""
         start: list[Float32[np.ndarray, " _"]] = []
         missing = self._samples(self.config.longest)
         for block in blocks:
@@ -132,7 +132,7 @@ class Segmenter:
                 yield from self._windows()
 
     def _windows(self) -> Iterator[Segment]:
-        """What of the present stretch fills whole windows."""
+        """Yields what of the present stretch fills whole windows."""
         size, step = self._samples(self.config.longest), self._samples(self.config.longest - self.config.overlap)
         while self._start is not None and self._last - self._start > size:
             yield self._segment(self._start, self._start + size)

@@ -14,7 +14,7 @@ UNLIKE = 0.7  # what two words weigh that are heard at one time, but not alike; 
 
 @dataclass(frozen=True)
 class Piece:
-    """What was heard in a segment of a recording."""
+    """Holds what was recognised in a segment of a recording."""
 
     start: float  # seconds from the beginning of the recording
     overlap: float  # seconds at its beginning that the piece before it holds too
@@ -22,7 +22,7 @@ class Piece:
 
 
 def join(pieces: Iterable[Piece], *, duration: float) -> Transcript:
-    """The transcript of a recording of so many seconds, of pieces in their order.
+    """Returns the transcript of a recording of so many seconds, of pieces in their order.
 
     A command's recording of one piece has that command; of several, `command` names each in `commands`, with `start`
     and `end` in seconds.
@@ -50,7 +50,7 @@ def join(pieces: Iterable[Piece], *, duration: float) -> Transcript:
 
 
 def stitch(before: Sequence[Word], after: Sequence[Word], *, start: float, end: float) -> list[Word]:
-    """The words of two windows whose overlap is from `start` to `end`, in seconds.
+    """Returns the words of two windows whose overlap is from `start` to `end`, in seconds.
 
     A window hears badly what its edge cuts through. So the words of the overlap are aligned by time and spelling, and
     the first window's are taken up to a word near the middle, on which both agree where there is one, and the second's
@@ -77,7 +77,9 @@ Column = tuple[Word | None, Word | None]  # a word as both windows heard it, or 
 
 
 def _align(left: Sequence[Word], right: Sequence[Word]) -> list[Column]:
-    """The cheapest way to pair the words of two windows or to leave them alone, in order (Wagner and Fischer 1974)."""
+    """Returns the cheapest way to pair the words of two windows or to leave them alone, in order (Wagner and Fischer
+    1974).
+    """
     costs = [[0.0] * (len(right) + 1) for _ in range(len(left) + 1)]
     moves: list[list[tuple[int, int]]] = [[(0, 0)] * (len(right) + 1) for _ in range(len(left) + 1)]
     for i in range(len(left) + 1):
@@ -109,7 +111,7 @@ def _middle(word: Word) -> float:
 
 
 def _unsureness(columns: Sequence[Column], place: int, *, start: float, end: float) -> float:
-    """How bad it is to go over to the second window before this column."""
+    """Returns how bad it is to go over to the second window before this column."""
     beside = [columns[number] for number in (place - 1, place) if 0 <= number < len(columns)]
     times = [_middle(word) for column in beside for word in column if word is not None]
     time = sum(times) / len(times) if times else (start + end) / 2
@@ -122,7 +124,7 @@ def _shifted(word: Word, seconds: float) -> Word:
 
 
 def _placed(command: dict[str, Any], piece: Piece) -> dict[str, Any]:
-    """A command with its place in the recording."""
+    """Returns a command with its place in the recording."""
     words = [
         {**word, "start": round(word["start"] + piece.start, 3), "end": round(word["end"] + piece.start, 3)}
         for word in command["words"]

@@ -69,7 +69,7 @@ class _Progress:
         return self.error is not None or len(self.transcripts) == self.num_channels
 
     def take_outcome(self) -> Iterator[Outcome]:
-        """The outcome, once it is known, and then never again: several channels may be complete at a time."""
+        """Yields the outcome, once it is known, and then never again: several channels may be complete at a time."""
         if self.is_complete and not self.is_taken:
             self.is_taken = True
             yield self.outcome()
@@ -121,11 +121,11 @@ class Transcriber:
             pool.close()
 
     def __call__(self, share: Share) -> list[Outcome]:
-        """One share alone."""
+        """Returns one share alone."""
         return list(self.run([share]))
 
     def run(self, shares: Iterable[Share]) -> Iterator[Outcome]:
-        """What became of each recording, in no certain order; audio is decoded ahead, across shares too."""
+        """Yields what became of each recording, in no certain order; audio is decoded ahead, across shares too."""
         waiting: list[_Utterance] = []
         num_samples = 0
         asked: deque[tuple[Item, bool]] = deque()  # which recordings are decoded, and whether each ends its share
@@ -141,7 +141,7 @@ class Transcriber:
                 waiting, num_samples = [], 0
 
     def _stretches(self, shares: Iterable[Share], asked: deque[tuple[Item, bool]]) -> Iterator[Stretch]:
-        """What to decode; answers come in this order, so that `asked` tells whose they are."""
+        """Yields what to decode; answers come in this order, so that `asked` tells whose they are."""
         channel = self.config.channel
         first = None if channel == "mix" else 0 if channel == "each" else channel
         for share in shares:
@@ -150,7 +150,7 @@ class Transcriber:
                 yield replace(item.stretch, channel=first)
 
     def _channels(self, recording: _Progress, first: Decoded) -> Iterator[_Utterance]:
-        """The short ones, to be put into batches; long ones are transcribed at once."""
+        """Yields the short ones, to be put into batches; long ones are transcribed at once."""
         yield from self._channel(recording, first)
         if self.config.channel != "each" or recording.error is not None or first.facts is None:
             return
@@ -195,7 +195,7 @@ class Transcriber:
         )
 
     def _transcribe(self, waiting: list[_Utterance]) -> Iterator[Outcome]:
-        """In batches of like length, longest first."""
+        """Transcribes batches of like length, longest first."""
         seconds = [len(utterance.samples) / self.sample_rate for utterance in waiting]
         for places in cut_longest_first(seconds, most=self.config.batch_seconds, size=self.config.batch_size):
             batch = [waiting[place] for place in places]
@@ -227,7 +227,7 @@ class Transcriber:
             utterance.recording.add(utterance.channel, transcript, share * len(utterance.samples))
 
     def transcripts(self, recordings: Sequence[Float[np.ndarray, " _"]]) -> list[Transcript]:
-        """One batch. Raises MemoryError where it is too much for the device."""
+        """Returns one batch. Raises MemoryError where it is too much for the device."""
         import torch
 
         try:
@@ -255,7 +255,7 @@ def _too_long(item: Item, error: MemoryError) -> AudioError:
 
 
 def _library_error(item: Item, error: Exception) -> AudioError:
-    """The same words for the same cause, so that the report can tell whether all recordings failed alike."""
+    """Returns the same words for the same cause, so that the report can tell whether all recordings failed alike."""
     cause = next(iter(str(error).strip().splitlines()), "")
     remedy = (
         "expected libraries that load; install again what pyproject.toml names (pip install -e .)"
@@ -281,7 +281,7 @@ def _load(config: JobConfig, device: str) -> Recognizer:
 
 
 def make_transcriber(config: JobConfig, number: int, *, num_workers: int) -> Transcriber:
-    """The worker of this number, with its share of the machine: one GPU, or one core."""
+    """Returns the worker of this number, with its share of the machine: one GPU, or one core."""
     import torch
 
     use_signal_stack()  # whatever program this is: Ray starts it too

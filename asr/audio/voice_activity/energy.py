@@ -58,7 +58,7 @@ class EnergyDetector:
         return self._tell(self._first + len(self._levels))
 
     def _tell(self, until: int) -> Bool[np.ndarray, " frame"]:
-        """Whether the frames up to this one are speech."""
+        """Returns whether the frames up to this one are speech."""
         told = [self._tell_step(start, min(start + STEP, until)) for start in range(self._num_told, until, STEP)]
         self._num_told = max(self._num_told, until)
         drop = max(0, self._num_told - self._around - self._first)

@@ -119,17 +119,17 @@ class Cell(nn.Module):
         self.bias.view(self.form.num_gates, -1)[gate].fill_(value)
 
     def input_gates(self, inputs: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time band gate_unit"]:
-        """The inputs' share of every gate, W x[t] + b, for all steps at once."""
+        """Returns the inputs' share of every gate, W x[t] + b, for all steps at once."""
         if self.input_product is not None:
             return self.input_product(inputs).unsqueeze(2)
         return linear(inputs, self.input_weight, self.bias).unsqueeze(2)
 
     def unit_weights(self) -> Float[Tensor, "weight band unit"] | None:
-        """The weights that act on single units, in the order in which the step takes them."""
+        """Returns the weights that act on single units, in the order in which the step takes them."""
         return None
 
     def projection(self) -> Float[Tensor, "recurrent unit"] | None:
-        """The weights between the step's output and the recurrent output, where they differ."""
+        """Returns the weights between the step's output and the recurrent output, where they differ."""
         return None
 
     def forward(
@@ -175,7 +175,7 @@ class Cell(nn.Module):
         return choose_here(case)
 
     def has_builtin(self) -> bool:
-        """Whether PyTorch has a layer with these equations and options."""
+        """Returns whether PyTorch has a layer with these equations and options."""
         return False
 
     def run_builtin(
@@ -194,7 +194,7 @@ class Cell(nn.Module):
         generator: Generator | None = None,
         in_bytes: bool = False,
     ) -> Recurrence:
-        """What the scan needs for inputs whose share of the gates is known, with dropout and zoneout drawn.
+        """Returns what the scan needs for inputs whose share of the gates is known, with dropout and zoneout drawn.
 
         With `in_bytes` the recurrent weights are the integers that quantization made of them.
         """
@@ -215,11 +215,11 @@ class Cell(nn.Module):
         )
 
     def is_bounded(self) -> bool:
-        """Whether 8 bits of a fixed scale do for the outputs, from the first state on."""
+        """Returns whether 8 bits of a fixed scale do for the outputs, from the first state on."""
         return self.form.bounded and self.num_bands == 1 and not self.options.learnt_initial_state
 
     def is_hooked(self) -> bool:
-        """Whether somebody waits for this module to be called."""
+        """Returns whether somebody waits for this module to be called."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def _dropout_mask(self, batch: int, generator: Generator | None) -> Tensor | None:

@@ -75,6 +75,6 @@ class PyramidEncoder(nn.Module):
 
 
 def pair_frames(frames: Float[Tensor, "batch time feature"], num_bands: int) -> Float[Tensor, "batch pairs pair"]:
-    """Every two frames side by side, band by band; the last of an odd number beside zeros."""
+    """Returns every two frames side by side, band by band; the last of an odd number beside zeros."""
     even = F.pad(frames, (0, 0, 0, frames.shape[1] % 2))
     return join_bands((even[:, 0::2], even[:, 1::2]), num_bands)

@@ -124,7 +124,8 @@ class RecurrentEncoder(nn.Module):
         *,
         is_last: Bool[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch new encoding"], Int[Tensor, " batch"], StreamState]:
-        """The encodings that a further chunk of each stream makes possible, and what to hand in with the next one.
+        """Returns the encodings that a further chunk of each stream makes possible, and what to hand in with the next
+        one.
 
         Chunks may be of any length, even 0 and another for each stream; `state` None begins. Put together, the
         encodings are those of `forward` on the whole, in evaluation mode, once `is_last` has been said of the
@@ -179,7 +180,7 @@ class RecurrentEncoder(nn.Module):
     def _look_ahead_chunk(
         self, waiting: Waiting, is_last: Bool[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch new encoding"], Int[Tensor, " batch"], Waiting]:
-        """The encodings that all frames they see are there for."""
+        """Returns the encodings that all frames they see are there for."""
         if self.look_ahead is None or not waiting.frames.shape[1]:
             done = waiting.lengths
             return clear_padding(waiting.frames, done), done, waiting.drop(done)

@@ -119,7 +119,7 @@ class AttentionHead(Head):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Each utterance's own loss; raises LabelError for a label that is no token of a transcript."""
+        """Returns each utterance's own loss; raises LabelError for a label that is no token of a transcript."""
         check_labels("attention head", tokens, token_lengths, vocabulary_size=self.vocabulary_size)
         forced = self(encodings, lengths, tokens, token_lengths)
         spoken = valid_frames(token_lengths, tokens.shape[1] + 1)
@@ -145,7 +145,7 @@ class AttentionHead(Head):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> ForcedSteps:
-        """The decoder on given transcripts; steps past a transcript's <eos> mean nothing.
+        """Returns the decoder on given transcripts; steps past a transcript's <eos> mean nothing.
 
         read        <bos> t  u  r  n
         predicted   t     u  r  n  <eos>
@@ -180,7 +180,7 @@ class AttentionHead(Head):
         *,
         watched: Sequence[int],
     ) -> dict[str, float]:
-        """The shape of the attention of the watched utterances that are long enough to have a diagonal."""
+        """Returns the shape of the attention of the watched utterances that are long enough to have a diagonal."""
         rows = [row for row in watched if token_lengths[row] >= SHORTEST_WATCHED]
         if not rows:
             return {}
@@ -193,7 +193,7 @@ class AttentionHead(Head):
         }
 
     def dev_figures(self, sums: Mapping[str, float]) -> DevFigures:
-        """Whether the attention follows the speech (asr/model/heads/attention_shape.py)."""
+        """Says whether the attention follows the speech (asr/model/heads/attention_shape.py)."""
         if not sums.get("shown"):
             return DevFigures()
         followed, spread = sums["diagonality"] / sums["shown"], sums["entropy"] / sums["shown"]
@@ -208,7 +208,7 @@ class AttentionHead(Head):
         )
 
     def start(self, memory: AttentionMemory, *, num_each: int = 1) -> DecoderState:
-        """The state before <bos>, with `num_each` rows an utterance."""
+        """Returns the state before <bos>, with `num_each` rows an utterance."""
         rows = len(memory.valid) * num_each
         nothing = memory.values.new_zeros(rows, self.attention.context_size)
         weights = memory.values.new_zeros(rows, self.attention.num_heads, memory.valid.shape[1])
@@ -284,7 +284,7 @@ class AttentionHead(Head):
         return torch.where(chosen[:, None], self.embedding(self._guess(decoded)), values)
 
     def _log_probs(self, decoded: Float[Tensor, "*rows decoded"]) -> Float[Tensor, "*rows vocabulary"]:
-        """In float32 at least, whatever the precision of the rest."""
+        """Returns log-probabilities in float32 at least, whatever the precision of the rest."""
         logits = self.projection(self.dropout(torch.tanh(self.readout(decoded))))
         logits = logits.masked_fill(self.impossible, -torch.inf)
         return functional.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)

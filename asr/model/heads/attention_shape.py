@@ -1,4 +1,4 @@
-"""What attention looks like: whether it follows the speech, how sharply, and a loss that teaches it to."""
+"""Measures what attention looks like: whether it follows the speech, how sharply; and has a loss that teaches it to."""
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ def off_diagonal(
     num_frames: int,
     width: float,
 ) -> Weights:
-    """How far each place of an attention map lies off the diagonal of its utterance, from 0 to 1.
+    """Returns how far each place of an attention map lies off the diagonal of its utterance, from 0 to 1.
 
         1 - exp(-(n / N - t / T)^2 / (2 width^2))
 
@@ -31,7 +31,7 @@ def off_diagonal(
 
 
 def diagonality(weights: Weights, step_lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """How well attention moves on with the tokens: the correlation of step and frame over the map's mass.
+    """Returns how well attention moves on with the tokens: the correlation of step and frame over the map's mass.
 
     1: each token has a place of its own, evenly later than the one before; 0: tokens look at one place, everywhere or
     anywhere; below: backwards. An utterance of one step has none: NaN.
@@ -53,7 +53,9 @@ def diagonality(weights: Weights, step_lengths: Int[Tensor, " batch"]) -> Float[
 def entropy(
     weights: Weights, step_lengths: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """The mean entropy of a step's weights as a share of the greatest there can be: 0 one frame, 1 all alike."""
+    """Returns the mean entropy of a step's weights as a share of the greatest there can be: 0 one frame,
+    1 all alike.
+    """
     inside = valid_frames(step_lengths, weights.shape[1])
     each = torch.special.entr(weights.double()).sum(dim=2).masked_fill(~inside, 0.0)
     greatest = lengths.clamp(min=2).double().log() * step_lengths.clamp(min=1)

@@ -70,7 +70,9 @@ class CTCHead(Head):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Each utterance's own loss; raises LabelError before the loss sees a label that it has no output for."""
+        """Returns each utterance's own loss;
+        raises LabelError before the loss sees a label that it has no output for.
+        """
         # torch's CTC loss reads and writes outside its arrays on such a label, without a word.
         check_labels("CTC head", tokens, token_lengths, vocabulary_size=self.vocabulary_size)
         log_probs = self(encodings).transpose(0, 1)  # torch wants [time, batch, vocabulary]
@@ -89,7 +91,7 @@ class CTCHead(Head):
         return self.consistency_weight * each.masked_fill(outside, 0.0).sum(dim=1)
 
     def frames_needed(self, tokens: Sequence[int]) -> int:
-        """One encoding for each token, and one for a blank between equal neighbours."""
+        """Returns one encoding for each token, and one for a blank between equal neighbours."""
         return len(tokens) + sum(left == right for left, right in itertools.pairwise(tokens))
 
     def frame_scores(self, encodings: Float[Tensor, "batch time encoding"]) -> Float[Tensor, "batch time vocabulary"]:
@@ -108,5 +110,5 @@ class CTCHead(Head):
         return {"blank": float(blank.sum()), "frames": float(lengths.sum())}
 
     def dev_figures(self, sums: Mapping[str, float]) -> DevFigures:
-        """The share of the frames whose most likely label is blank."""
+        """Returns the share of the frames whose most likely label is blank."""
         return DevFigures({"blank_share": sums.get("blank", 0.0) / max(1.0, sums.get("frames", 0.0))})

@@ -1,4 +1,4 @@
-"""What every head answers: its loss, and for itself what a training, a decoding or an explanation asks of it."""
+"""Says what every head answers: its loss, and for itself what a training, a decoding or an explanation asks of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ForcedSteps:
-    """What a decoder makes of a given transcript, <eos> included: one step more than tokens."""
+    """Holds what a decoder makes of a given transcript, <eos> included: one step more than tokens."""
 
     log_probs: Float[Tensor, "batch step vocabulary"]
     weights: Float[Tensor, "batch head step time"]
@@ -20,7 +20,7 @@ class ForcedSteps:
 
 @dataclass(frozen=True)
 class DevFigures:
-    """What a head says of itself after a dev split."""
+    """Holds what a head says of itself after a dev split."""
 
     values: Mapping[str, float] = field(default_factory=dict)  # by the name that the log has for each, after "dev/"
     warning: str | None = None  # what a user should be told if the figures are still so after some epochs
@@ -47,7 +47,7 @@ class Head(nn.Module, ABC):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Each utterance's own loss; padding changes nothing."""
+        """Returns each utterance's own loss; padding changes nothing."""
 
     def loss_in_training(
         self,
@@ -70,14 +70,14 @@ class Head(nn.Module, ABC):
     def disagreement(
         self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """What is added to each loss in a training for what the two views of an utterance make of it.
+        """Returns what is added to each loss in a training for what the two views of an utterance make of it.
 
         The first half of the batch are the first views, the second half the second ones, in the same order.
         """
         return encodings.new_zeros(len(encodings))
 
     def frames_needed(self, tokens: Sequence[int]) -> int:
-        """The fewest encodings that these tokens have a finite loss with."""
+        """Returns the fewest encodings that these tokens have a finite loss with."""
         return 1
 
     def frame_scores(
@@ -93,7 +93,7 @@ class Head(nn.Module, ABC):
         tokens: Int[Tensor, "batch token"],
         token_lengths: Int[Tensor, " batch"],
     ) -> ForcedSteps | None:
-        """The steps of a decoder that is led through given transcripts, or None of a head that writes none."""
+        """Returns the steps of a decoder that is led through given transcripts, or None of a head that writes none."""
         return None
 
     def dev_sums(
@@ -105,7 +105,7 @@ class Head(nn.Module, ABC):
         *,
         watched: Sequence[int],
     ) -> dict[str, float]:
-        """What is to be added up over the batches of a dev split.
+        """Returns what is to be added up over the batches of a dev split.
 
         `watched` are the rows of a few utterances, the same in each epoch, for what is too dear to measure of all.
         """

@@ -89,7 +89,7 @@ AttentionConfig = Annotated[
 
 @dataclass(frozen=True)
 class AttentionMemory:
-    """What is looked at: made once an utterance, used at every step."""
+    """Holds what is looked at: it is made once an utterance and used at every step."""
 
     keys: Float[Tensor, "batch head time key"]
     values: Float[Tensor, "batch head time value"]
@@ -101,7 +101,7 @@ class AttentionMemory:
 
 
 class Attention(nn.Module, ABC):
-    """What all kinds share; each gives its `energies`. With one head the values are the encodings themselves."""
+    """Has what all kinds share; each gives its `energies`. With one head the values are the encodings themselves."""
 
     def __init__(self, options: AttentionOptions, *, encoding_size: int, query_size: int) -> None:
         super().__init__()
@@ -120,7 +120,9 @@ class Attention(nn.Module, ABC):
     def prepare(
         self, encodings: Float[Tensor, "batch time encoding"], lengths: Int[Tensor, " batch"]
     ) -> AttentionMemory:
-        """In the precision of the weights, under autocast too: small differences of energies decide."""
+        """Prepares the memory in the precision of the weights, under autocast too: small differences of energies
+        decide.
+        """
         encodings = clear_padding(encodings, lengths)
         keys, values = (
             made.to(self.query.weight.dtype).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).contiguous()
@@ -134,7 +136,7 @@ class Attention(nn.Module, ABC):
         before: Float[Tensor, "row head time"],
         memory: AttentionMemory,
     ) -> tuple[Float[Tensor, "row context"], Float[Tensor, "row head time"]]:
-        """The context of each row and its weights; `before` are those of the step before, zeros at the first.
+        """Returns the context of each row and its weights; `before` are those of the step before, zeros at the first.
 
         Where an utterance has no frame at all, both are zeros.
         """
@@ -151,7 +153,7 @@ class Attention(nn.Module, ABC):
     def energies(
         self, queries: Float[Tensor, "batch each head 1 key"], before: Tensor, memory: AttentionMemory
     ) -> Float[Tensor, "batch each head time"]:
-        """How well each frame fits each query, before the softmax."""
+        """Returns how well each frame fits each query, before the softmax."""
 
     @property
     def key_size(self) -> int:

@@ -80,7 +80,7 @@ def _run_triton(
 def gates_of_both(
     forwards: Cell, backwards: Cell, inputs: Float[Tensor, "batch time feature"]
 ) -> Float[Tensor, "batch time band direction gate_unit"]:
-    """The inputs' share of all gates: in one product, where the cells have nothing more to do to it."""
+    """Returns the inputs' share of all gates: in one product, where the cells have nothing more to do to it."""
     if forwards.product_of_both is not None:
         return forwards.product_of_both(inputs).unflatten(-1, (2, -1)).unsqueeze(2)
     if type(forwards).input_gates is not Cell.input_gates or forwards.input_product is not None:

@@ -13,7 +13,9 @@ def valid_frames(lengths: Int[Tensor, " batch"], num_frames: int) -> Bool[Tensor
 def clear_padding(
     values: Float[Tensor, "batch time ..."], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch time ..."]:
-    """The same values with every frame past its utterance's length set to zero, whatever (even NaN) stood there."""
+    """Returns the same values with every frame past its utterance's length set to zero, whatever (even NaN) stood
+    there.
+    """
     return values.masked_fill(_padding_of(values, lengths), 0.0)
 
 
@@ -45,7 +47,7 @@ class _ReverseWithinLength(torch.autograd.Function):
 def reverse_within_length(
     values: Float[Tensor, "batch time feature"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch time feature"]:
-    """Each utterance reversed within its own length; padding stays where it is.
+    """Returns each utterance reversed within its own length; padding stays where it is.
 
     length 3 of 5 frames:   a b c . .   ->   c b a . .
     frame read at t:        2 1 0 3 4   =    length - 1 - t inside, t outside

@@ -40,7 +40,7 @@ class RecurrentLayer(nn.Module):
         *,
         generator: Generator | None = None,
     ) -> Float[Tensor, "batch time hidden"]:
-        """The outputs of each utterance, zeros past its length.
+        """Returns the outputs of each utterance, zeros past its length.
 
         Recurrent dropout and zoneout draw from `generator`, or from PyTorch's own, in training only.
         """

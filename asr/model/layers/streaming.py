@@ -17,7 +17,7 @@ class Waiting:
     lengths: Int[Tensor, " batch"]
 
     def append(self, frames: Float[Tensor, "batch new feature"], lengths: Int[Tensor, " batch"]) -> "Waiting":
-        """Each utterance's new frames behind those that wait:  a b . + c d -> a b c d,  e . . + f . -> e f . ."""
+        """Returns each utterance's new frames behind those that wait: a b . + c d -> a b c d, e . . + f . -> e f . ."""
         joined = torch.cat((self.frames, frames), dim=1)
         total = self.lengths + lengths
         size = int(total.max())
@@ -40,7 +40,7 @@ def no_frames(like: Float[Tensor, "batch time _"], size: int) -> Waiting:
 def shift_left(
     frames: Float[Tensor, "batch time feature"], numbers: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch kept feature"]:
-    """Each utterance from its own frame `numbers[i]` on, as far as the longest of the new `lengths` reaches."""
+    """Returns each utterance from its own frame `numbers[i]` on, as far as the longest of the new `lengths` reaches."""
     size = int(lengths.max())
     place = torch.arange(size, device=frames.device)[None, :] + numbers[:, None]
     place = place.clamp(max=max(0, frames.shape[1] - 1))
@@ -49,7 +49,7 @@ def shift_left(
 
 @dataclass(frozen=True)
 class StreamState:
-    """What an encoder needs of the past of a batch of streams."""
+    """Holds what an encoder needs of the past of a batch of streams."""
 
     features: Waiting  # log-mels that later encodings still see
     has_context: Bool[Tensor, " batch"]  # whether the first frames that wait were encoded already, and are context

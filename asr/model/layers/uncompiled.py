@@ -23,7 +23,7 @@ def uncompiled(function: Callable[Parameters, Result]) -> Callable[Parameters, R
 
 
 def leave_alone() -> None:
-    """To be called before a model is compiled."""
+    """Must be called before a model is compiled."""
     import torch
 
     for call in _left_alone:

@@ -12,7 +12,7 @@ from asr.transcription.formats import ctm, document, srt, textgrid, tsv, txt, vt
 
 @dataclass(frozen=True)
 class Format:
-    """How one transcript is written."""
+    """Says how one transcript is written."""
 
     suffix: str  # of the file
     render: Callable[..., str]  # (transcript, *, name) -> the text of the file

@@ -45,7 +45,9 @@ def cut_captions(words: Sequence[Word], *, duration: float) -> list[Caption]:
 
 
 def conversation_captions(conversation: Conversation) -> list[tuple[str, Caption]]:
-    """The captions of all turns with their speakers, by their times; none is held into a turn that begins later."""
+    """Returns the captions of all turns with their speakers, by their times; none is held into a turn that begins
+    later.
+    """
     found: list[tuple[str, Caption]] = []
     starts = [turn.start for turn in conversation.turns] + [conversation.duration]
     for turn, following in zip(conversation.turns, starts[1:]):
@@ -55,7 +57,7 @@ def conversation_captions(conversation: Conversation) -> list[tuple[str, Caption
 
 
 def _last_captions(words: Sequence[Word], after: int) -> Iterator[tuple[int, float]]:
-    """The first word of every caption that can end before the word `after`, and what the caption costs."""
+    """Yields the first word of every caption that can end before the word `after`, and what the caption costs."""
     cut = _pause(words, after - 1) / PAUSE if after < len(words) else 1.0
     cost = 1.0 + max(0.0, 1.0 - cut)
     yield after - 1, cost
@@ -69,12 +71,12 @@ def _last_captions(words: Sequence[Word], after: int) -> Iterator[tuple[int, flo
 
 
 def _pause(words: Sequence[Word], number: int) -> float:
-    """Seconds between a word and the next."""
+    """Returns seconds between a word and the next."""
     return words[number + 1].start - words[number].end
 
 
 def _lines(words: Sequence[str]) -> tuple[str, ...]:
-    """In one line, or the two that are most alike; none where they do not fit."""
+    """Returns one line, or the two that are most alike; none where they do not fit."""
     text = " ".join(words)
     if len(text) <= LINE_CHARACTERS:
         return (text,)

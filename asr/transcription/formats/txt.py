@@ -9,7 +9,7 @@ def render(transcript: Transcript, *, name: str) -> str:
 
 
 def render_conversation(conversation: Conversation, *, name: str) -> str:
-    """A line for each turn: `[0:00:01.2] channel 0: hello`."""
+    """Writes a line for each turn: `[0:00:01.2] channel 0: hello`."""
     return "".join(f"[{_clock(turn.start)}] {turn.speaker}: {turn.text}\n" for turn in conversation.turns)
 
 

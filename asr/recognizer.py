@@ -253,7 +253,7 @@ class Recognizer:
         return Stream(self, sample_rate=self.feature_config.sample_rate, config=config)
 
     def look(self, samples: Float[np.ndarray, " _"]) -> Look[Transcription]:
-        """What there is in the samples of a stream's segment, which may go on."""
+        """Returns what there is in the samples of a stream's segment, which may go on."""
         log_mels = self.log_mels(samples, sample_rate=self.feature_config.sample_rate)
         with evaluating(self.model):
             heard = self.listen([log_mels])

@@ -258,7 +258,7 @@ class Stream(Generic[AnyResult]):
             yield from self._end("longest", look or self._look())
 
     def _needed(self, look: Look[AnyResult]) -> float:
-        """How many seconds without speech end a segment, by what was said so far."""
+        """Returns how many seconds without speech end a segment, by what was said so far."""
         if not look.beginning.is_whole:
             return self.config.silence_inside_command
         if look.beginning.can_go_on or not look.result().text:

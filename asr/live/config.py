@@ -1,4 +1,4 @@
-"""What `listen` is told: the model, the commands, where audio comes from, and what is shown."""
+"""Holds what `listen` is told: the model, the commands, where audio comes from, and what is shown."""
 
 from __future__ import annotations
 

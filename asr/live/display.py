@@ -1,4 +1,4 @@
-"""What is recognised, as a person or a program reads it: a line a command on a terminal, or JSON lines."""
+"""Shows what is recognised, as a person or a program reads it: a line a command on a terminal, or JSON lines."""
 
 from __future__ import annotations
 

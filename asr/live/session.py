@@ -39,7 +39,7 @@ Heard = Event[Transcription] | Woke | FellAsleep
 
 
 class Session:
-    """What is recognised of a source, piece by piece: everything, or what follows a phrase."""
+    """Recognises a source, piece by piece: everything, or what follows a phrase."""
 
     def __init__(self, recognizer: Recognizer, config: ListenConfig, *, wake: Recognizer | None = None) -> None:
         """`wake` is the same recogniser with the phrases for commands."""

@@ -1,4 +1,4 @@
-"""Where live audio comes from: a microphone, a recorder's pipe, a file that is played, or raw samples on stdin.
+"""Opens what live audio comes from: a microphone, a recorder's pipe, a file that is played, or raw samples on stdin.
 
 A source is opened for a rate in hertz, and gives blocks of samples of one channel at that rate:
 

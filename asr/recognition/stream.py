@@ -63,7 +63,7 @@ class StreamConfig(Section):
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a segment's speech is so far."""
+    """Holds what a segment's speech is so far."""
 
     words: tuple[str, ...]
     is_whole: bool  # whether the words are a command by themselves; True without commands
@@ -72,7 +72,7 @@ class Beginning:
 
 @runtime_checkable
 class Result(Protocol):
-    """What a recogniser gives for a recording, as far as a stream needs it."""
+    """Is what a recogniser gives for a recording, as far as a stream needs it."""
 
     @property
     def text(self) -> str: ...  # empty where nothing was recognised, or no command was understood

@@ -1,4 +1,4 @@
-"""How loud a recording is, frame by frame, in the band of speech: what detectors by energy compare."""
+"""Measures how loud a recording is, frame by frame, in the band of speech: what detectors by energy compare."""
 
 from __future__ import annotations
 

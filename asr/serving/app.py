@@ -1,5 +1,7 @@
 """The application: the doors of HTTP behind one guard."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from asr import __version__
 from asr.serving import openai_api
+from asr.serving.grammar_watch import watch_grammar
 from asr.serving.guard import Guard, refusal_response
 from asr.serving.refusal import Refusal
 from asr.serving.service import Service
@@ -28,7 +31,12 @@ def create_app(service: Service) -> FastAPI:
         door = WyomingDoor(service) if service.config.wyoming_port is not None else None
         if door is not None:
             await door.start()
+        watch = asyncio.create_task(watch_grammar(service)) if service.config.commands is not None else None
         yield
+        if watch is not None:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
         if door is not None:
             await door.stop()
         await service.close()

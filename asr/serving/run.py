@@ -14,12 +14,12 @@ import uvicorn
 
 from asr.config.reading import check_section
 from asr.distributed import set_num_threads
-from asr.recognizer import Recognizer
 from asr.runtime import EXIT_OK, count_cores, leave
 from asr.serving.admission import read_token
 from asr.serving.app import create_app
 from asr.serving.config import ServeConfig
 from asr.serving.connections import http_connection, websocket_connection
+from asr.serving.grammar_watch import load_recognizer
 from asr.serving.service import Service, create_service
 
 LAST_SECONDS = 1  # for connections that are still there once all sessions have ended
@@ -103,7 +103,7 @@ def run(values: dict[str, Any]) -> int:
     config = check_section(values, ServeConfig, where="options")
     token = read_token(config.token_file) if config.token_file else None
     set_num_threads(config.num_threads or count_cores())
-    recognizer = Recognizer.load(config.run, device=config.device, commands=config.commands, precision=config.precision)
+    recognizer = load_recognizer(config)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     service = create_service(config, recognizer, name=Path(config.run).resolve().name, token=token)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,11 +53,16 @@ def serving(
     name: str = "small",
     batch_wait_ms: float = 5.0,
     wyoming_port: int | None = None,
+    run: Path | None = None,
+    commands: Path | None = None,
+    watch_seconds: float = 1.0,
     **limits: Any,
 ) -> Iterator[Served]:
     """A server with these limits; it has ended when the block is left."""
     config = ServeConfig(
-        run=name,
+        run=str(run or name),
+        commands=str(commands) if commands else None,
+        watch_seconds=watch_seconds,
         port=0,
         wyoming_port=wyoming_port,
         num_decoders=1,
@@ -68,7 +74,7 @@ def serving(
     host, port = listener.getsockname()
     has_started, loops = threading.Event(), []
 
-    async def run() -> None:
+    async def serve_until_stopped() -> None:
         loops.append(asyncio.get_running_loop())
         serve = asyncio.create_task(server.serve([listener]))
         while not server.started and not serve.done():
@@ -76,7 +82,7 @@ def serving(
         has_started.set()
         await serve
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve_until_stopped()))
     thread.start()
     assert has_started.wait(START_SECONDS)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -14,7 +14,7 @@ PROGRAMS = {
     "train": "train a recogniser or a language model: conf/bilstm_ctc.yaml",
     "evaluate": "score a trained run on manifests, with an HTML report",
     "transcribe": "transcribe recordings, as a job that can be killed and resumed",
-    "serve": "serve a run to other programs: OpenAI's API of transcriptions",
+    "serve": "serve a run to other programs: OpenAI's API, WebSockets, Wyoming",
     "compare": "train several configurations alike and compare them",
     "explain": "look inside a model while it hears a recording",
     "listen": "recognise a microphone, a stream or a file while it is spoken",

@@ -1,7 +1,8 @@
 """Serve a run to other programs: python -m asr.serve RUN --commands conf/commands/home.yaml
 
-OpenAI's API of transcriptions over HTTP, and Wyoming for Home Assistant. docs/serving.md says what is answered, what
-is refused, and the limits. A signal (Ctrl-C, SIGTERM) lets what was begun be finished.
+OpenAI's API of transcriptions, streams over WebSockets as Vosk's and sherpa-onnx' clients send them, and Wyoming for
+Home Assistant. docs/serving.md says what is answered, what is refused, and the limits. A signal (Ctrl-C, SIGTERM) lets
+what was begun be finished.
 """
 
 import argparse
@@ -44,6 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="(default: 8000; 0: any free one)")
     parser.add_argument("--wyoming-port", type=int, help="for Home Assistant, usually 10300 (default: no Wyoming)")
     parser.add_argument("--wyoming-host", help="address of that port, which has no token (default: 127.0.0.1)")
+    parser.add_argument("--websocket", choices=("vosk", "sherpa"), help="what the root speaks (default: vosk)")
     parser.add_argument("--model-name", help="that clients ask for (default: the name of the run's folder)")
     parser.add_argument("--language", help="of the model, as clients name it (default: en)")
     parser.add_argument("--token-file", metavar="FILE", help="with the bearer token that clients must send")

@@ -2,21 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from asr import __version__
 from asr.serving import openai_api
+from asr.serving.config import SOCKET_DIALECTS, SocketDialect
 from asr.serving.grammar_watch import watch_grammar
 from asr.serving.guard import Guard, refusal_response
 from asr.serving.refusal import Refusal
 from asr.serving.service import Service
+from asr.serving.sherpa import SherpaDialect
+from asr.serving.sockets import serve_socket
+from asr.serving.vosk import VoskDialect
 from asr.serving.wyoming_door import WyomingDoor
 
 CLIENT_LEFT = 499  # nobody reads it; the log and the figures have it
@@ -46,6 +50,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, admission=service.admission)
     _add_faults(app)
     app.include_router(openai_api.create_router(service))
+    _add_sockets(app, service)
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -56,6 +61,22 @@ def create_app(service: Service) -> FastAPI:
         return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+def _add_sockets(app: FastAPI, service: Service) -> None:
+    """Each dialect at its own path, and one at the root, where its clients look for it."""
+    for name in SOCKET_DIALECTS:
+        app.add_api_websocket_route(f"/{name}", _conversation(service, name))
+    app.add_api_websocket_route("/", _conversation(service, service.config.websocket))
+
+
+def _conversation(service: Service, name: SocketDialect) -> Callable[[WebSocket], Awaitable[None]]:
+    async def converse(websocket: WebSocket) -> None:
+        sample_rate = service.batcher.sample_rate
+        dialect = VoskDialect(sample_rate=sample_rate) if name == "vosk" else SherpaDialect()
+        await serve_socket(service, websocket, dialect)
+
+    return converse
 
 
 def _health(service: Service) -> JSONResponse:

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from asr.section import Section
 
+SocketDialect = Literal["vosk", "sherpa"]
+SOCKET_DIALECTS: tuple[SocketDialect, ...] = ("vosk", "sherpa")
+
 
 class ServingLimits(Section):
     """Bounds what one server and one client may take; what asks for more is refused, with the limit in the message."""
@@ -43,6 +46,7 @@ class ServeConfig(Section):
     port: int = Field(8000, ge=0, le=65_535, description="of HTTP and WebSockets; 0: any free one")
     wyoming_host: str = Field("127.0.0.1", description="the same for Wyoming, which has neither token nor TLS")
     wyoming_port: int | None = Field(None, ge=0, le=65_535, description="null: no Wyoming")
+    websocket: SocketDialect = Field("vosk", description="what a WebSocket at the root speaks")
     model_name: str | None = Field(None, description="that clients ask for; null: the name of the run's folder")
     language: str = Field("en", description="of the model, as clients name it")
     token_file: str | None = Field(None, description="a file with the bearer token that clients must send")

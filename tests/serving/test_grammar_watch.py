@@ -44,6 +44,7 @@ def meanings(served: Served, text: str) -> list[str]:
 def test_a_new_grammar_is_swapped_in_and_a_broken_one_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pytest.importorskip("hassil", reason="needs the extra commands")
     run, path = write_small_run(tmp_path / "run"), tmp_path / "home.yaml"
     write(path, LIGHTS)
     recognizer = Recognizer.load(run.path, commands=path)

@@ -192,6 +192,7 @@ def audio_seconds(served: Served) -> float:
 
 @pytest.fixture(scope="module")
 def cafe() -> Iterator[Served]:
+    pytest.importorskip("hassil", reason="needs the extra commands")
     commands = ROOT / "conf" / "commands" / "barista.yaml"
     with serving(Recognizer.load(COFFEE / "model_finetuned", commands=commands), name="coffee") as found:
         yield found

@@ -31,6 +31,7 @@ Answer = TypeVar("Answer")
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
+    pytest.importorskip("hassil", reason="needs the extra commands")
     return Recognizer.load(COFFEE / "model_finetuned", commands=COMMANDS)
 
 

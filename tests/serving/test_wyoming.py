@@ -39,6 +39,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cafe() -> Iterator[Served]:
+    pytest.importorskip("hassil", reason="needs the extra commands")
     recognizer = Recognizer.load(COFFEE / "model_finetuned", commands=COMMANDS)
     with serving(recognizer, wyoming_port=free_port(), idle_seconds=2.0, seconds=20.0) as found:
         yield found

@@ -17,7 +17,7 @@ import numpy as np
 
 from asr.serving.answers import command_values
 from asr.serving.refusal import Refusal
-from asr.serving.sockets import Asked, Heard
+from asr.serving.sockets import Asked, EndedSegment
 from asr.transcript import Transcript
 
 LARGEST = 2.0  # of a sample; int16 sent in the place of floats is far beyond
@@ -45,7 +45,7 @@ class SherpaDialect:
             )
         return Asked(samples)
 
-    def answers(self, heard: Sequence[Heard], partial: str, *, asked: Asked) -> list[str]:
+    def answers(self, heard: Sequence[EndedSegment], partial: str, *, asked: Asked) -> list[str]:
         """The segments that have ended, then the words so far where they have changed."""
         is_end = asked.ends == "stream"
         found = []

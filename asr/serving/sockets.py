@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EndedSegment:
     """A segment that has ended."""
 
     start: float  # seconds from the stream's first sample
@@ -51,7 +51,7 @@ class Dialect(Protocol):
         """What a message asks for. Raises Refusal where it is none of the dialect's."""
         ...
 
-    def answers(self, heard: Sequence[Heard], partial: str, *, asked: Asked) -> list[str]:
+    def answers(self, heard: Sequence[EndedSegment], partial: str, *, asked: Asked) -> list[str]:
         """What is answered to a message, after which these segments ended, and these words are those of the next."""
         ...
 
@@ -114,7 +114,7 @@ class _Conversation:
         for text in self.dialect.answers(heard, self.partial, asked=asked):
             await self.websocket.send_text(text)
 
-    def _recognize(self, asked: Asked) -> list[Heard]:
+    def _recognize(self, asked: Asked) -> list[EndedSegment]:
         """The segments that have ended; called in the model's thread."""
         recognizer = self.service.recognizer  # of now: the grammar may have been swapped
         self.stream.recognizer = recognizer
@@ -126,7 +126,7 @@ class _Conversation:
         heard = []
         for event in events:
             if isinstance(event, Final | Rejected):
-                heard.append(Heard(event.start, as_transcript(event.result, event.end - event.start)))
+                heard.append(EndedSegment(event.start, as_transcript(event.result, event.end - event.start)))
                 self.partial = ""
             elif (words := getattr(event, "words", None)) is not None:
                 self.partial = " ".join(words)

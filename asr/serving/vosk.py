@@ -22,7 +22,7 @@ from asr.live.pcm import Resampler
 from asr.serving.answers import command_values
 from asr.serving.pcm import PCMFormat
 from asr.serving.refusal import Refusal
-from asr.serving.sockets import Asked, Heard
+from asr.serving.sockets import Asked, EndedSegment
 
 DEFAULT_RATE = 16_000  # hertz
 KEYS = "sample_rate, words, max_alternatives"
@@ -75,7 +75,7 @@ class VoskDialect:
         if values:
             raise Refusal(422, f"config: {min(values)[:40]!r}; expected {KEYS}", code="invalid_value")
 
-    def answers(self, heard: Sequence[Heard], partial: str, *, asked: Asked) -> list[str]:
+    def answers(self, heard: Sequence[EndedSegment], partial: str, *, asked: Asked) -> list[str]:
         """One answer to each message that has samples, or ends something."""
         if asked.samples is None and asked.ends == "no":
             return []

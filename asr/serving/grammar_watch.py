@@ -56,7 +56,7 @@ def load_recognizer(config: ServeConfig) -> Recognizer:
 
 
 def file_state(path: Path) -> State | None:
-    """What changes when a file does; None where there is none."""
+    """Returns values that change when a file does; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -31,7 +31,7 @@ class SherpaDialect:
         self._partial = ""
 
     def read(self, message: str | bytes) -> Asked:
-        """What a message asks for. Raises Refusal for text other than Done, and for what are no samples."""
+        """Returns what a message asks for. Raises Refusal for text other than Done, and for what are no samples."""
         if isinstance(message, str):
             if message != "Done":
                 raise Refusal(422, f"message: {message[:40]!r}; expected samples, or Done", code="invalid_value")

@@ -29,7 +29,7 @@ log = logging.getLogger("asr.serving")
 
 @dataclass(frozen=True)
 class Asked:
-    """What a message of a client asks for."""
+    """A message of a client, as far as the stream needs it."""
 
     samples: Float32[np.ndarray, " sample"] | None = None  # at the model's rate
     ends: Literal["no", "segment", "stream"] = "no"
@@ -48,11 +48,11 @@ class Dialect(Protocol):
     """The messages of one kind of client, for one connection."""
 
     def read(self, message: str | bytes) -> Asked:
-        """What a message asks for. Raises Refusal where it is none of the dialect's."""
+        """Returns what a message asks for. Raises Refusal where it is none of the dialect's."""
         ...
 
     def answers(self, heard: Sequence[EndedSegment], partial: str, *, asked: Asked) -> list[str]:
-        """What is answered to a message, after which these segments ended, and these words are those of the next."""
+        """Returns the answers to a message, after which these segments ended, and these words are those of the next."""
         ...
 
 

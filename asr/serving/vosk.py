@@ -39,7 +39,7 @@ class VoskDialect:
         self._resampler: Resampler | None = None  # of the stream that has begun
 
     def read(self, message: str | bytes) -> Asked:
-        """What a message asks for. Raises Refusal for unknown ones, and for half samples."""
+        """Returns what a message asks for. Raises Refusal for unknown ones, and for half samples."""
         if isinstance(message, bytes):
             return Asked(self._resampled(self.form.values(message)))
         values = read_object(message)
@@ -58,7 +58,7 @@ class VoskDialect:
         return self._resampler.push(samples)
 
     def _last_samples(self) -> Float32[np.ndarray, " _"] | None:
-        """What the resampler still holds, at the end of a stream; None where there were no samples."""
+        """Returns what the resampler still holds, at the end of a stream; None where there were no samples."""
         resampler, self._resampler = self._resampler, None
         return resampler.push(np.zeros(0, np.float32), is_last=True) if resampler is not None else None
 

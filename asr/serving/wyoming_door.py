@@ -196,7 +196,7 @@ class _Connection:
         await self._say(Transcript(text=found.pred_text, language=self.service.language).event())
 
     async def _understand(self, data: dict[str, Any]) -> None:
-        """What a text means in the grammar, for clients that have recognised it, or had it typed."""
+        """Answer what a text means in the grammar, for clients that have recognised it, or had it typed."""
         text, context = data.get("text"), data.get("context")
         if not isinstance(text, str) or len(text) > MOST_TEXT_CHARACTERS:
             raise Refusal(

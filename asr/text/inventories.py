@@ -29,7 +29,9 @@ class Inventory:
     nearest: Mapping[str, tuple[str, ...]]  # by what an untrained sound may be replaced, the nearest first
 
     def replacements(self, trained: Collection[str]) -> dict[str, list[str]]:
-        """How each sound that was never trained is said with trained ones; what nothing is near to keeps its token."""
+        """Returns how each sound that was never trained is said with trained ones; what nothing is near to keeps its
+        token.
+        """
         found: dict[str, list[str]] = {}
         for sound in self.sounds:
             if sound not in trained and (others := self._replaced(sound, trained, frozenset())):

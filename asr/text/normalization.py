@@ -21,7 +21,7 @@ def normalize_transcript(text: str) -> str:
 
 
 class _Kept(dict[int, str | None]):
-    """What `str.translate` makes of a code point, found out when it is first met."""
+    """Says what `str.translate` makes of a code point, found out when it is first met."""
 
     def __missing__(self, code: int) -> str | None:
         category = unicodedata.category(chr(code))

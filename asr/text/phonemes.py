@@ -174,7 +174,7 @@ class PhonemeTokenizer(PieceTokenizer):
 
     @property
     def written_characters(self) -> frozenset[str]:
-        """Those of the training words; IPA stands only for what no word sounds like."""
+        """Returns the characters of the training words; IPA stands only for what no word sounds like."""
         return self._written
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How words sound, as eSpeak NG says them: the phonemes of its dictionary and rules in IPA."""
+"""Says how words sound, by eSpeak NG: the phonemes of its dictionary and rules in IPA."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class TokenizerError(ValueError):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What every tokenizer gives; ids are 0 .. vocabulary_size - 1 and the first NUM_SPECIAL are special."""
+    """Has what every tokenizer gives; ids are 0 .. vocabulary_size - 1 and the first NUM_SPECIAL are special."""
 
     @property
     def pieces(self) -> list[str]:
@@ -87,7 +87,7 @@ class PieceTokenizer:
         return frozenset("".join(self._pieces[NUM_SPECIAL:])) | {" "}
 
     def surface(self, index: int) -> str:
-        """What a token adds to a transcript; raises TokenizerError where there is no such token."""
+        """Returns what a token adds to a transcript; raises TokenizerError where there is no such token."""
         if not 0 <= index < len(self._pieces):
             raise TokenizerError(
                 f"tokenizer: token id {index} is outside the vocabulary; expected 0 to {len(self._pieces) - 1}"
@@ -107,7 +107,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 class _Description(BaseModel):
-    """What the JSON files of all tokenizers may hold; each kind says what of it must be there."""
+    """Says what the JSON files of all tokenizers may hold; each kind says what of it must be there."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 

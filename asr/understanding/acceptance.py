@@ -77,7 +77,7 @@ def write_conditions(path: Path, conditions: Sequence[Condition]) -> None:
 
 
 def read_conditions(path: Path) -> list[Condition]:
-    """What `write_conditions` wrote. Raises AcceptanceError where it is something else."""
+    """Returns what `write_conditions` wrote. Raises AcceptanceError where it is something else."""
     try:
         return [_condition(record) for record in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -136,7 +136,7 @@ def show_conditions(console: Console, conditions: Sequence[Condition]) -> None:
 
 
 def _show_false_accepts(console: Console, conditions: Sequence[Condition]) -> None:
-    """How often a command was understood where there was none."""
+    """Shows how often a command was understood where there was none."""
     from rich.markup import escape
     from rich.table import Table
 

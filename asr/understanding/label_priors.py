@@ -1,4 +1,4 @@
-"""How often a CTC head says each label whatever the sound, and scores freed of that habit."""
+"""Measures how often a CTC head says each label whatever the sound, and frees scores of that habit."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class RejectionError(ValueError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a command, in natural logarithms, 0 the best."""
+    """Holds what speaks for a command, in natural logarithms, 0 the best."""
 
     ratio: float  # of the sentence to the filler, a token: 0 where the model would have written just that by itself
     certainty: float  # of the filler, a frame in which it says something: low for sounds that the model does not know
@@ -80,9 +80,9 @@ class Rejection:
 
 
 def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
-    """From the log-probabilities of the best sentence's path and of the best path of all, the filler.
+    """Returns the best sentence's log-probability less that of the best path of all, the filler, for each token.
 
-    A token of the longer of both: else ten words of other speech could pass for one long command, or a short command
+    Tokens are those of the longer of both: else ten words of other speech could pass for one long command, or a short command
     for none.
     """
     ratio = (command - filler) / max(num_tokens, num_filler_tokens, 1)
@@ -257,7 +257,7 @@ def save_rejection(run: Path, rejection: Rejection, *, grammar: str, model: str)
 
 
 def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
-    """What was calibrated for this grammar; the default where nothing was.
+    """Returns what was calibrated for this grammar; the default where nothing was.
 
     Raises RejectionError where it was calibrated for other weights than the run has now.
     """

@@ -1,4 +1,4 @@
-"""What a command's recording means: sentence, intent, slots, and how sure that is."""
+"""Finds what a command's recording means: sentence, intent, slots, and how sure that is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CommandGuess:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What was understood of one recording; where nothing was, text, intent, slots and words are empty."""
+    """Holds what was understood of one recording; where nothing was, text, intent, slots and words are empty."""
 
     understood: bool
     text: str
@@ -71,7 +71,7 @@ class CommandResult:
 
     @property
     def evidence(self) -> Evidence:
-        """What `Rejection` judges it by."""
+        """Returns what `Rejection` judges it by."""
         return Evidence(self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin))
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class CommandSearch:
         )
 
     def begin(self, scores: Scores) -> Beginning:
-        """What was said so far of a command, in the log-probabilities of an utterance that may go on."""
+        """Returns what was said so far of a command, in the log-probabilities of an utterance that may go on."""
         scores = self.priors.scale(scores) if self.priors else scores
         words, states = self._reader.read_beginning(self.search.search_beginning(scores))
         return Beginning(
@@ -185,7 +185,7 @@ class CommandSearch:
         )
 
     def _can_go_on(self, state: int, skipped: tuple[str, ...]) -> bool:
-        """Whether words can follow that change the meaning: others than one of the words to skip at the end."""
+        """Returns whether words can follow that change the meaning: others than one of the words to skip at the end."""
         for word, (target, _) in self.graph.edges[state].items():
             longer = (*skipped, word)
             begins_skip = any(each[: len(longer)] == longer for each in self.grammar.skip_words)
@@ -205,7 +205,7 @@ class CommandSearch:
         return found.intent, json.dumps(found.slots, sort_keys=True)
 
     def meanings(self, text: str) -> list[Meaning]:
-        """What a sentence means in the grammar; nothing where it is none of its sentences."""
+        """Returns what a sentence means in the grammar; nothing where it is none of its sentences."""
         return self._parser.parse(text)
 
     def _ratios(self, found: Mapping[str, Hypothesis], scores: Scores) -> dict[str, float]:
@@ -278,5 +278,5 @@ def token_agreements(hypothesis: Hypothesis, spans: Spans, scores: Scores) -> li
 
 
 def _free_tokens(scores: Scores) -> list[int]:
-    """What the best path spells: repeats merged, blanks dropped."""
+    """Returns what the best path spells: repeats merged, blanks dropped."""
     return [label for label, _ in itertools.groupby(scores.argmax(axis=1).tolist()) if label != BLANK_ID]

@@ -1,4 +1,4 @@
-"""How many commands were understood rightly: acceptance, intents, slots, false accepts."""
+"""Counts how many commands were understood rightly: acceptance, intents, slots, false accepts."""
 
 from __future__ import annotations
 

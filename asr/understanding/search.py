@@ -302,7 +302,9 @@ class _Runners:
         return self._sums_of[token]
 
     def _before(self, partial: "_Partial") -> Float64[np.ndarray, " times"]:
-        """For each frame, the best score of saying the partial's first token from there, and then all after it."""
+        """Returns for each frame the best score of saying the partial's first token from there, and then all
+        after it.
+        """
         return _best_later(self._sums(int(self._network.states.tokens[partial.state])), self._blanks_before(partial))
 
     def _blanks_before(self, partial: "_Partial") -> Float64[np.ndarray, " times"]:
@@ -338,7 +340,7 @@ class _Partial:
 
     @property
     def later_states(self) -> Iterator[int]:
-        """Those after this one, in order."""
+        """Yields the states after this one, in order."""
         partial = self.following
         while partial is not None:
             yield partial.state

@@ -20,7 +20,7 @@ ROW = re.compile(r"(\d+) sentences")
 
 @dataclass(frozen=True)
 class Judging:
-    """What decides whether a command is understood, and where that comes from, in words."""
+    """Holds what decides whether a command is understood, and where that comes from, in words."""
 
     rejection: Rejection
     basis: str

@@ -1,4 +1,4 @@
-"""Whether two slot values are the same: as what they are, with their signs and symbols."""
+"""Tells whether two slot values are the same: as what they are, with their signs and symbols."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class SynthesisError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How a sentence is said."""
+    """Says how a sentence is said."""
 
     speaker: str  # as the engine calls it
     accent: str
@@ -59,7 +59,7 @@ class NaturalVoice:
     pitch: int | None  # None where it cannot be changed
 
     def stretch(self, delivery: Delivery) -> float:
-        """How much longer than by nature the speech takes."""
+        """Returns how much longer than by nature the speech takes."""
         return self.words_per_minute / delivery.words_per_minute
 
     def hertz(self, delivery: Delivery) -> float:
@@ -133,7 +133,7 @@ LANGUAGE_NAMES = {"no": "nb", "zh": "cmn", "iw": "he", "in": "id"}  # as grammar
 
 
 def accents_in(accents: Iterable[str], language: str) -> tuple[str, ...]:
-    """Those of a language: of en-GB the British, where there are any, else all of English."""
+    """Returns the accents of a language: of en-GB the British, where there are any, else all of English."""
     wanted = language.lower().replace("_", "-")
     family, _, region = wanted.partition("-")
     family = LANGUAGE_NAMES.get(family, family)
@@ -196,7 +196,9 @@ def speech_of_program(
 
 
 def read_speech(path: Path, where: str) -> tuple[Float32[np.ndarray, " sample"], int]:
-    """What a synthesizer's program wrote: samples and their rate in hertz; SynthesisError where it is no speech."""
+    """Returns what a synthesizer's program wrote: samples and their rate in hertz; SynthesisError where it is no
+    speech.
+    """
     try:
         return read_audio(path, sample_rate=None), read_info(path).sample_rate
     except AudioError as error:

@@ -56,7 +56,7 @@ class Festival(RecordedSpeakers):
             return read_speech(target, f"festival: '{text}': {said}")
 
     def _evaluate(self, expression: str) -> str:
-        """What Festival writes while it evaluates an expression: nothing, or its errors."""
+        """Returns what Festival writes while it evaluates an expression: nothing, or its errors."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [self._program, "--pipe"],

@@ -26,7 +26,7 @@ Style = Float32[np.ndarray, "row value"]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What the user has named."""
+    """Holds what the user has named."""
 
     model: Path | None  # None: the one of the packages
     styles: tuple[Path, ...]

@@ -61,7 +61,7 @@ class _Inference(BaseModel):
 
 
 class _Settings(BaseModel):
-    """What is read of a voice's .onnx.json; there is more in it."""
+    """Holds what is read of a voice's .onnx.json; there is more in it."""
 
     audio: _Audio
     espeak: _Espeak

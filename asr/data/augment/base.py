@@ -31,7 +31,7 @@ class FeatureAugmentation(Protocol):
 
 @dataclass(frozen=True)
 class Draws:
-    """What the augmentations of one view of an utterance draw from."""
+    """Holds what the augmentations of one view of an utterance draw from."""
 
     moving: torch.Generator  # for those that move words in time: of equal draws in all views
     others: torch.Generator

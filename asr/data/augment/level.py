@@ -1,4 +1,4 @@
-"""How loud an utterance is, what a recorder does when it is too loud, and the silence around it."""
+"""Changes how loud an utterance is, what a recorder does when it is too loud, and the silence around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a household sounds like: each sound is samples made from a generator, at any level, none of it recorded.
+"""Makes what a household sounds like: each sound is samples made from a generator, at any level, none of it recorded.
 
     make(num_samples, sample_rate, rng) -> float32 [sample]
 

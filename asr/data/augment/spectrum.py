@@ -34,7 +34,7 @@ def filtered(samples: Float[Tensor, " sample"], sample_rate: int, gains: Gains) 
 
 
 def _frequencies(size: int, sample_rate: int) -> Float[Tensor, " bin"]:
-    """In hertz, of a transform of `size` samples."""
+    """Returns the frequencies in hertz of a transform of `size` samples."""
     return torch.arange(size // 2 + 1) * (sample_rate / size)
 
 

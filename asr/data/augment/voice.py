@@ -146,7 +146,7 @@ class VocalTract:
 
 
 def _unwarped(hertz: Float64[Tensor, " mel"], nyquist: float, factor: float) -> Float64[Tensor, " mel"]:
-    """Where the warp brings each frequency from: `factor` lower, but half the rate stays where it is."""
+    """Returns where the warp brings each frequency from: `factor` lower, but half the rate stays where it is."""
     inverse = 1 / factor
     highest = min(HIGHEST_FORMANT_HZ, 0.6 * nyquist) * min(inverse, 1)  # where it comes from, at the most
     slope = (nyquist - highest) / (nyquist - highest * factor)

@@ -82,8 +82,8 @@ class Rejection:
 def score_ratio(*, command: float, filler: float, num_tokens: int, num_filler_tokens: int) -> float:
     """Returns the best sentence's log-probability less that of the best path of all, the filler, for each token.
 
-    Tokens are those of the longer of both: else ten words of other speech could pass for one long command, or a short command
-    for none.
+    Tokens are those of the longer of both: else ten words of other speech could pass for one long command, or a short
+    command for none.
     """
     ratio = (command - filler) / max(num_tokens, num_filler_tokens, 1)
     return max(min(ratio, 0.0), LOWEST_RATIO)  # above 0 only by rounding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -133,7 +133,7 @@ class _Conversation:
         return heard
 
 
-def _content(message: dict[str, Any]) -> str | bytes | None:
+def _content(message: Mapping[str, Any]) -> str | bytes | None:
     if message["type"] == "websocket.disconnect":
         return None
     text = message.get("text")

@@ -36,6 +36,9 @@ class Evidence:
     margin: float = (
         math.inf
     )  # to the best other meaning, of the whole: 0 where it fits as well, infinite where none does
+    brevity: float = (
+        0.0  # -1 / tokens of the sentence: a short one is found in other sounds more easily than a long one
+    )
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Rejection:
     autoencoder: str | None = None  # digest of the second opinion's weights, where it has one
     min_margin: float = field(default=0.0, metadata=MAY_BE_MISSING)  # lowest margin that counts as understood
     num_wrong: int | None = field(default=None, metadata=MAY_BE_MISSING)  # positives understood as another command
+    brevity_weight: float = field(default=0.0, metadata=MAY_BE_MISSING)
 
     def log_odds(self, evidence: Evidence) -> float:
         return (
@@ -69,6 +73,7 @@ class Rejection:
             + self.certainty_weight * evidence.certainty
             + self.agreement_weight * evidence.agreement
             + self.familiarity_weight * evidence.familiarity
+            + self.brevity_weight * evidence.brevity
         )
 
     def confidence(self, evidence: Evidence) -> float:
@@ -192,7 +197,9 @@ def fit_confidence(
             f"calibration: {num_right} recordings heard right and {num_wrong} wrong; expected some of both: "
             f"give --positives with commands that the model can hear, and --negatives without commands"
         )
-    inputs = np.array([[each.ratio, each.certainty, each.agreement, each.familiarity, 1.0] for each in evidence])
+    inputs = np.array(
+        [[each.ratio, each.certainty, each.agreement, each.familiarity, each.brevity, 1.0] for each in evidence]
+    )
     apart = is_right | (~is_command if is_command is not None else True)
     if is_right[apart].all():  # no other sound was heard at all
         apart[:] = True
@@ -202,13 +209,14 @@ def fit_confidence(
         scale, offset = fit_logistic(odds, _platt_targets(is_right))
         weights = max(scale, 0.0) * weights
         weights[-1] += offset
-    ratio, certainty, agreement, familiarity, intercept = weights.tolist()
+    ratio, certainty, agreement, familiarity, brevity, intercept = weights.tolist()
     return replace(
         rejection,
         ratio_weight=ratio,
         certainty_weight=certainty,
         agreement_weight=agreement,
         familiarity_weight=familiarity,
+        brevity_weight=brevity,
         intercept=intercept,
         num_positives=num_right,
     )

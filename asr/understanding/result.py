@@ -68,11 +68,14 @@ class CommandResult:
     # Natural logarithm: the best sentence's score, with its weight in the grammar, less that of the best one with
     # another intent or slots; None where no other fits.
     margin: float | None = None
+    brevity: float = 0.0  # of the best sentence, as in Evidence: -1 / tokens
 
     @property
     def evidence(self) -> Evidence:
         """Returns what `Rejection` judges it by."""
-        return Evidence(self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin))
+        return Evidence(
+            self.score, self.certainty, self.agreement, self.familiarity, _infinite(self.margin), self.brevity
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the value as JSON types, in which a word is its `text`."""
@@ -156,6 +159,7 @@ class CommandSearch:
             agreement=float(np.mean(agreements)) if agreements else LOWEST_RATIO,
             familiarity=familiarity,
             margin=_infinite(margin),
+            brevity=-1 / max(len(agreements), 1),
         )
         understood = bool(found and heard) and self.rejection.accepts(evidence)
         return CommandResult(
@@ -172,6 +176,7 @@ class CommandSearch:
             heard=heard,
             familiarity=familiarity,
             margin=margin,
+            brevity=evidence.brevity,
         )
 
     def begin(self, scores: Scores) -> Beginning:

@@ -242,3 +242,23 @@ def test_a_calibration_without_a_figure_that_came_later_is_refused(tmp_path: Pat
     path.write_text(json.dumps(kept))
     with pytest.raises(RejectionError, match=r"of an earlier version, without agreement_weight; run .* again"):
         load_rejection(tmp_path, grammar="g", model="m")
+
+
+def test_short_commands_need_more_where_other_sounds_are_taken_for_them() -> None:
+    """Other sounds fit a word as well as commands do here, and never a long sentence: what tells them is the length."""
+    rng = np.random.default_rng(0)
+    ratios = -rng.random(400)
+    brevity = [-1 / 4] * 100 + [-1 / 20] * 100 + [-1 / 4] * 200
+    is_right = np.array([True] * 200 + [False] * 200)
+    evidence = [
+        Evidence(ratio, -0.5, ratio, brevity=each) for ratio, each in zip(ratios.tolist(), brevity, strict=True)
+    ]
+    fitted = fit_confidence(Rejection(), evidence, is_right)
+    assert fitted.brevity_weight > 0
+    long, short = Evidence(-0.5, -0.5, -0.5, brevity=-1 / 20), Evidence(-0.5, -0.5, -0.5, brevity=-1 / 4)
+    assert fitted.confidence(long) > 0.9 > 0.5 > fitted.confidence(short)
+
+
+def test_thresholds_of_before_know_nothing_of_length() -> None:
+    short, long = Evidence(-0.5, -0.5, -0.5, brevity=-1.0), Evidence(-0.5, -0.5, -0.5, brevity=-0.01)
+    assert Rejection().log_odds(short) == Rejection().log_odds(long)

@@ -6,24 +6,13 @@ corpora=$(realpath "${1:?usage: prepare.sh CORPORA_DIR (its folders are named in
 export OMP_NUM_THREADS=1
 data=data/barista
 
-echo "1/4  real speech to train on, none of it a coffee order"
-python -m data_prep.speechocean762 "$corpora/speechocean762" $data/speechocean762 --min-accuracy 5 --min-test-accuracy 5
-python -m data_prep.nemo "$corpora/more_english" $data/more_english --split-by text --dev-share 0.03 --test-share 0
-python -m data_prep.speech_commands "$corpora/speech_commands" $data/speech_commands --dev-share 0.03 --test-share 0
-python -m data_prep.folder "$corpora/wake_words" $data/wake_words --transcripts folder --split-by id \
-  --dev-share 0.03 --test-share 0
-python -m data_prep.fsdd "$corpora/fsdd" data/fsdd
+echo "1/3  what the English model was trained on: people, noises and rooms"
+bash recipes/english/prepare.sh "$corpora"
 
-echo "2/4  noise and rooms to train with; the kitchen's noise is not among them"
-ln -sfn "$corpora/noise" $data/noise
-ln -sfn "$corpora/rir" $data/rir
+echo "2/3  the sentences of the grammar, by hibari and Kokoro"
+python -m data_prep.synthesize conf/commands/barista.yaml $data/orders_hibari --engines hibari --num-train 2500 \
+  --num-dev 0 --num-test 0 --min-count 3 --format flac --seed 21 --slowest 130 --fastest 230
+cat data/english/neural/{orders,held_out_orders}.jsonl > $data/orders_neural.jsonl
 
-echo "3/4  the sentences of the grammar, spoken by eSpeak NG, flite, Festival and Pico"
-python -m data_prep.synthesize conf/commands/barista.yaml $data/synthesized --engines espeak=3,flite=2,festival=1,pico=2 \
-  --num-train 8500 --num-dev 200 --num-test 200 --min-count 3
-
-echo "4/4  the orders to test on, clean and in the kitchen's noise, and what holds no order"
-python -m data_prep.barista "$corpora/barista" $data --noise "$corpora/barista/noise/kitchen_dev.flac" \
-  --folds 5 --sizes 30 100
-python -m data_prep.negatives $data/negatives "$corpora/librispeech_other100" "$corpora/wake_words" \
-  "$corpora/speech_commands/_unknown_" "$corpora/noise/esc10" --silence-minutes 10
+echo "3/3  the orders to test on"
+bash recipes/barista_bilstm_ctc/prepare_tests.sh "$corpora"

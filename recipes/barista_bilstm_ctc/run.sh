@@ -11,10 +11,9 @@ grammar=conf/commands/barista.yaml run=runs/barista_bilstm_ctc data=data/barista
 echo "1/3  data"
 bash recipes/barista_bilstm_ctc/prepare.sh "$corpora"
 
-echo "2/3  training, and once more from where it ended, with the learning rate of the beginning"
-python -m asr.train conf/barista_bilstm_ctc.yaml run_dir=runs/barista_first
-python -m asr.train conf/barista_bilstm_ctc.yaml run_dir=$run init_from=runs/barista_first
-python -m asr.commands priors $run $data/more_english/dev.jsonl --weight 1.0
+echo "2/3  tuning models/english to the sentences of the grammar"
+python -m asr.train conf/barista_bilstm_ctc.yaml
+python -m asr.commands priors $run data/english/more_english/dev.jsonl --weight 1.0
 python -m asr.commands calibrate $run $grammar --positives $data/clean.jsonl \
   --negatives $data/negatives/{librispeech_other100,wake_words,_unknown_,esc10,silence}.jsonl \
   --false-accepts-per-hour 0.5 --report runs/barista_calibration.html

@@ -18,6 +18,6 @@ python -m asr.commands calibrate "$run" conf/commands/home.yaml --sizes 10,1000,
 score home conf/commands/home.yaml $data/home_kokoro/test.jsonl
 score home_joe conf/commands/home.yaml $data/home_joe/test.jsonl
 score digits conf/commands/digits.yaml data/fsdd/test.jsonl
-score wake_words conf/commands/wake_words.yaml $data/wake_words/dev.jsonl
+score wake_words recipes/english/wake_words.yaml $data/wake_words/dev.jsonl
 score coffee conf/commands/barista.yaml data/barista/clean.jsonl data/barista/noise_*db.jsonl
 python -m asr.evaluate "$run" "${negatives[@]}" --commands conf/commands/home.yaml --audio none --output-dir $results/negatives

@@ -37,6 +37,10 @@ def test_it_trains_two_steps_and_recognises(path: Path, tone_corpus: Path, tmp_p
         overrides.append("tokenizer.vocabulary_size=14")  # the tones have few words
     places = [number for number, augmentation in enumerate(config.augment) if hasattr(augmentation, "folder")]
     overrides += [f"augment.{number}.folder={tone_corpus}/dev" for number in places]
+    places = [number for number, augmentation in enumerate(config.augment) if hasattr(augmentation, "manifest")]
+    overrides += [f"augment.{number}.manifest={tone_corpus}/train.jsonl" for number in places]
+    if config.tokenizer.kind == "run":  # of a run that only the recipe makes
+        overrides.append("tokenizer={kind: run, run: models/english}")
     assert main([str(path), *overrides]) == 0
     recognizer = Recognizer.load(tmp_path / "run")
     assert isinstance(recognizer.transcribe(next((tone_corpus / "dev").iterdir())).text, str)

@@ -236,7 +236,14 @@ def test_the_first_recorder_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_ctrl_c_ends_it_without_a_word(run: Path) -> None:
     command = [sys.executable, "-m", "asr.listen", "--model", str(run), "-", "--json"]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=False,
+        # Tests that run in the background of a shell ignore Ctrl-C, and their programs would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -114,7 +114,7 @@ def test_vosk_clients_are_answered_message_by_message(cafe: Served) -> None:
     answers = talk(cafe, "/vosk", lambda socket: vosk_client(socket, order(rate=48_000), rate=48_000))
     partials = [answer["partial"] for answer in answers if answer.get("partial")]
     assert len(partials) > 3
-    assert LATTE.startswith(partials[0][:5])
+    assert LATTE.startswith(partials[-1][:5])  # the first ones may still be of its first sound
     (result,) = [answer for answer in answers if answer.get("text")]
     assert result["text"] == LATTE
     assert [word["word"] for word in result["result"]] == LATTE.split()

@@ -72,7 +72,7 @@ def limit_memory(num_bytes: int) -> None:
 
 
 def limit_time(seconds: float) -> None:
-    """So much processor time from now on, then SIGPROF ends the process; 0: no limit. Windows has no such timer."""
+    """Allows so much processor time from now on, then SIGPROF ends the process; 0: no limit. Not on Windows."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

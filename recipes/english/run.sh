@@ -8,8 +8,8 @@ corpora=${1:?usage: run.sh CORPORA_DIR (its folders are named in recipes/english
 export OMP_NUM_THREADS=1
 
 echo "1/4  data"
-bash recipes/english/prepare_base.sh "$corpora"
 bash recipes/english/prepare.sh "$corpora"
+bash recipes/english/prepare_base.sh
 bash recipes/barista_bilstm_ctc/prepare_tests.sh "$corpora"
 
 echo "2/4  the base, and once more from where it ended, with the learning rate of the beginning"

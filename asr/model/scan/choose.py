@@ -26,7 +26,7 @@ SUMMED = (torch.float32, torch.float64)  # the types of weights that the compile
 
 @dataclass(frozen=True)
 class Case:
-    """What a layer is asked to compute, as far as the choice depends on it."""
+    """Says what a layer is asked to compute, as far as the choice depends on it."""
 
     form: StepForm
     device: torch.device
@@ -54,7 +54,7 @@ class Problem:
 
 @runtime_checkable
 class Machine(Protocol):
-    """What a choice asks of a machine."""
+    """Answers what a choice asks of a machine."""
 
     def name(self) -> str:
         """The kind of processor, for a user."""
@@ -79,7 +79,7 @@ class Machine(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs a layer, and why."""
+    """Says what runs a layer, and why."""
 
     runner: Runner
     precision: torch.dtype  # of the factors of the recurrent product

@@ -87,7 +87,7 @@ class Arguments(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of building and loading a kernel: its library, or why there is none."""
+    """Holds what came of building and loading a kernel: its library, or why there is none."""
 
     library: ctypes.CDLL | None
     problem: Problem | None = None

@@ -135,7 +135,7 @@ def addresses(tensors: Sequence[Tensor]) -> ctypes.Array:
 
 @dataclass(frozen=True)
 class KeptForBackward:
-    """What the forward pass of one direction leaves for the backward pass, besides the outputs."""
+    """Holds what the forward pass of one direction leaves for the backward pass, besides the outputs."""
 
     inner: tuple[Tensor, ...]  # the states behind the output, [batch, time, band, unit]
     saved: Tensor | None
@@ -224,7 +224,7 @@ class CompiledScan(torch.autograd.Function):
 
 
 def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[KeptForBackward]]:
-    """What the forward pass saved: lengths, outputs, and each direction's tensors."""
+    """Holds what the forward pass saved: lengths, outputs, and each direction's tensors."""
     lengths, outputs, *tensors = ctx.saved_tensors
     count, num_states = ctx.count, ctx.kernel.program.form.num_states
     size = 5 + num_states
@@ -242,7 +242,7 @@ def restore(ctx: Any) -> tuple[Tensor | None, Tensor, list[Direction], list[Kept
 def hidden_before(
     direction: Direction, outputs: Tensor, lengths: Tensor | None, kind: torch.dtype
 ) -> Float[Tensor, "batch time band tap_recurrent"]:
-    """What the recurrent weights were multiplied with at each frame: the output of the step before, masked.
+    """Returns what the recurrent weights were multiplied with at each frame: the output of the step before, masked.
 
     forwards, length 3 of 4:   initial a b 0        backwards:   b c initial 0
     """

@@ -5,8 +5,9 @@
 
 Every recording below each folder becomes a line of OUTPUT_DIR/all.jsonl, with the folder's name as `source`, and of the
 manifest of that name. The best are of the room where the commands will be given: an hour of talk and television.
-Silence and noise are made: silence is half nothing at all, half the faint noise of a microphone; noise is hiss or
-rumble, hum, beeps and knocks. Other speech is made by data_prep.synthesize --other-speech. With --cut-seconds they are
+Silence, noise and a household are made: silence is half nothing at all, half the faint noise of a microphone; noise is
+hiss or rumble, hum, beeps and knocks; a household is mostly animals, and the other sounds of the augmentation
+`household_noise`. Other speech is made by data_prep.synthesize --other-speech. With --cut-seconds they are
 cut into utterances, as a training wants them (`data.train: [{..., without_speech: true}]`).
 """
 
@@ -41,9 +42,9 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
     from asr.audio.reading import AudioError, find_recordings, read_info
     from asr.data.manifest import Utterance
 
-    if len({"all", "silence", "noise", *(folder.resolve().name for folder in folders)}) < len(folders) + 3:
+    if len({"all", "silence", "noise", "household", *(folder.resolve().name for folder in folders)}) < len(folders) + 4:
         raise CorpusError(
-            f"{', '.join(map(str, folders))}: two folders of the same name, or one named all, silence or noise; "
+            f"{', '.join(map(str, folders))}: two folders of the same name, or one named all, silence, noise or household; "
             f"expected different names, as they tell where a recording is from"
         )
     for folder in folders:
@@ -108,6 +109,39 @@ def noise(number: int, rng: np.random.Generator) -> np.ndarray:
     return 10 ** (rng.uniform(LOWEST_DB, HIGHEST_DB) / 20) * sound / np.abs(sound).max()
 
 
+def household(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns animals three times of four, else another sound of a household, over faint noise [sample]."""
+    import numpy as np
+
+    from asr.data.augment.sounds import SOUNDS, barks
+
+    num_samples = round(MADE_SECONDS * SAMPLE_RATE)
+    sound = np.zeros(num_samples, np.float32)
+    kinds = sorted(set(SOUNDS) - {"barks"})
+    for start in range(0, num_samples, 2 * SAMPLE_RATE):  # another animal, or thing, every two seconds
+        size = min(2 * SAMPLE_RATE, num_samples - start)
+        if number % 4 < 3:
+            part = through_throat(barks(size, SAMPLE_RATE, rng), rng)
+        else:
+            part = SOUNDS[kinds[rng.integers(len(kinds))]](size, SAMPLE_RATE, rng)
+        sound[start : start + size] = rng.uniform(0.05, 0.7) * part / max(1e-6, float(np.abs(part).max()))
+    return sound + 10 ** (FAINT_DB / 20) * rng.uniform(0, 10) * rng.standard_normal(num_samples)
+
+
+def through_throat(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns the samples [sample] with some breath, through up to four resonators that are drawn at random."""
+    import numpy as np
+    from scipy.signal import lfilter
+
+    breath = rng.standard_normal(len(samples)) * np.abs(samples) * rng.uniform(0, 1)
+    source, heard = samples + breath, rng.uniform(0, 1) * samples
+    for _ in range(rng.integers(1, 5)):
+        hertz, width = rng.uniform(200, 4000), rng.uniform(50, 500)
+        radius, angle = np.exp(-np.pi * width / SAMPLE_RATE), 2 * np.pi * hertz / SAMPLE_RATE
+        heard = heard + rng.uniform(0.3, 1) * lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], source)
+    return heard
+
+
 def cut(utterances: Sequence[Utterance], seconds: float) -> Iterator[Utterance]:
     """Pieces of so many seconds, one after the other; what is left at the end of a recording is left out."""
     for utterance in utterances:
@@ -124,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     faults: list[str] = []
     utterances = list(read_sources(options.folders, faults))
-    for source, make in (("silence", silence), ("noise", noise)):
+    for source, make in (("silence", silence), ("noise", noise), ("household", household)):
         minutes = getattr(options, f"{source}_minutes")
         utterances += make_recordings(source, options.output_dir, minutes=minutes, make=make, seed=options.seed)
     if not utterances:
@@ -151,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", type=Path, nargs="*", metavar="CORPUS_DIR", help="folders of recordings")
     parser.add_argument("--silence-minutes", type=float, default=0.0, help="silence to make and add (0)")
     parser.add_argument("--noise-minutes", type=float, default=0.0, help="noise to make and add (0)")
+    parser.add_argument("--household-minutes", type=float, default=0.0, help="a household's sounds to make and add (0)")
     parser.add_argument("--cut-seconds", type=float, help="cut the recordings into utterances of so long")
     parser.add_argument("--seed", type=int, default=0, help="of the silence's faint noise, and of the noise (0)")
     return parser

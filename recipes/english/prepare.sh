@@ -19,7 +19,7 @@ echo "2/5  noises and rooms"
 ln -sfn "$corpora/noise" $data/noise
 ln -sfn "$corpora/rir" $data/rir
 python -m data_prep.negatives $data/noises "$corpora/noise/esc10" "$corpora/noise/speech_commands_background" \
-  --silence-minutes 6 --noise-minutes 6 --cut-seconds 4
+  --silence-minutes 6 --noise-minutes 6 --household-minutes 24 --cut-seconds 4
 
 echo "3/5  what people say to assistants, and numbers, by synthesizers"
 python recipes/english/numbers_and_times.py $data/numbers_and_times.txt

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 
-from asr.runtime import EXIT_OK, EXIT_USAGE, ending_with_its_reader, run_program
+from asr.process.runtime import EXIT_OK, EXIT_USAGE, ending_with_its_reader, run_program
 
 PROGRAMS = {
     "train": "train a recogniser or a language model: conf/bilstm_ctc.yaml",

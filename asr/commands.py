@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.files.packaged import locate, own_run
-from asr.runtime import EXIT_BAD_FILES, EXIT_FAULTS, EXIT_OK, DoneAtOnce, Parser, program_name, run_program
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_FAULTS, EXIT_OK, DoneAtOnce, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,8 +171,8 @@ def _export(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     if options.sizes:
         return _calibrate_sizes(options)
-    from asr.distributed import set_num_threads
     from asr.fitting.threshold import calibrate
+    from asr.process.distributed import set_num_threads
 
     set_num_threads(options.num_threads)
     found = calibrate(
@@ -197,8 +197,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _calibrate_sizes(options: argparse.Namespace) -> int:
-    from asr.distributed import set_num_threads
     from asr.fitting.sizes import calibrate_sizes, read_sizes
+    from asr.process.distributed import set_num_threads
     from asr.understanding.rejection import RejectionError
 
     for name in ("second_opinion", "wrong_commands", "report"):
@@ -222,8 +222,8 @@ def _calibrate_sizes(options: argparse.Namespace) -> int:
 
 
 def _priors(options: argparse.Namespace) -> int:
-    from asr.distributed import set_num_threads
     from asr.fitting.priors import keep_priors
+    from asr.process.distributed import set_num_threads
     from asr.text import BLANK_ID
 
     set_num_threads(options.num_threads)
@@ -245,8 +245,8 @@ def _acceptance(options: argparse.Namespace) -> int:
 
 
 def _transcripts(options: argparse.Namespace) -> int:
-    from asr.distributed import set_num_threads
     from asr.fitting.transcripts import write_transcripts
+    from asr.process.distributed import set_num_threads
 
     set_num_threads(options.num_threads)
     number, faults = write_transcripts(

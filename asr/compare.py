@@ -8,7 +8,7 @@ long each cell remembers, on two small tasks made for that.
 import argparse
 from pathlib import Path
 
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

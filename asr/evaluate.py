@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from asr.files.packaged import locate, own_run
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

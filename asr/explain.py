@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from asr.files.packaged import locate
-from asr.runtime import EXIT_OK, Parser, program_name, run_program
+from asr.process.runtime import EXIT_OK, Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ sentence without commands, gets a line. Exit code: 0 where the source has ended,
 import argparse
 from typing import Any
 
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asr.audio.reading import AudioError, read_stretch, resample
+from asr.audio.stretch import Stretch
 from asr.data.cutting import cut_longest_first
 from asr.data.features import FeatureConfig, LogMel, normalize
 from asr.data.statistics import FeatureStatistics
@@ -39,7 +40,6 @@ from asr.recognition.samples import check_samples
 from asr.recognition.stream import Beginning, Look, Stream, StreamConfig
 from asr.runs.language_model import open_decoding
 from asr.runs.recognizer import RecognizerError, RunParts, load_run
-from asr.stretch import Stretch
 from asr.text import Tokenizer
 from asr.transcript import Transcript, Word
 from asr.understanding.result import CommandResult, CommandSearch

@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from asr.files.packaged import locate
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 
 NESTED = {
     "limits": ("body_mb", "seconds", "sessions", "connections", "requests_per_minute", "idle_seconds", "drain_seconds"),

@@ -6,7 +6,7 @@ program answers --help without loading torch.
 
 from pathlib import Path
 
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

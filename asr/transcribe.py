@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files.json_lines import parse_object
-from asr.runtime import Parser, run_program
+from asr.process.runtime import Parser, run_program
 from data_prep.corpus import say_bad
 from data_prep.entries import CorpusError
 

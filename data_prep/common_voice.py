@@ -7,7 +7,7 @@ speakers of dev and test: many times more than train.tsv, which has each sentenc
 import argparse
 from pathlib import Path
 
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 from data_prep.tables import read_rows

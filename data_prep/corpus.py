@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from asr.files.replacing import split_lines
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK, Parser
 from asr.text.normalization import normalize_transcript
 from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
 

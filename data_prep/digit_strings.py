@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from asr.runtime import Parser, run_program
+from asr.process.runtime import Parser, run_program
 from data_prep.corpus import say_bad
 from data_prep.entries import SPLITS, CorpusError
 

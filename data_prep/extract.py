@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.data.features import FeatureConfig

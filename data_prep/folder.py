@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.files.replacing import absolute_path
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import by_split, left_out, split_of

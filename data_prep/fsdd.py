@@ -8,7 +8,7 @@ import argparse
 import re
 from pathlib import Path
 
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare
 from data_prep.entries import Corpus, CorpusError, Entry
 from data_prep.layout import left_out

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, say, say_bad, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import split_of

@@ -7,7 +7,7 @@ speakers differ; choose some with --parts.
 import argparse
 from pathlib import Path
 
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
 from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
 

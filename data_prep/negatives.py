@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.runtime import Parser, program_name, run_program
+from asr.process.runtime import Parser, program_name, run_program
 from data_prep.corpus import say_bad
 from data_prep.entries import CorpusError
 
@@ -44,7 +44,8 @@ def read_sources(folders: Sequence[Path], faults: list[str]) -> Iterator[Utteran
 
     if len({"all", "silence", "noise", "household", *(folder.resolve().name for folder in folders)}) < len(folders) + 4:
         raise CorpusError(
-            f"{', '.join(map(str, folders))}: two folders of the same name, or one named all, silence, noise or household; "
+            f"{', '.join(map(str, folders))}: two folders of the same name, or one that is named "
+            f"all, silence, noise or household; "
             f"expected different names, as they tell where a recording is from"
         )
     for folder in folders:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asr.data.utterance_ids import make_ids
 from asr.files.json_lines import LineError, parse_object
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Entry
 from data_prep.layout import by_split, left_out, split_of

@@ -9,7 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import left_out

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from asr.files.json_lines import parse_object
-from asr.runtime import run_program
+from asr.process.runtime import run_program
 from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare, read_lines
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.kaldi import read_kaldi_folder

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files.packaged import locate
-from asr.runtime import EXIT_OK, Parser, program_name, run_program
+from asr.process.runtime import EXIT_OK, Parser, program_name, run_program
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up, one name a room: a room imports from the floors below it and from itself. The files of the ground
 # floor may use each other; what is drawn here stands in docs/architecture.md too.
 FLOORS = [
-    "operators section files signals runtime distributed metrics stretch transcript",
-    "audio text tracking engines optim",
-    "data grammar model pages",
+    "operators section files process metrics transcript",
+    "audio text tracking optim",
+    "data engines grammar model pages",
     "decoding language_models",
     "config",
     "runs",

@@ -60,8 +60,8 @@ from asr.files.replacing import HeldLock
 from asr.training.interruption import Interruption
 from asr.training.memory import MemoryPlan, _peak_resident_bytes
 from asr.data.workers import DataWorkers, open_loader
-from asr.runtime import count_cores
-from asr.signals import ignore_signals_to_stop
+from asr.process.runtime import count_cores
+from asr.process.signals import ignore_signals_to_stop
 limit_memory(1), limit_time(1.0), ignore_signals_to_stop()
 assert count_cores() >= 1 and _peak_resident_bytes() is None
 assert str(MemoryPlan("1 utterance x 2 frames", None)).endswith("peak memory unknown")

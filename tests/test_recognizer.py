@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from asr.audio.reading import AudioError, read_audio
+from asr.audio.stretch import Stretch
 from asr.config.recognizer import load_config
 from asr.data.features import FeatureConfig
 from asr.data.statistics import FeatureStatistics
@@ -21,7 +22,6 @@ from asr.recognition.confidence import WordCalibration, save_calibration
 from asr.recognition.listening import Heard
 from asr.recognizer import MAX_BATCH_SECONDS, Recognizer, RecognizerError, _batches
 from asr.runs.folder import RunFolder
-from asr.stretch import Stretch
 from asr.text import BLANK_ID, CharTokenizerConfig
 from asr.transcript import Transcript, Word
 from tests.support.small_run import (

@@ -30,9 +30,9 @@ from jaxtyping import Float32
 from pydantic import Field
 
 from asr.audio.reading import AudioError
+from asr.audio.stretch import Stretch
 from asr.audio.worker import DONE, ERROR, FRAME_HEAD
 from asr.section import Section
-from asr.stretch import Stretch
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_AHEAD = 256  # recordings decoded before they are asked for

@@ -23,8 +23,8 @@ from asr.audio.opening import (
     read_blocks,
     read_header,
 )
+from asr.audio.stretch import Stretch
 from asr.files.replacing import replacing
-from asr.stretch import Stretch
 
 # m4a, aac, wma and webm are no format of libsndfile: PyAV reads them, where it is installed.
 AUDIO_EXTENSIONS = frozenset(

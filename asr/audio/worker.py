@@ -31,7 +31,7 @@ import numpy as np
 
 from asr.audio.opening import needs_av
 from asr.audio.reading import AudioError, OpenAudio, open_audio
-from asr.signals import use_signal_stack
+from asr.process.signals import use_signal_stack
 
 try:
     import resource

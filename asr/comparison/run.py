@@ -16,8 +16,8 @@ from asr.comparison.significance import chance_rate
 from asr.comparison.trial import TrialResult, measure_speed, run_trial, trials_of
 from asr.config.reading import load_section
 from asr.data.manifest import Manifest
-from asr.distributed import set_num_threads
-from asr.runtime import EXIT_BAD_FILES, EXIT_OK
+from asr.process.distributed import set_num_threads
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK
 from asr.tracking.bars import bar
 from asr.tracking.config import TrackingConfig
 from asr.tracking.trackers import open_tracker

@@ -16,19 +16,19 @@ import torch
 from pydantic import Field
 
 from asr.audio.reading import read_stretch
+from asr.audio.stretch import Stretch
 from asr.comparison.members import ComparisonConfig, Member
 from asr.data.manifest import Manifest
-from asr.distributed import set_num_threads
 from asr.files.checked_json import read_object
 from asr.files.json_lines import LineError, parse_object
 from asr.files.replacing import split_lines
 from asr.metrics import ErrorCounts, count_word_errors
+from asr.process.distributed import set_num_threads
+from asr.process.runtime import EXIT_OK
 from asr.recognizer import Recognizer
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
-from asr.runtime import EXIT_OK
 from asr.section import Section
-from asr.stretch import Stretch
 from asr.tracking.lines import METRICS_FILE, SPEED_FILE
 from asr.training.memory import multiply_adds
 

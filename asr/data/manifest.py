@@ -20,10 +20,10 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from asr.audio.stretch import Stretch
 from asr.data.utterance_ids import make_ids
 from asr.files.json_lines import LineError, bounded_lines, parse_object
 from asr.files.replacing import absolute_path
-from asr.stretch import Stretch
 
 OWN_KEYS = ("id", "audio_filepath", "offset", "duration", "text", "speaker")
 LONGEST_DURATION = 1e7  # seconds; above it a float32 could not tell batches apart

@@ -22,7 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 import torch.multiprocessing  # with it, pipes pass tensors on in shared memory
 
-from asr.signals import ignore_signals_to_stop, signals_blocked
+from asr.process.signals import ignore_signals_to_stop, signals_blocked
 
 PREFETCHED = 4  # items that each worker reads ahead
 LOOK_SECONDS = 1.0  # between two looks at what is waited for, if nothing comes before

@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol, runtime_checkable
 
 from asr.engines.work import Item, Outcome, Share
-from asr.signals import use_signal_stack
+from asr.process.signals import use_signal_stack
 
 MAX_DEATHS = 3  # of the workers that were given the same recording
 

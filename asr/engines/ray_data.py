@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from asr.engines.work import Outcome, Share
-from asr.runtime import count_cores
+from asr.process.runtime import count_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_RETRIES = 3  # of a share whose worker died

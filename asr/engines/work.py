@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 from asr.transcript import Transcript
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from asr.data.listed_twice import find_contradicted, say_contradiction, stretch_keys
 from asr.data.manifest import Manifest
 from asr.decoding import DecodingConfig
-from asr.distributed import set_num_threads
 from asr.evaluation.command_report import write_command_report
 from asr.evaluation.console import show
 from asr.evaluation.report import Evaluation, write_report
@@ -27,6 +26,7 @@ from asr.evaluation.scoring import (
 )
 from asr.files.packaged import results_parent
 from asr.files.replacing import absolute_path, distinct_names
+from asr.process.distributed import set_num_threads
 from asr.recognition.confidence import FILE_NAME, WordCalibration
 from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder

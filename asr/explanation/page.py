@@ -3,13 +3,13 @@
 import base64
 from pathlib import Path
 
+from asr.audio.stretch import Stretch
 from asr.explanation.inside import Explanation
 from asr.explanation.plot import Picture
 from asr.files.replacing import replacing
 from asr.pages.player import embedded_audio
 from asr.pages.render import render
 from asr.recognizer import Transcription
-from asr.stretch import Stretch
 
 TEMPLATE = "explanation.html.j2"
 

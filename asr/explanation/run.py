@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from asr.distributed import set_num_threads
 from asr.explanation.inside import explain
 from asr.explanation.page import write_page
 from asr.explanation.plot import PictureOptions, draw_explanation
 from asr.files.packaged import results_parent
 from asr.files.replacing import replacing
+from asr.process.distributed import set_num_threads
 from asr.recognizer import Recognizer
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from asr.audio.stretch import Stretch
 from asr.data.manifest import Utterance
 from asr.recognizer import Recognizer
-from asr.stretch import Stretch
 from asr.tracking.bars import tracked
 from asr.understanding.result import CommandResult
 from asr.understanding.scoring import Labelled

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.audio.stretch import Stretch
 from asr.data.manifest import Manifest, Utterance
 from asr.files.replacing import distinct_names
 from asr.fitting.hearing import cut_stretches, is_understood_right, understand
@@ -18,7 +19,6 @@ from asr.grammar.templates import load_grammar
 from asr.recognition.confidence import reliability
 from asr.recognizer import Recognizer
 from asr.runs.folder import RunFolder
-from asr.stretch import Stretch
 from asr.understanding.autoencoder import SecondOpinion
 from asr.understanding.label_priors import load_priors
 from asr.understanding.rejection import (

@@ -11,14 +11,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from asr.config.reading import ConfigError, apply_override, check_section
-from asr.distributed import set_num_threads
 from asr.files.packaged import locate, shipped_models
 from asr.live.config import ListenConfig
 from asr.live.display import Display, JSONLines, Lines
 from asr.live.session import Session, with_wake_phrases
 from asr.live.sources import open_source
+from asr.process.distributed import set_num_threads
+from asr.process.runtime import EXIT_OK
 from asr.recognizer import Recognizer
-from asr.runtime import EXIT_OK
 
 DEFAULT_MODEL = "english"  # of those that are shipped
 HOW_TO_TALK = "press Enter to speak, and Enter again when you have spoken; Ctrl-C ends"

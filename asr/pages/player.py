@@ -6,7 +6,7 @@ import io
 import soundfile
 
 from asr.audio.reading import read_stretch
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 
 SAMPLE_RATE = 16_000  # hertz, of the sound in a page
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from asr.config.language_model import load_experiment
 from asr.config.recognizer import TrainingConfig
-from asr.distributed import Processes
 from asr.model.cells.cell import Cell, RecurrentBytes
 from asr.model.cells.lstm import LSTM
 from asr.model.layers.recurrent import RecurrentLayer
@@ -18,6 +17,7 @@ from asr.model.scan.choose import MANY_STEPS
 from asr.model.scan.cpu.build import notice
 from asr.model.scan.halves import without_halves
 from asr.operators.private import BYTES_PRODUCT, PACK_BYTES, find_operator
+from asr.process.distributed import Processes
 from asr.runs.folder import RunFolder
 
 Precision = Literal["fp32", "bf16", "int8"]

@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32
 
+from asr.process.signals import signals_blocked
 from asr.serving.config import BatchingConfig
 from asr.serving.metrics import Metrics
 from asr.serving.refusal import Refusal
-from asr.signals import signals_blocked
 from asr.transcript import Transcript
 from asr.transcription.segmentation import Listener
 from asr.transcription.worker import LIBRARY_FAILURES, transcripts_alike

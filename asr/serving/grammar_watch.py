@@ -7,10 +7,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from asr.process.signals import signals_blocked
 from asr.recognizer import Recognizer
 from asr.serving.config import ServeConfig
 from asr.serving.service import Service
-from asr.signals import signals_blocked
 
 log = logging.getLogger("asr.serving")
 

@@ -21,10 +21,10 @@ from jaxtyping import Float
 from asr.audio.levels import SILENCE
 from asr.audio.pool import AudioLimits, AudioPool, Decoded
 from asr.audio.reading import AudioError
+from asr.audio.stretch import Stretch
 from asr.serving.batching import Batcher
 from asr.serving.config import ServingLimits
 from asr.serving.refusal import Refusal
-from asr.stretch import Stretch
 from asr.transcript import Transcript
 from asr.transcription.segmentation import SegmentationConfig, transcribe_long
 

@@ -13,8 +13,8 @@ from typing import Any
 import uvicorn
 
 from asr.config.reading import check_section
-from asr.distributed import set_num_threads
-from asr.runtime import EXIT_OK, count_cores, leave
+from asr.process.distributed import set_num_threads
+from asr.process.runtime import EXIT_OK, count_cores, leave
 from asr.serving.admission import read_token
 from asr.serving.app import create_app
 from asr.serving.config import ServeConfig

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.text import Text
 
-from asr.runtime import EXIT_FAULTS
+from asr.process.runtime import EXIT_FAULTS
 from asr.tracking.config import TrackingConfig
 from asr.tracking.console_lines import StepClock, step_lines
 from asr.tracking.lines import JSONLinesTracker

@@ -13,12 +13,12 @@ from torch import Tensor
 from asr.data.batches import Batch
 from asr.decoding import choose_heads
 from asr.decoding.hypothesis import Hypothesis
-from asr.distributed import Processes
 from asr.explanation.inside import explain
 from asr.explanation.plot import PictureOptions, draw_explanation
 from asr.metrics import ErrorCounts, align, count_character_errors, count_word_errors, total
 from asr.model.acoustic import Model
 from asr.model.heads.head import DevFigures
+from asr.process.distributed import Processes
 from asr.runs.language_model import open_decoding
 from asr.tracking.media import DevUtterance
 from asr.training.experiment import RecognizerExperiment

@@ -19,11 +19,11 @@ from asr.data.examples import Examples
 from asr.data.features import unnormalized
 from asr.data.listed_twice import find_contradicted, say_contradiction
 from asr.data.statistics import FeatureStatistics
-from asr.distributed import Processes
 from asr.files.digest import file_digest
 from asr.files.packaged import locate
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
+from asr.process.distributed import Processes
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import STATISTICS_KEY, RunFolder
 from asr.text import Tokenizer, load_tokenizer

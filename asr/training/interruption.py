@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from asr.data.workers import DataWorkers
-from asr.signals import TO_STOP
+from asr.process.signals import TO_STOP
 
 SAME_REQUEST_SECONDS = 1.0  # `timeout` and torchrun send a signal twice; nobody presses Ctrl-C twice by mistake so fast
 

@@ -10,9 +10,9 @@ import torch
 
 from asr.config.language_model import LanguageModelConfig
 from asr.data.batches import Batch, BatchPlan, StepDataset, collate
-from asr.distributed import Processes
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.language_models.sentences import TextDataset
+from asr.process.distributed import Processes
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.text import Tokenizer

@@ -4,8 +4,8 @@ import torch
 
 from asr.config.language_model import LanguageModelConfig
 from asr.config.recognizer import Config
-from asr.distributed import Processes
 from asr.model.layers.chosen import tabulate
+from asr.process.distributed import Processes
 from asr.recognition.precision import autocast, settle_precision
 from asr.text import NUM_SPECIAL
 

@@ -13,13 +13,13 @@ from asr.config.recognizer import Config
 from asr.data.batches import Batch, DevDataset, StepBatches
 from asr.data.dataset import mix_seed
 from asr.data.workers import open_loader
-from asr.distributed import Processes, set_num_threads
 from asr.files.tensors import read_tensors
 from asr.optim import average_weights, set_learning_rate
+from asr.process.distributed import Processes, set_num_threads
+from asr.process.runtime import EXIT_OK, STOPPED_BY_SIGNAL
 from asr.recognition.precision import name_device, settle_precision
 from asr.runs.checkpoint import CheckpointError, load_newest_checkpoint, write_tensors
 from asr.runs.folder import RunFolder
-from asr.runtime import EXIT_OK, STOPPED_BY_SIGNAL
 from asr.tracking.trackers import finishing_after_failure
 from asr.training.experiment import data_digests, write_dropped
 from asr.training.interruption import Interrupted

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from asr.config.language_model import NGramConfig
-from asr.distributed import Processes
 from asr.files.digest import file_digest
 from asr.language_models.kneser_ney import estimate_kneser_ney, word_symbols
 from asr.language_models.ngram import NGramNetwork, token_symbols
 from asr.language_models.table import END_SYMBOL, START_SYMBOL, UNKNOWN_SYMBOL, NGramTable, write_arpa
+from asr.process.distributed import Processes
+from asr.process.runtime import EXIT_OK
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
 from asr.runs.language_model import ARPA_FILE
-from asr.runtime import EXIT_OK
 from asr.text import Tokenizer
 from asr.training.experiment import data_digests, prepare_tokenizer, train_tokenizer
 

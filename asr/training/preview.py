@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from asr.data.batches import Batch, StepDataset
-from asr.distributed import Processes
 from asr.evaluation.reference_form import REMEDIES, Kind, find_form_faults
+from asr.process.distributed import Processes
 from asr.text import UNKNOWN_ID, Tokenizer
 from asr.training.experiment import RecognizerExperiment
 from asr.training.memory import multiply_adds, try_worst_batch, worst_batch

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr.config.language_model import AnyConfig, NGramConfig, load_experiment
-from asr.distributed import start_processes
-from asr.runtime import EXIT_OK
+from asr.process.distributed import start_processes
+from asr.process.runtime import EXIT_OK
 from asr.training.experiment import check_prepared, check_source
 from asr.training.layers import explain_layers
 from asr.training.loop import train

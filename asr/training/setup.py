@@ -13,13 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from asr.config.language_model import LanguageModelConfig, load_experiment
 from asr.config.recognizer import Config
 from asr.data.workers import DataWorkers
-from asr.distributed import Processes
 from asr.files.packaged import locate
 from asr.files.tensors import read_tensors
 from asr.model.layers.chosen import sum_up
 from asr.model.layers.uncompiled import leave_alone
 from asr.model.scan import processor
 from asr.optim import ExponentialAverage
+from asr.process.distributed import Processes
 from asr.recognition.precision import autocast
 from asr.runs.checkpoint import Checkpoint
 from asr.runs.folder import RAISED_KEY, RunFolder

@@ -9,13 +9,13 @@ from torch import nn
 from asr.config.language_model import LanguageModelConfig
 from asr.config.recognizer import Config
 from asr.data.batches import Batch
-from asr.distributed import Processes
 from asr.language_models.recurrent import RecurrentLanguageModel
 from asr.model.acoustic import Model
 from asr.model.layers.chosen import tabulate
+from asr.process.distributed import Processes
+from asr.process.runtime import EXIT_OK
 from asr.recognition.precision import autocast, settle_precision
 from asr.runs.folder import RunFolder
-from asr.runtime import EXIT_OK
 from asr.tracking.media import DevUtterance
 from asr.training.dev_score import DevScore, say_error_rates, shown_utterances, validate
 from asr.training.experiment import Experiment, RecognizerExperiment, open_experiment, try_experiment

@@ -27,10 +27,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from asr.audio.reading import AUDIO_EXTENSIONS, AudioError
+from asr.audio.stretch import Stretch
 from asr.data.manifest import Manifest
 from asr.data.utterance_ids import is_place, place_of
 from asr.files.replacing import absolute_path
-from asr.stretch import Stretch
 
 LONGEST_NAME = 255 - 24  # bytes of a file's name; what remains is for the suffixes of outputs
 MANIFEST_SUFFIXES = (".jsonl", ".json")  # NeMo's own are .json

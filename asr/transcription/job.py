@@ -25,8 +25,8 @@ from asr.engines.local import LocalEngine
 from asr.engines.work import Item, Outcome, Share
 from asr.files.digest import digest_of
 from asr.files.replacing import size_of
+from asr.process.runtime import count_cores
 from asr.runs.recognizer import open_run
-from asr.runtime import count_cores
 from asr.transcription.config import JobConfig
 from asr.transcription.earlier_results import (
     EarlierResultsError,

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from asr.engines.local import EngineError
 from asr.engines.ray_data import RayError
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_INTERRUPTED, EXIT_OK
 from asr.runs.language_model import LanguageModelError, read_decoding
-from asr.runtime import EXIT_BAD_FILES, EXIT_INTERRUPTED, EXIT_OK
 from asr.transcription.config import JobConfig, check_section, read_job_values
 from asr.transcription.console import result_lines
 from asr.transcription.job import JobResult, run_job

@@ -18,11 +18,11 @@ from jaxtyping import Float, Float32
 from asr.audio.levels import SILENCE
 from asr.audio.pool import AudioPool, Decoded
 from asr.audio.reading import AudioError
+from asr.audio.stretch import Stretch
 from asr.data.cutting import cut_longest_first
 from asr.engines.work import Item, Outcome, Share
-from asr.runtime import count_cores
-from asr.signals import use_signal_stack
-from asr.stretch import Stretch
+from asr.process.runtime import count_cores
+from asr.process.signals import use_signal_stack
 from asr.transcript import Transcript
 
 if TYPE_CHECKING:

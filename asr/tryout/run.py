@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.audio.reading import AudioError
-from asr.distributed import set_num_threads
+from asr.process.distributed import set_num_threads
 from asr.recognizer import Recognizer, as_transcript
 from asr.tryout.model import choose_model
 from asr.understanding.result import CommandGuess, CommandResult

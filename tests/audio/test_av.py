@@ -11,7 +11,7 @@ from asr.audio.av import AVError, AVFile, av_format
 from asr.audio.containers import shortfall
 from asr.audio.pool import AudioLimits, AudioPool
 from asr.audio.reading import AudioError, read_audio, read_info
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 from tests.support.small_run import some_speech, write_small_run
 from tests.transcription.test_job import job, lines, start
 

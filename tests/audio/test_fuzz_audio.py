@@ -6,7 +6,7 @@ import pytest
 
 from asr.audio.pool import Decoded
 from asr.audio.reading import AudioError
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 from tests.programs.fuzz_audio import Fuzzed, damage, fuzz, write_sources
 
 NUM_INPUTS = 3000

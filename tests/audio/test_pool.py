@@ -14,7 +14,7 @@ import soundfile
 
 from asr.audio.pool import AudioLimits, AudioPool, _Died, _Process
 from asr.audio.reading import AudioError, read_audio
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 from tests.support.small_run import some_speech, write_recordings
 
 CRASHING = (sys.executable, str(Path(__file__).parents[1] / "support" / "crashing_worker.py"))

@@ -22,7 +22,7 @@ import asr.training.loop
 from asr.config.recognizer import load_config
 from asr.data.batches import StepBatches
 from asr.data.workers import PREFETCHED
-from asr.distributed import start_processes
+from asr.process.distributed import start_processes
 from asr.recognition.precision import settle_precision
 from asr.runs.folder import RunFolder
 from asr.training.experiment import data_digests

@@ -3,7 +3,7 @@
     python -m tests.bench.training_memory data/speechocean762/train.jsonl
 
 Random features in the lengths of a manifest's batches go through a small BiLSTM-CTC in bfloat16, forward, backward and
-update. Each number of kept products has a process of its own; see asr/runtime.py and DECISIONS.md.
+update. Each number of kept products has a process of its own; see asr/process/runtime.py and DECISIONS.md.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES
+from asr.process.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES
 
 NUM_TOKENS = 40  # of the vocabulary
 SHOWN = (10, 50, 100)  # steps after which the memory is shown, beside every hundredth

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from asr.runtime import EXIT_OK, Parser, run_program
+from asr.process.runtime import EXIT_OK, Parser, run_program
 from data_prep.voices import ENGINES, Delivery, load_engine
 
 SENTENCES = (

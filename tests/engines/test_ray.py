@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from asr.audio.stretch import Stretch
 from asr.engines.ray_data import LOOPBACK_SWITCH, RayEngine, RayError
 from asr.engines.work import Item, Outcome, Share
-from asr.stretch import Stretch
 from asr.transcript import Transcript, Word
 from tests.support.dying_worker import MakeMoody
 

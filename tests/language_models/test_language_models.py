@@ -14,13 +14,13 @@ from asr.data.manifest import Utterance
 from asr.data.manifest_writing import write_manifest
 from asr.decoding.ctc_lexicon import CTCLexiconConfig, LexiconError, WordModel
 from asr.decoding.scorer import Scorer
-from asr.distributed import Processes
 from asr.evaluate import main as evaluate
 from asr.evaluation.scoring import EvaluationError
 from asr.fitting.fusion import FusionTrial, FusionTuningError, search_pattern
 from asr.language_models.recurrent import RecurrentLanguageModel, RecurrentLanguageModelConfig
 from asr.metrics import ErrorCounts
 from asr.model.cells.lstm import LSTMConfig
+from asr.process.distributed import Processes
 from asr.runs.folder import RunFolder
 from asr.runs.language_model import LanguageModelError, load_language_model, load_word_model, read_decoding
 from asr.text import BOS_ID, EOS_ID, NUM_SPECIAL, CharTokenizerConfig, load_tokenizer

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from asr.audio.pool import AudioLimits, AudioPool, Decoded
-from asr.stretch import Stretch
+from asr.audio.stretch import Stretch
 from tests.support.small_run import some_speech
 
 SOURCES = [  # container, coding, hertz, channels

@@ -28,15 +28,15 @@ del sys.argv[1]
 count = [0]
 def handler(*_): count[0] += 1
 signal.signal(signal.SIGALRM, handler)
-import importlib, asr.runtime
+import importlib, asr.process.runtime
 main = importlib.import_module(program).main
 if not with_stack:
-    import asr.signals, asr.transcription.worker
-    for module in (asr.signals, asr.runtime, asr.transcription.worker):
+    import asr.process.signals, asr.transcription.worker
+    for module in (asr.process.signals, asr.process.runtime, asr.transcription.worker):
         module.use_signal_stack = lambda: None
 signal.setitimer(signal.ITIMER_REAL, {EVERY_SECONDS}, {EVERY_SECONDS})
 try:
-    asr.runtime.run_program(main)
+    asr.process.runtime.run_program(main)
 finally:
     signal.setitimer(signal.ITIMER_REAL, 0)  # Python takes its handlers back at its end, and SIGALRM would kill it
 """

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from asr.config.recognizer import load_config
-from asr.distributed import Processes
 from asr.model.cells import (
     CellConfig,
     ConvLSTMConfig,
@@ -31,6 +30,7 @@ from asr.model.scan.cpu.build import notice, try_kernel
 from asr.model.scan.recurrence import scan_reference
 from asr.model.scan.run import scan
 from asr.model.scan.step import trace
+from asr.process.distributed import Processes
 from asr.recognition.precision import (
     Int8Linear,
     PrecisionError,

@@ -16,7 +16,7 @@ import torch
 import asr.training.loop
 from asr.data.workers import DataWorkers, WorkerDied, open_loader
 from asr.optim import ExponentialAverage
-from asr.signals import SIGNAL_STACK_BYTES, signal_stack_size, signals_blocked, use_signal_stack
+from asr.process.signals import SIGNAL_STACK_BYTES, signal_stack_size, signals_blocked, use_signal_stack
 from asr.train import main
 from asr.training.interruption import Interrupted, Interruption
 from asr.training.steps import TrainingError
@@ -228,7 +228,7 @@ def test_a_storm_of_signals_does_not_touch_the_heap(tmp_path: Path) -> None:
 
 def test_a_thread_has_a_signal_stack_and_its_children_too() -> None:
     program = (
-        "import threading, os; from asr.signals import *; print(signal_stack_size())\n"
+        "import threading, os; from asr.process.signals import *; print(signal_stack_size())\n"
         "use_signal_stack(); use_signal_stack(); print(signal_stack_size(), flush=True)\n"
         "thread = threading.Thread(target=lambda: print(signal_stack_size())); thread.start(); thread.join()\n"
         "if os.fork() == 0: print(signal_stack_size(), flush=True); os._exit(0)\n"

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from asr.config.recognizer import load_config
 from asr.data.statistics import FeatureStatistics
-from asr.distributed import start_processes
 from asr.model.heads.ctc import CTCHead
 from asr.model.scan import processor
+from asr.process.distributed import start_processes
 from asr.runs.checkpoint import write_tensors
 from asr.runs.folder import RunError
 from asr.train import main

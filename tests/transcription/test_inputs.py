@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.audio.reading import AudioError
+from asr.audio.stretch import Stretch
 from asr.data.manifest import ManifestError, Utterance
 from asr.data.manifest_writing import write_manifest
-from asr.stretch import Stretch
 from asr.transcription.inputs import InputError, Inputs, _ambiguous, find_inputs, total_bytes
 
 

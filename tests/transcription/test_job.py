@@ -13,13 +13,13 @@ import soundfile
 from rich.console import Console
 
 from asr.audio.reading import read_audio
+from asr.audio.stretch import Stretch
 from asr.data.manifest import Utterance
 from asr.data.manifest_writing import write_manifest
 from asr.engines.local import EngineError, LocalEngine
 from asr.engines.work import Item, Share
 from asr.recognition.precision import Precision
 from asr.recognizer import Recognizer
-from asr.stretch import Stretch
 from asr.transcription.config import JobConfig, load_job
 from asr.transcription.job import Job, JobResult, run_job
 from asr.transcription.journal import JournalError, JournalFullError

@@ -12,8 +12,8 @@ import pytest
 from asr.audio.reading import write_audio
 from asr.commands import main
 from asr.files import packaged
+from asr.process.runtime import DoneAtOnce
 from asr.recognizer import Recognizer, RecognizerError
-from asr.runtime import DoneAtOnce
 from asr.text import RunTokenizerConfig, load_tokenizer
 from asr.training.experiment import DataError, check_source
 from asr.tryout.model import choose_model

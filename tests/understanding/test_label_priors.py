@@ -9,8 +9,8 @@ import pytest
 from asr.commands import main
 from asr.data.manifest import Utterance
 from asr.data.manifest_writing import write_manifest
+from asr.process.runtime import EXIT_BAD_FILES
 from asr.recognizer import Recognizer
-from asr.runtime import EXIT_BAD_FILES
 from asr.understanding.label_priors import LabelPriors, LabelPriorsError, measure_priors
 from tests.grammar.test_templates import write_grammar
 from tests.support.small_run import write_recordings, write_small_run

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from asr.signals import use_signal_stack
+from asr.process.signals import use_signal_stack
 
 EXIT_OK = 0
 EXIT_FAULTS = 1  # what was to be checked has faults

@@ -1,4 +1,4 @@
-"""asr/runtime.py: exit codes, one line for a user's mistake, and few compiled primitives kept."""
+"""asr/process/runtime.py: exit codes, one line for a user's mistake, and few compiled primitives kept."""
 
 import importlib.metadata
 import os
@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from asr.runtime import KEPT_PRIMITIVES, NUM_KEPT_PRIMITIVES, InstallationError, Parser, check_installation, run_program
+from asr.process.runtime import (
+    KEPT_PRIMITIVES,
+    NUM_KEPT_PRIMITIVES,
+    InstallationError,
+    Parser,
+    check_installation,
+    run_program,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _raise(error: BaseException) -> int:
@@ -159,12 +166,12 @@ def test_options_may_stand_between_positional_arguments(given: list[str]) -> Non
 def test_every_program_takes_options_anywhere() -> None:
     programs = [path for folder in ("asr", "data_prep") for path in (ROOT / folder).rglob("*.py")]
     plain = [path for path in programs if "argparse.ArgumentParser(" in path.read_text() and path.name != "runtime.py"]
-    assert plain == [], "expected asr.runtime.Parser"
+    assert plain == [], "expected asr.process.runtime.Parser"
 
 
 def test_who_asked_to_stop_does_not_wait_for_libraries_to_be_taken_down() -> None:
     program = (
-        "import atexit, sys; from asr.runtime import run_program\n"
+        "import atexit, sys; from asr.process.runtime import run_program\n"
         "class Slow:\n    def __del__(self): print('taken down')\n"
         "slow, reached = Slow(), atexit.register(print, 'registered')\n"
         "def main(_): print('saved'); return int(sys.argv[1])\n"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from asr.signals import signals_blocked
+from asr.process.signals import signals_blocked
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,7 @@ OPTIONAL = frozenset(
 )
 # Modules whose functions import: programs and workers that need a part of these start without the rest.
 IMPORTS_LATE = {
+    "asr.process.runtime",  # looks at what is installed before anything of it is imported
     "asr.transcription.job",
     "asr.transcription.output",
     "asr.transcription.worker",  # a worker's process limits its threads before torch is imported

@@ -36,6 +36,7 @@ class LeftOut:
 
 
 AS_WRITTEN = Run()
+TUNES = "needs the extra tune and trains many times; tests/tuning/test_tune.py runs studies of tones"
 NO_MICROPHONE = LeftOut("listens to a microphone; tests/live/ has stand-ins for those who record it")
 # By the command as it is written, on one line and without its comment. They run from the top of a page to its end in
 # one folder, which has what `workspace` writes; a command that is not here fails the test.
@@ -120,6 +121,12 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "earshot listen --model RUN order.wav --as-fast-as-possible": Run(instead={"order.wav": "recording.wav"}),
     "ffmpeg -i URL -f s16le -ar 16000 -ac 1 - | earshot listen --model RUN -": LeftOut(
         "fetches audio; tests/live/test_listen.py gives raw samples on stdin"
+    ),
+    "pip install 'earshot[tune]'": LeftOut("the test is in the environment that is tested"),
+    "earshot tune conf/bilstm_ctc.yaml --trials 50": LeftOut(TUNES),
+    "earshot tune conf/fsdd_bilstm_ctc.yaml --space recipes/tuning/fsdd.yaml train.max_epochs=15": LeftOut(TUNES),
+    "earshot tune conf/bilstm_ctc.yaml --storage postgresql://tuner@host/studies --study bilstm": LeftOut(
+        "needs a database server; tests/tuning/test_tune.py shares an SQLite file"
     ),
     "earshot train conf/bilstm_ctc.yaml --explain-layers encoder.cell.kind=gru": AS_WRITTEN,
     "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python -m asr.train conf/bilstm_ctc.yaml": Run(

@@ -1,10 +1,8 @@
 """Runs a comparison: trains every member with every seed, measures them, and reports; or probes the cells' memory."""
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +16,7 @@ from asr.config.reading import load_section
 from asr.data.manifest import Manifest
 from asr.process.distributed import set_num_threads
 from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK
+from asr.process.signals import stopping_on_sigterm
 from asr.tracking.bars import bar
 from asr.tracking.config import TrackingConfig
 from asr.tracking.trackers import open_tracker
@@ -114,17 +113,3 @@ def _probe_long_lag(config: ComparisonConfig, *, quick: bool) -> int:
     write_reports(folder, results, settings)
     print(f"report: {folder / 'report.html'}")
     return EXIT_OK
-
-
-@contextlib.contextmanager
-def stopping_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends this program like Ctrl-C, so that the training it waits for saves and stops too."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -148,6 +148,9 @@ def _resolve(location: tuple[int | str, ...], section: type[BaseModel]) -> tuple
         if isinstance(part, int):
             annotation = typing.get_args(annotation)[0] if typing.get_args(annotation) else annotation
             continue
+        if typing.get_origin(annotation) is dict:  # a mapping of a user's own keys
+            annotation = typing.get_args(annotation)[1]
+            continue
         fields = [name for model in models for name in model.model_fields]
         found = [model.model_fields[part] for model in models if part in model.model_fields]
         annotation = found[0].annotation if found else None

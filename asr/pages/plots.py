@@ -40,14 +40,14 @@ class Panel:
 
 def draw_intervals(points: Sequence[Points], *, label: str) -> str:
     """Draws one row for each: the mean as a square, its values as small dots, the interval as a bar."""
-    with _figure(7.5, 0.7 + 0.32 * len(points)) as (figure, result):
+    with open_figure(7.5, 0.7 + 0.32 * len(points)) as (figure, result):
         axes = figure.subplots()
         for row, point in enumerate(points):
             low, high = (value if math.isfinite(value) else point.mean for value in point.interval)
             axes.plot((low, high), (row, row), color=COLOURS[0], linewidth=2)
             axes.plot(point.values, [row] * len(point.values), ".", color="#555555", markersize=5)
             axes.plot([point.mean], [row], "s", color=COLOURS[0], markersize=6)
-        axes.set_yticks(range(len(points)), [_plain(point.name) for point in points])
+        axes.set_yticks(range(len(points)), [plain_name(point.name) for point in points])
         axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
@@ -57,14 +57,14 @@ def draw_intervals(points: Sequence[Points], *, label: str) -> str:
 
 def draw_scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label: str) -> str:
     """Draws a mark for each (name, x, y), with a legend."""
-    with _figure(7.5, 4.2) as (figure, result):
+    with open_figure(7.5, 4.2) as (figure, result):
         axes = figure.subplots()
         for number, (name, x, y) in enumerate(points):
             colour = COLOURS[number % len(COLOURS)]
             # Hollow the second time round, as lines are dashed.
             inside = colour if number < len(COLOURS) else "none"
             mark = MARKS[number % len(MARKS)]
-            axes.plot([x], [y], mark, color=colour, markerfacecolor=inside, markersize=7, label=_plain(name))
+            axes.plot([x], [y], mark, color=colour, markerfacecolor=inside, markersize=7, label=plain_name(name))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.margins(0.08)
@@ -91,7 +91,7 @@ def draw_panels(
 ) -> str:
     """Panels side by side with the same axes and one legend; values that a logarithm cannot take are left out."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
-    with _figure(2.5 + 4.5 * len(panels), 4.2) as (figure, result):
+    with open_figure(2.5 + 4.5 * len(panels), 4.2) as (figure, result):
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, panel in zip(row, panels, strict=True):
             for name, line in panel.lines.items():
@@ -104,7 +104,7 @@ def draw_panels(
                     linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
                     marker=MARKS[number % len(MARKS)] if len(shown) <= 12 else None,
                     markersize=4,
-                    label=_plain(name),
+                    label=plain_name(name),
                 )
             if panel.level is not None:
                 axes.axhline(panel.level, color="#555555", linestyle="--", linewidth=1, label=panel.level_name)
@@ -140,7 +140,7 @@ def new_figure(width: float, height: float, *, kind: Literal["agg", "svg"]) -> A
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
+def open_figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
     """Opens a figure of so many inches; on leaving, its SVG is in the list. The same figure gives the same text."""
     figure = new_figure(width, height, kind="svg")
     import matplotlib
@@ -154,7 +154,7 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, list[str]]]:
     result.append(text[text.index("<svg") :])
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Returns a name as it stands: matplotlib takes dollar signs for formulas and hides labels that begin
     with a line.
     """

@@ -72,3 +72,17 @@ def ignore_signals_to_stop() -> None:
         signal.signal(number, signal.SIG_IGN)
     if HAS_MASKS:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@contextlib.contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends this program like Ctrl-C, so that the training it waits for saves and stops too."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

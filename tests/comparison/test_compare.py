@@ -20,7 +20,6 @@ from asr.compare import main
 from asr.comparison.long_lag import TASKS, LagModel, LongLagConfig, fit_cell, gradient_norms, run_probe
 from asr.comparison.members import ComparisonConfig, ComparisonError, Member, MemberConfig, plan_members, solve_size
 from asr.comparison.report import compare, conclusions, draw_plots, notes, table_rows, write_markdown, write_page
-from asr.comparison.run import stopping_on_sigterm
 from asr.comparison.significance import adjust_for_many, chance_rate, interval_over_seeds, paired_difference
 from asr.comparison.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
 from asr.config.reading import ConfigError, load_section
@@ -32,6 +31,7 @@ from asr.model.acoustic import Model
 from asr.model.cells import ConvLSTMConfig, LSTMConfig, RNNConfig
 from asr.model.heads.ctc import CTCHeadConfig
 from asr.pages.plots import PlotError, draw_lines
+from asr.process.signals import stopping_on_sigterm
 from asr.training.memory import multiply_adds
 from tests.support.small_run import write_small_run
 from tests.support.tones import write_config

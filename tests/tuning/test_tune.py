@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -18,9 +19,11 @@ pytest.importorskip("sqlalchemy")
 import optuna
 
 import asr.tuning.child
-from asr.config.reading import ConfigError
+from asr.config.reading import ConfigError, read_values
 from asr.config.recognizer import load_config
 from asr.tune import main
+from asr.tuning.default_spaces import default_space
+from asr.tuning.space import check_space, load_space
 from asr.tuning.storage import TuneError, hide_password
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -379,3 +382,20 @@ def test_without_the_extra(tone_config: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"tune: optuna is not installed; expected the extra tune: pip install"):
         main([str(tone_config)])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes/tuning").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_spaces_of_recipes_fit_their_configuration(path: Path) -> None:
+    config = ROOT / re.findall(r"earshot tune (\S+)", path.read_text())[0]
+    space = load_space(path)
+    check_space(space, {**read_values(config), "run_dir": "run"}, load_config(config), where=str(path))
+
+
+@pytest.mark.parametrize("name", ["small", "middle", "large"])
+def test_the_built_in_spaces_fit_every_configuration(name: str) -> None:
+    tried = 0
+    for path in sorted((ROOT / "conf").glob("*_ctc.yaml")):
+        config = load_config(path)
+        check_space(default_space(name, config), {**read_values(path), "run_dir": "run"}, config, where=name)
+        tried += 1
+    assert tried > 5

@@ -1,12 +1,14 @@
 """Spaces to start from where no file says what is tried: for few, some and many hours of speech."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from asr.config.reading import ConfigError
 from asr.config.recognizer import Config
 from asr.data.manifest import Manifest
 from asr.runs.folder import flatten
-from asr.tuning.space import TuningSpace
+from asr.tuning.space import TuningSpace, check_space
 
 # With little data the danger is to learn it by heart: more dropout, small models. With much of it, models that are too
 # small. The rate of learning matters always.
@@ -36,10 +38,19 @@ SPACES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 HOURS = {"small": 5.0, "middle": 100.0}  # below which a corpus is of that size
 
 
-def default_space(name: str, config: Config) -> TuningSpace:
-    """Returns the built-in space of that name, as far as the configuration has its keys."""
+def default_space(name: str, base: Mapping[str, Any], config: Config) -> TuningSpace:
+    """Returns the built-in space of that name, without the keys that the configuration has not or whose range it
+    refuses, as a projection is wider than a small cell.
+    """
     known = flatten(config.to_dict())
-    return TuningSpace.model_validate({"space": {key: each for key, each in SPACES[name].items() if key in known}})
+    kept = {}
+    for key, dimension in SPACES[name].items():
+        alone = TuningSpace.model_validate({"space": {key: dimension}})
+        if key in known:
+            with contextlib.suppress(ConfigError):
+                check_space(alone, base, config, where=name)
+                kept[key] = dimension
+    return TuningSpace.model_validate({"space": kept})
 
 
 def name_size(config: Config) -> str:

@@ -4,9 +4,10 @@ import concurrent.futures
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -73,7 +74,7 @@ def make_plan(options: TuneOptions) -> Plan:
     config = load_config(options.config, options.overrides)
     check_prepared(config)
     Manifest.read(config.data.dev.manifest)  # which refuses one without utterances
-    name, space = choose_space(options, config)
+    name, space = choose_space(options, base, config)
     check_space(space, base, config, where=name)
     make_sampler(space, number=0)
     if space.sampler == "grid":
@@ -86,14 +87,14 @@ def make_plan(options: TuneOptions) -> Plan:
     return Plan(place, place.identity(), space, base, config, where=name)
 
 
-def choose_space(options: TuneOptions, config: Config) -> tuple[str, TuningSpace]:
+def choose_space(options: TuneOptions, base: Mapping[str, Any], config: Config) -> tuple[str, TuningSpace]:
     """Returns the space that is asked for and what errors call it: a file, one beside the configuration, or a built-in
     one.
     """
     beside = options.config.with_suffix(".tune.yaml")
     name = options.space or (str(beside) if beside.exists() else name_size(config))
     if name in SPACES:
-        space = default_space(name, config)
+        space = default_space(name, base, config)
         print(f"space: {name}, built in: {', '.join(space.space)}", flush=True)
     else:
         space = load_space(Path(name))

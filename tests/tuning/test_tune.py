@@ -393,9 +393,8 @@ def test_the_spaces_of_recipes_fit_their_configuration(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["small", "middle", "large"])
 def test_the_built_in_spaces_fit_every_configuration(name: str) -> None:
-    tried = 0
     for path in sorted((ROOT / "conf").glob("*_ctc.yaml")):
         config = load_config(path)
-        check_space(default_space(name, config), {**read_values(path), "run_dir": "run"}, config, where=name)
-        tried += 1
-    assert tried > 5
+        space = default_space(name, {**read_values(path), "run_dir": "run"}, config)
+        assert {"optim.learning_rate", "encoder.dropout"} <= {*space.space}
+        assert ("encoder.cell.hidden_size" in space.space) or "projected" in path.name or "conv" in path.name

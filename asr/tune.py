@@ -54,6 +54,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--storage", metavar="URL", help="a database that several machines share (default: SQLite in DIR)"
     )
     parser.add_argument("--study", metavar="NAME", help="of the study in that database (default: the folder's name)")
+    parser.add_argument(
+        "--retrain-best",
+        type=_count,
+        default=0,
+        metavar="K",
+        help="then train the best K with more seeds, by whose mean they are ranked",
+    )
+    parser.add_argument("--seeds", type=_count, default=3, metavar="N", help="of --retrain-best (default: 3)")
+    parser.add_argument(
+        "--wandb-sweep", type=Path, metavar="FILE", help="write the space as a sweep of wandb, and train nothing"
+    )
+    parser.add_argument("--lr-range", action="store_true", help="only test a range of learning rates, in 100 steps")
     return parser.parse_args(arguments)
 
 

@@ -125,6 +125,9 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "pip install 'earshot[tune]'": LeftOut("the test is in the environment that is tested"),
     "earshot tune conf/bilstm_ctc.yaml --trials 50": LeftOut(TUNES),
     "earshot tune conf/fsdd_bilstm_ctc.yaml --space recipes/tuning/fsdd.yaml train.max_epochs=15": LeftOut(TUNES),
+    "earshot tune conf/fsdd_bilstm_ctc.yaml --lr-range": LeftOut(TUNES),
+    "earshot tune conf/bilstm_ctc.yaml --trials 50 --retrain-best 3 --seeds 3": LeftOut(TUNES),
+    "earshot tune conf/bilstm_ctc.yaml --wandb-sweep sweep.yaml tracking.mode=online": LeftOut(TUNES),
     "earshot tune conf/bilstm_ctc.yaml --storage postgresql://tuner@host/studies --study bilstm": LeftOut(
         "needs a database server; tests/tuning/test_tune.py shares an SQLite file"
     ),

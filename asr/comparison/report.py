@@ -9,12 +9,13 @@ from markupsafe import Markup
 
 from asr.comparison.members import ComparisonConfig, Member
 from asr.comparison.significance import PairedDifference, adjust_for_many, interval_over_seeds, paired_difference
-from asr.comparison.trial import Speed, TrialResult
+from asr.comparison.trial import TrialResult
 from asr.evaluation.intervals import Interval, bootstrap_interval
 from asr.files.replacing import replacing
 from asr.metrics import ErrorCounts
 from asr.pages.plots import Points, draw_intervals, draw_lines, draw_scatter
 from asr.pages.render import render
+from asr.training.speed import Speed
 
 TEMPLATE = "comparison.html.j2"
 NOTHING_LEARNT = "nothing learnt"

@@ -11,7 +11,7 @@ from asr.comparison.long_lag_report import write_reports
 from asr.comparison.members import ComparisonConfig, Member, plan_members
 from asr.comparison.report import Comparison, compare, draw_plots, write_markdown, write_page
 from asr.comparison.significance import chance_rate
-from asr.comparison.trial import TrialResult, measure_speed, run_trial, trials_of
+from asr.comparison.trial import TrialResult, run_trial, trials_of
 from asr.config.reading import load_section
 from asr.data.manifest import Manifest
 from asr.process.distributed import set_num_threads
@@ -20,6 +20,7 @@ from asr.process.signals import stopping_on_sigterm
 from asr.tracking.bars import bar
 from asr.tracking.config import TrackingConfig
 from asr.tracking.trackers import open_tracker
+from asr.training.speed import measure_speed
 
 
 def run(

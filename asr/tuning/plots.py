@@ -144,6 +144,17 @@ def draw_front(trials: Sequence[TriedValues], *, labels: Sequence[str]) -> str:
     return result[0]
 
 
+def draw_learning_rates(rates: Sequence[float], losses: Sequence[float], *, suggested: float) -> str:
+    """Draws the loss by the learning rate, and a line at the suggested one."""
+    with open_figure(8.0, 3.8) as (figure, result):
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=DONE)
+        axes.axvline(suggested, color=BEST, linestyle="--")
+        axes.set_xscale("log")
+        _finish(axes, x_label="learning rate", y_label="loss of a token, smoothed")
+    return result[0]
+
+
 def _finish(axes: Any, *, x_label: str, y_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)

@@ -1,6 +1,7 @@
 """Runs a study: checks what is asked, lets workers train trial after trial, and writes what came out."""
 
 import concurrent.futures
+import itertools
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK
 from asr.process.signals import stopping_on_sigterm
 from asr.training.experiment import check_prepared
 from asr.tuning.default_spaces import SPACES, default_space, name_size
+from asr.tuning.learning_rates import run_range_test
 from asr.tuning.report import write_report
 from asr.tuning.results import (
     Retrained,
@@ -29,8 +31,10 @@ from asr.tuning.results import (
     write_best,
     write_results,
 )
+from asr.tuning.retraining import choose, read_retrained, retrain
 from asr.tuning.space import TuningSpace, check_space, grid, load_space
 from asr.tuning.storage import Place, TuneError, enqueue_grid, make_sampler, open_study, own_url, saying_storage_faults
+from asr.tuning.sweep import write_sweep
 from asr.tuning.trials import Plan, TrialWorker
 
 DEFAULT_TRIALS = 50
@@ -52,19 +56,35 @@ class TuneOptions:
     pruner: str | None = None
     storage: str | None = None
     study: str | None = None
+    retrain_best: int = 0
+    seeds: int = 3
+    wandb_sweep: Path | None = None
+    lr_range: bool = False
 
 
 def run(options: TuneOptions) -> int:
     """Goes on with a study, or begins it, until its budget is used up, and returns the exit code."""
     plan = make_plan(options)
+    if options.wandb_sweep is not None:
+        write_sweep(options.wandb_sweep, plan.space, options.config, options.overrides, where=plan.where)
+        print(f"{options.wandb_sweep}: wandb sweep {options.wandb_sweep}, then the agent that it names")
+        return EXIT_OK
+    if options.lr_range:
+        found = run_range_test(plan.config, plan.place.folder)
+        print(f"suggested: optim.learning_rate={found.suggested:.2g}; {plan.place.folder / 'learning_rates.html'}")
+        return EXIT_OK
     with saying_storage_faults(plan.place.url):
         study = open_study(plan.place, plan.space, plan.config)
         if plan.space.sampler == "grid":
             with plan.place.lock:
                 enqueue_grid(study, grid(plan.space, plan.config, where=plan.where))
         with stopping_on_sigterm():
-            work(plan, study, options)
-        return finish(plan, study, [])
+            deadline = time.monotonic() + 3600 * (options.hours or 1e9)
+            work(plan, study, options, deadline=deadline)
+            if options.retrain_best:
+                chosen = choose(plan, collect(study, plan), best=options.retrain_best, seeds=options.seeds)
+                retrain(plan, chosen, deadline=deadline, environments=environments(plan, options))
+        return finish(plan, study, read_retrained(plan))
 
 
 def make_plan(options: TuneOptions) -> Plan:
@@ -103,28 +123,32 @@ def choose_space(options: TuneOptions, base: Mapping[str, Any], config: Config) 
     return name, check_section(values, TuningSpace, where=name)
 
 
-def work(plan: Plan, study: optuna.Study, options: TuneOptions) -> None:
+def work(plan: Plan, study: optuna.Study, options: TuneOptions, *, deadline: float) -> None:
     """Lets workers train, as many as are asked for, until the budget is used up. Ctrl-C lets every training save."""
     limit = options.trials or (DEFAULT_TRIALS if options.hours is None else float("inf"))
     stop = threading.Event()
-    deadline = time.monotonic() + 3600 * (options.hours or 1e9)
     say_progress(study, plan)
-    devices = options.devices.split(",") if options.devices else []
     with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
         try:
-            futures = []
-            for number in range(options.workers):
-                environment = {"WANDB_RUN_GROUP": plan.place.name}
-                if devices:
-                    environment["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-                worker = TrialWorker(plan, study, num_trials=limit, environment=environment)
-                futures.append(pool.submit(worker.work, stop))
+            futures = [
+                pool.submit(TrialWorker(plan, study, num_trials=limit, environment=each).work, stop)
+                for each in environments(plan, options)
+            ]
             _wait(futures, stop, deadline)
         except BaseException:
             stop.set()
             raise
     for future in futures:
         future.result()
+
+
+def environments(plan: Plan, options: TuneOptions) -> list[dict[str, str]]:
+    """Returns what each worker's trainings have in their environment: their group in wandb, and their GPU."""
+    devices = options.devices.split(",") if options.devices else [None]
+    return [
+        {"WANDB_RUN_GROUP": plan.place.name, **({} if device is None else {"CUDA_VISIBLE_DEVICES": device})}
+        for device, _ in zip(itertools.cycle(devices), range(options.workers))
+    ]
 
 
 def say_progress(study: optuna.Study, plan: Plan) -> None:

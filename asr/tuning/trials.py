@@ -23,12 +23,14 @@ from asr.files.replacing import HeldLock
 from asr.files.tensors import read_shapes
 from asr.runs.checkpoint import write_text
 from asr.runs.folder import RunFolder
+from asr.training.speed import measure_speed
 from asr.tuning.child import Epoch, StudyStopped, TrainingFailed, final_figures, train_watched
 from asr.tuning.space import Choice, TuningSpace, configure, suggest
 from asr.tuning.storage import Place, TuneError, make_pruner, make_sampler
 
 PLACE, REASON, PRUNED_AFTER, SECONDS = "place", "reason", "pruned_after_epoch", "seconds"  # attributes of a trial
 SECONDS_TO_BEGIN = 60.0  # between a trial's number and its folder, where other machines share the database
+TIMING = threading.Lock()  # one run at a time is timed
 MOST_FAILURES = 5  # in a row, from the first trial on: then it is not the values
 
 
@@ -176,7 +178,7 @@ class TrialWorker:
 
             if not train_watched(path, run, is_enough=is_enough, stop=stop, environment=self.environment):
                 return None
-        return measure(plan.space, run)
+        return measure(plan.space, run, dev=plan.config.data.dev.manifest)
 
     def _judge(self, claim: Claim, epoch: Epoch, *, is_last: bool) -> bool:
         """Reports an epoch to the study; returns whether the trial should end here."""
@@ -190,22 +192,26 @@ class TrialWorker:
         return True
 
 
-def measure(space: TuningSpace, run: Path) -> list[float]:
+def measure(space: TuningSpace, run: Path, *, dev: str) -> list[float]:
     """Returns the objectives of a finished run. Raises TrainingFailed where one of them is no finite number."""
     figures = final_figures(run)
     if figures is None:
         raise TrainingFailed(f"{run}: found no final dev figures; expected those that a finished training writes")
-    values = [_measure_cost(name, run) if name not in figures else figures[name] for name in space.objectives]
+    values = [figures[name] if name in figures else measure_cost(name, run, dev=dev) for name in space.objectives]
     for name, value in zip(space.objectives, values):
         if not math.isfinite(value):
             raise TrainingFailed(f"{run}: dev {name} is {value}; expected a finite number")
     return values
 
 
-def _measure_cost(name: str, run: Path) -> float:
-    shapes = read_shapes(RunFolder(run).model_path, remedy="train it again")
-    assert name == "parameters"
-    return float(sum(math.prod(shape) for shape in shapes.values()))
+def measure_cost(name: str, run: Path, *, dev: str) -> float:
+    """Returns a finished run's number of parameters, or its real-time factor on dev speech by one thread."""
+    if name == "parameters":
+        shapes = read_shapes(RunFolder(run).model_path, remedy="train it again")
+        return float(sum(math.prod(shape) for shape in shapes.values()))
+    assert name == "real_time_factor"
+    with TIMING:
+        return measure_speed({"run": run}, dev, num_threads=1)["run"].real_time_factor
 
 
 def check_failures(study: optuna.Study) -> None:

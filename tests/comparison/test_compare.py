@@ -21,7 +21,7 @@ from asr.comparison.long_lag import TASKS, LagModel, LongLagConfig, fit_cell, gr
 from asr.comparison.members import ComparisonConfig, ComparisonError, Member, MemberConfig, plan_members, solve_size
 from asr.comparison.report import compare, conclusions, draw_plots, notes, table_rows, write_markdown, write_page
 from asr.comparison.significance import adjust_for_many, chance_rate, interval_over_seeds, paired_difference
-from asr.comparison.trial import Speed, Trial, TrialError, TrialResult, run_training, score_words
+from asr.comparison.trial import Trial, TrialError, TrialResult, run_training, score_words
 from asr.config.reading import ConfigError, load_section
 from asr.config.recognizer import load_config
 from asr.data.manifest import Utterance
@@ -33,6 +33,7 @@ from asr.model.heads.ctc import CTCHeadConfig
 from asr.pages.plots import PlotError, draw_lines
 from asr.process.signals import stopping_on_sigterm
 from asr.training.memory import multiply_adds
+from asr.training.speed import Speed
 from tests.support.small_run import write_small_run
 from tests.support.tones import write_config
 

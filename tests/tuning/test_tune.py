@@ -18,7 +18,6 @@ pytest.importorskip("sqlalchemy")
 
 import optuna
 
-import asr.tuning.child
 from asr.config.reading import ConfigError, read_values
 from asr.config.recognizer import load_config
 from asr.tune import main
@@ -27,21 +26,12 @@ from asr.tuning.space import check_space, load_space
 from asr.tuning.storage import TuneError, hide_password
 
 ROOT = Path(__file__).resolve().parents[2]
-PRETENDED = [sys.executable, str(ROOT / "tests/support/pretended_training.py")]
 SPACE = """
 startup_trials: 4
 space:
   optim.learning_rate: {low: 0.0001, high: 0.05, log: true}
   encoder.cell.hidden_size: {low: 8, high: 24, step: 8, integer: true}
 """
-
-
-@pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings that take no time."""
-    monkeypatch.setattr(asr.tuning.child, "train_command", lambda config: [*PRETENDED, str(config)])
-    monkeypatch.setattr(asr.tuning.child, "SECONDS_FOR_A_REQUEST", 0.01)
-    monkeypatch.setattr(asr.tuning.child, "SECONDS_BETWEEN_LOOKS", 0.02)
 
 
 def write_space(folder: Path, text: str = SPACE) -> str:

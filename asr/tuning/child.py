@@ -13,12 +13,12 @@ from typing import Any
 from filelock import Timeout
 
 from asr.files.json_lines import LineError, parse_object
-from asr.files.replacing import HeldLock, split_lines
+from asr.files.replacing import HeldLock, size_of, split_lines
 from asr.process.runtime import EXIT_OK, STOPPED_BY_SIGNAL
 from asr.runs.folder import RunFolder
 from asr.tracking.lines import METRICS_FILE
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_FOR_A_REQUEST = 1.0  # a signal to a whole group reaches a training before this process knows of it
 MOST_RESTARTS = 2  # of a training that something else ended
 
@@ -50,51 +50,56 @@ def train_watched(
     is_enough: Callable[[Epoch], bool],
     stop: threading.Event,
     environment: Mapping[str, str],
-) -> bool:
-    """Trains until its end, or until `is_enough` of an epoch; returns whether it came to its end.
+) -> Epoch | None:
+    """Trains until its end, or until `is_enough` of an epoch; returns that epoch, None at its end.
 
     A training that is killed goes on from its last checkpoint, at most MOST_RESTARTS times. Raises TrainingFailed with
     the reason, and StudyStopped once `stop` is set, after the training has saved.
     """
+    code, log = 0, run.with_suffix(".log")
     for restart in range(1 + MOST_RESTARTS):
         _wait_for_another(run, stop)
-        log = run.with_suffix(".log")
+        if final_figures(run) is not None:
+            return None
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a" if restart else "w", encoding="utf-8") as output:
             process = subprocess.Popen(
                 train_command(config), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
             )
             try:
-                ended = _follow(process, run, is_enough, stop)
+                enough = _follow(process, run, is_enough, stop)
             except BaseException:
                 _end(process)
                 raise
-        if not ended:
+        if enough is not None:
             _end(process)
-            return False
-        if process.returncode == EXIT_OK:
-            return True
-        if 0 < process.returncode <= STOPPED_BY_SIGNAL:
-            raise TrainingFailed(say_end(process.returncode, log))
+            return enough
+        code = process.returncode
+        if code == EXIT_OK:
+            return None
+        if 0 < code <= STOPPED_BY_SIGNAL:
+            break
         if stop.wait(SECONDS_FOR_A_REQUEST):
             raise StudyStopped
-    raise TrainingFailed(say_end(process.returncode, log))
+    raise TrainingFailed(say_end(code, log))
 
 
 def _follow(
     process: "subprocess.Popen[bytes]", run: Path, is_enough: Callable[[Epoch], bool], stop: threading.Event
-) -> bool:
-    """Waits for the process, or returns False as soon as an epoch is enough."""
-    seen = 0
+) -> Epoch | None:
+    """Waits for the process, or returns an epoch as soon as it is enough."""
+    judged, size = 0, 0
     while True:
         is_over = process.poll() is not None
-        epochs = read_epochs(run)
-        for epoch in epochs[seen:]:
-            if is_enough(epoch) and not is_over:
-                return False
-        seen = max(seen, len(epochs))
+        if is_over or size_of(str(run / METRICS_FILE)) != size:
+            size = size_of(str(run / METRICS_FILE))
+            epochs = read_epochs(run)
+            for epoch in epochs[judged:]:
+                if is_enough(epoch) and not is_over:
+                    return epoch
+            judged = max(judged, len(epochs))
         if is_over:
-            return True
+            return None
         if stop.wait(SECONDS_BETWEEN_LOOKS):
             raise StudyStopped
 

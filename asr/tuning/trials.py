@@ -176,7 +176,9 @@ class TrialWorker:
             def is_enough(epoch: Epoch) -> bool:
                 return self._judge(claim, epoch, is_last=epoch.number >= config.train.max_epochs)
 
-            if not train_watched(path, run, is_enough=is_enough, stop=stop, environment=self.environment):
+            ended = train_watched(path, run, is_enough=is_enough, stop=stop, environment=self.environment)
+            if ended is not None:
+                trial.set_user_attr(PRUNED_AFTER, ended.number)
                 return None
         return measure(plan.space, run, dev=plan.config.data.dev.manifest)
 
@@ -186,10 +188,7 @@ class TrialWorker:
         if len(self.plan.space.objectives) > 1 or not math.isfinite(value) or epoch.number in (claim.reported or ()):
             return False
         trial.report(value, epoch.number)
-        if is_last or not trial.should_prune():
-            return False
-        trial.set_user_attr(PRUNED_AFTER, epoch.number)
-        return True
+        return not is_last and bool(trial.should_prune())
 
 
 def measure(space: TuningSpace, run: Path, *, dev: str) -> list[float]:

@@ -162,6 +162,35 @@ def start_program(config: Path, *arguments: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow
+def test_real_trainings_are_the_same_after_a_machine_died(tone_config: Path, tmp_path: Path) -> None:
+    """Everything is killed at once amid the second trial, as by a power cut; a study that was not has the same figures."""
+    space = write_space(tmp_path, SPACE.replace("0.0001", "0.01"))
+    budget = ("--trials", "3", "--pruner", "none", "train.max_epochs=6")
+    command = [sys.executable, "-m", "asr.tune", str(tone_config), "--space", space, *budget]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    folder = tone_config.parent / "study"
+    with (tmp_path / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            [*command, "--output-dir", str(folder)], env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+        metrics, deadline = folder / "trials/0001/metrics.jsonl", time.monotonic() + 120
+        while "dev/wer" not in (metrics.read_text() if metrics.exists() else ""):
+            assert process.poll() is None, (tmp_path / "said.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (folder / "results.json").exists()
+    _, after, _ = tune(tone_config, *budget, space=space)
+    folder.rename(tmp_path / "killed")
+    _, whole, _ = tune(tone_config, *budget, space=space)
+    for killed, other in zip(after["trials"], whole["trials"], strict=True):
+        assert [killed[key] for key in ("params", "values", "curve")] == [
+            other[key] for key in ("params", "values", "curve")
+        ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_study_that_is_killed_loses_no_trial(tone_config: Path, pretended: None, number: int, capsys) -> None:
     process = start_program(tone_config, "--trials", "5", "--workers", "2")

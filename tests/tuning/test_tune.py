@@ -164,7 +164,7 @@ def start_program(config: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 def test_real_trainings_are_the_same_after_a_machine_died(tone_config: Path, tmp_path: Path) -> None:
-    """Everything is killed at once amid the second trial, as by a power cut; a study that was not has the same figures."""
+    """All is killed at once amid the second trial, as by a power cut; the figures are those of a study that was not."""
     space = write_space(tmp_path, SPACE.replace("0.0001", "0.01"))
     budget = ("--trials", "3", "--pruner", "none", "train.max_epochs=6")
     command = [sys.executable, "-m", "asr.tune", str(tone_config), "--space", space, *budget]
@@ -186,9 +186,8 @@ def test_real_trainings_are_the_same_after_a_machine_died(tone_config: Path, tmp
     folder.rename(tmp_path / "killed")
     _, whole, _ = tune(tone_config, *budget, space=space)
     for killed, other in zip(after["trials"], whole["trials"], strict=True):
-        assert [killed[key] for key in ("params", "values", "curve")] == [
-            other[key] for key in ("params", "values", "curve")
-        ]
+        for key in ("params", "values", "curve"):
+            assert killed[key] == other[key]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+import optuna  # pyright: ignore[reportMissingImports]
+from optuna.trial import FrozenTrial, TrialState  # pyright: ignore[reportMissingImports]
 
 from asr.runs.checkpoint import write_text
 from asr.tuning.child import read_epochs

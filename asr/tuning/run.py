@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
+import optuna  # pyright: ignore[reportMissingImports]
 
 from asr.config.reading import check_section, read_values
 from asr.config.recognizer import Config, load_config

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import optuna
+import optuna  # pyright: ignore[reportMissingImports]
 from filelock import FileLock
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url  # pyright: ignore[reportMissingImports]
+from sqlalchemy.exc import SQLAlchemyError  # pyright: ignore[reportMissingImports]
 
 from asr.config.recognizer import Config
 from asr.runs.checkpoint import write_text
@@ -25,6 +25,12 @@ from asr.tuning.space import TuningSpace, label
 EXPERIMENT = "experiment"  # an attribute of the study: what it is about, by key
 DATABASE = "study.db"
 SECONDS_TO_WAIT = 60.0  # for another process that writes into the SQLite file
+
+HINTS = {  # what to do, by a word of what a database said
+    "locked": "wait for, or end, the program that holds it",
+    "full": "make room on its disk",
+    "disk I/O error": "make room on its disk, or look whether it is sound",
+}
 
 
 class TuneError(ValueError):
@@ -72,10 +78,9 @@ def saying_storage_faults(url: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        hint = (
-            "wait for, or end, the program that holds it"
-            if "locked" in str(cause)
-            else "expected a database that can be read and written, such as sqlite:///runs/study.db"
+        hint = next(
+            (hint for word, hint in HINTS.items() if word in str(cause)),
+            "expected a database that can be read and written, such as sqlite:///runs/study.db",
         )
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise TuneError(

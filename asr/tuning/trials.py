@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
+import optuna  # pyright: ignore[reportMissingImports]
 from filelock import Timeout
-from optuna.trial import TrialState
+from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
 
 from asr.config.reading import ConfigError
 from asr.config.recognizer import Config, load_config

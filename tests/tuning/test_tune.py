@@ -151,15 +151,46 @@ run_program(main)
 """
 
 
-def start_program(config: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """The program in a process of its own, with slow pretended trainings."""
-    script = PROGRAM.format(script=str(ROOT / "tests/support/pretended_training.py"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PRETENDED_SECONDS": "0.5"}
+def start_program(config: Path, *arguments: str, before: str = "", seconds: float = 0.5) -> "subprocess.Popen[str]":
+    """The program in a process of its own, with slow pretended trainings; `before` is run in it first."""
+    script = before + PROGRAM.format(script=str(ROOT / "tests/support/pretended_training.py"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PRETENDED_SECONDS": str(seconds)}
     command = [sys.executable, "-c", script, str(config), "--space", write_space(config.parent)]
     return subprocess.Popen(
         [*command, "--output-dir", str(config.parent / "study"), *arguments],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_calls_share_a_study(tone_config: Path, pretended: None) -> None:
+    calls = [start_program(tone_config, "--trials", "6", seconds=0.2) for _ in range(2)]
+    for process in calls:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    _, results, folder = tune(tone_config, "--trials", "6")
+    assert len(results["trials"]) == 6
+    assert [path.read_text() for path in folder.glob("trials/*/starts.txt")] == ["."] * len(results["trials"])
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing(tone_config: Path, pretended: None) -> None:
+    """The database may grow by a few pages only, then the system refuses."""
+    pytest.importorskip("resource")
+    _, first, folder = tune(tone_config, "--trials", "2", "--pruner", "none")
+    limit = (folder / "study.db").stat().st_size + 4096
+    before = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    process = start_program(tone_config, "--trials", "60", "--pruner", "none", before=before, seconds=0.0)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert re.search(
+        r"error: .*study.db: .*; make room on its disk.* All finished trials are kept; rerun to go on", said
+    )
+    begun = len(list(folder.glob("trials/*/starts.txt")))
+    _, results, _ = tune(tone_config, "--trials", str(begun + 1), "--pruner", "none")
+    assert results["trials"][:2] == first["trials"]
+    assert [trial["state"] for trial in results["trials"]] == ["complete"] * (begun + 1)
+    assert [path.read_text() for path in folder.glob("trials/*/starts.txt")] == ["."] * (begun + 1)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import torch
 from markupsafe import Markup
 
 from asr.config.recognizer import Config
+from asr.data.batches import StepBatches
 from asr.data.dataset import mix_seed
 from asr.files.replacing import replacing
 from asr.optim import set_learning_rate
@@ -29,11 +30,12 @@ from asr.training.task import rehearse_task
 from asr.tuning.plots import draw_learning_rates
 from asr.tuning.storage import TuneError
 
-LOWEST, HIGHEST = 1e-6, 1.0
+LOWEST, HIGHEST = 1e-5, 1.0
 NUM_STEPS = 100
-SMOOTHING = 0.9  # of the loss from step to step
+SMOOTHING = 0.8  # of the loss from step to step
 BROKEN = 4.0  # times the smallest loss so far: it has diverged
-BELOW_THE_BEST = 10.0  # where the loss is smallest, the rate is about to break; a tenth of it is the custom
+STILL_WHOLE = 0.1  # of the whole fall of the loss, by which it may be above the smallest
+BELOW_THE_BREAK = 10.0  # the custom
 FEWEST_STEPS = 10
 
 
@@ -74,22 +76,37 @@ def _losses(config: Config, processes: Processes) -> Iterator[tuple[float, float
 def _rising_steps(training: Training) -> Iterator[tuple[float, float]]:
     learner = training.learner
     with training.workers.reading(open_steps(training)) as batches:
+        probe = next(batches)
         for number, step in zip(range(NUM_STEPS), batches):
             rate = LOWEST * (HIGHEST / LOWEST) ** (number / (NUM_STEPS - 1))
             set_learning_rate(learner.optimizer, rate)
             torch.manual_seed(mix_seed(training.config.seed, number, 0))
-            losses, norm = compute_gradients(training, step)
-            loss = float(torch.cat(losses, dim=1).sum()) / step.num_tokens
-            if not math.isfinite(loss) or not bool(norm.isfinite()):
-                return
+            _, norm = compute_gradients(training, step)
             learner.scaler.step(learner.optimizer)
             learner.scaler.update()
+            loss = _probe(training, probe)
+            if not math.isfinite(loss) or not bool(norm.isfinite()):
+                return
             yield rate, loss
 
 
+@torch.inference_mode()
+def _probe(training: Training, step: StepBatches) -> float:
+    """Returns the loss of a token in the same batches each time, without dropout: other batches differ from each other
+    by more than a step changes.
+    """
+    training.learner.model.eval()
+    with training.autocast():
+        losses = [training.stepper(*batch.to(training.processes.device).inputs).sum() for batch in step.batches]
+    training.learner.model.train()
+    return float(sum(losses)) / step.num_tokens
+
+
 def suggest_rate(measured: Sequence[tuple[float, float]]) -> RangeTest:
-    """Returns the smoothed losses until they diverge, and a tenth of the rate at the smallest. Raises TuneError where
-    there is no fall to see.
+    """Returns the smoothed losses until they diverge, and a tenth of the highest rate before the loss rises again.
+
+    The smallest loss itself says little: between where the fall ends and where it breaks, chance decides where that is.
+    Raises TuneError where there is no fall to see.
     """
     rates: list[float] = []
     smoothed: list[float] = []
@@ -115,12 +132,14 @@ def suggest_rate(measured: Sequence[tuple[float, float]]) -> RangeTest:
             f"--lr-range: found no rate from {LOWEST:g} to {rates[-1]:g} at which the loss falls; expected one; is "
             "optim.clip_norm very small?"
         )
-    return RangeTest(tuple(rates), tuple(smoothed), rates[best] / BELOW_THE_BEST)
+    whole = smoothed[best] + STILL_WHOLE * (smoothed[0] - smoothed[best])
+    highest = max(place for place in range(len(rates)) if smoothed[place] <= whole)
+    return RangeTest(tuple(rates), tuple(smoothed), rates[highest] / BELOW_THE_BREAK)
 
 
 def _write_page(path: Path, result: RangeTest) -> None:
     notes = [
-        f"Suggested: optim.learning_rate={result.suggested:.2g}, a tenth of the rate with the smallest loss.",
+        f"Suggested: optim.learning_rate={result.suggested:.2g}, a tenth of the highest rate before the loss rises.",
         "Each step has a higher rate than the one before; the loss of a token is smoothed. It says where to look, not "
         "what is best: try a third and three times as much.",
     ]

@@ -89,6 +89,8 @@ def draw_slices(trials: Sequence[TriedValues], keys: Sequence[str], *, logs: Seq
                 axes.set_xticks(range(len(ticks)), [plain_name(tick) for tick in ticks], fontsize="small")
             elif key in logs:
                 axes.set_xscale("log")
+                ticks = _log_ticks(min(values, default=1.0), max(values, default=1.0))
+                axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 axes.tick_params(axis="x", which="minor", labelbottom=False)
             _finish(axes, x_label=plain_name(key), y_label=label if number % COLUMNS == 0 else "")
     return result[0]
@@ -159,6 +161,14 @@ def _finish(axes: Any, *, x_label: str, y_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Returns few round places on a logarithmic axis: powers of ten, and within two decades 2 and 5 times them too."""
+    factors = (1,) if high > 100 * low else (1, 2, 5)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    return [tick for tick in ticks if low <= tick <= high] or [low]
 
 
 def _is_number(values: Sequence[Any]) -> bool:

@@ -35,6 +35,10 @@ python -m data_prep.synthesize $data/sentences.txt $data/classical --engines fes
 echo "4/5  the same by Kokoro, whose voices of the tests are not among those of the training"
 python recipes/english/neural_voices.py "$corpora/neural_voices" $data/neural
 
+kokoro_tests=kokoro/am_michael,kokoro/bf_emma,kokoro/af_bella,kokoro/bm_george,kokoro/am_puck,kokoro/af_nova
+python -m data_prep.synthesize $data/sentences.txt $data/kokoro --language en-us --engines kokoro --num-train 482 \
+  --num-dev 0 --num-test 0 --min-count 0 --slowest 130 --test-voices $kokoro_tests
+
 cat $data/{more_english,speechocean762,wake_words,speech_commands}/dev.jsonl $data/neural/dev.jsonl > $data/dev.jsonl
 
 echo "5/5  commands for a home by voices that are not trained with (docs/voices.md: EARSHOT_KOKORO)"
@@ -42,7 +46,7 @@ home() { # NAME ENGINES VOICES [OPTION]...
   python -m data_prep.synthesize conf/commands/home.yaml "$data/home_$1" --engines "$2" --test-voices "$3" --num-train 0 \
     --num-dev 0 --num-test 120 --slowest 130 "${@:4}"
 }
-home kokoro kokoro kokoro/am_michael,kokoro/bf_emma,kokoro/af_bella,kokoro/bm_george,kokoro/am_puck,kokoro/af_nova
+home kokoro kokoro $kokoro_tests
 home joe piper piper/en_US-joe-medium --seed 2
 home pico pico pico/en-GB,pico/en-US --seed 1
 home flite flite,festival flite/awb,flite/kal16,flite/rms,flite/slt,festival/kal_diphone,festival/ked_diphone,festival/cmu_us_slt_arctic_hts

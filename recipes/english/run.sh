@@ -16,12 +16,11 @@ echo "2/4  the base, and once more from where it ended, with the learning rate o
 python -m asr.train conf/english_base.yaml run_dir=runs/english_base_first
 python -m asr.train conf/english_base.yaml run_dir=runs/english_base init_from=runs/english_base_first
 
-echo "3/4  the first round, which is shipped"
+echo "3/4  two rounds; the second, with every frequent word, is shipped"
 python -m asr.train conf/english_first.yaml
-python -m asr.export runs/english_first runs/english_packed
+python -m asr.train conf/english.yaml
+python -m asr.export runs/english runs/english_packed
 python -m asr.commands priors runs/english_packed data/english/more_english/dev.jsonl --weight 1.0
 
 echo "4/4  the figures"
 bash recipes/english/measure.sh runs/english_packed
-
-echo "the second round, with every frequent word: python -m asr.train conf/english.yaml"

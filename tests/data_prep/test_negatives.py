@@ -52,7 +52,10 @@ def test_recordings_are_cut_for_a_training(tmp_path: Path, capsys: pytest.Captur
 def test_folders_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     write_recordings(tmp_path / "a" / "rain", [0.5])
     write_recordings(tmp_path / "b" / "rain", [0.5])
-    with pytest.raises(CorpusError, match="two folders of the same name, or one named all, silence or noise; expected"):
+    with pytest.raises(
+        CorpusError,
+        match="two folders of the same name, or one that is named all, silence, noise or household; expected",
+    ):
         main([str(tmp_path / "out"), str(tmp_path / "a" / "rain"), str(tmp_path / "b" / "rain")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty: no recordings; expected some below it"):
@@ -79,3 +82,18 @@ def test_noise_is_made_without_any_corpus(tmp_path: Path) -> None:
     hum = np.abs(np.fft.rfft(read_audio(items[1].audio_filepath, sample_rate=16_000)))
     assert hum.argmax() / 30 in (50, 60)  # hertz
     assert len(list(Manifest.read(tmp_path / "first" / "all.jsonl"))) == 5
+
+
+def test_a_household_is_made_of_sounds_with_pauses(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        assert main([str(tmp_path / folder), "--household-minutes", "2", "--cut-seconds", "10"]) == 0
+    items = list(Manifest.read(tmp_path / "first" / "household.jsonl"))
+    assert len(items) == 12
+    assert {item.text for item in items} == {""}
+    for number in range(4):
+        paths = [tmp_path / folder / "household" / f"{number:03d}.flac" for folder in ("first", "second")]
+        samples, again = (read_audio(path, sample_rate=16_000) for path in paths)
+        assert np.array_equal(samples, again)
+        loudness = samples.reshape(-1, 1_600).std(axis=1)  # of each tenth of a second
+        assert np.abs(samples).max() <= 1
+        assert loudness.max() > 10 * np.quantile(loudness, 0.05)

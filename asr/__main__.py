@@ -17,6 +17,7 @@ PROGRAMS = {
     "serve": "serve a run to other programs: OpenAI's API, WebSockets, Wyoming",
     "compare": "train several configurations alike and compare them",
     "tune": "find the settings of a configuration by many short trainings",
+    "improve": "say what to do next about a trained run: suspect data, its log, confusions",
     "explain": "look inside a model while it hears a recording",
     "listen": "recognise a microphone, a stream or a file while it is spoken",
     "export": "make a small copy of a trained run, to hand on",

@@ -25,8 +25,8 @@ FLOORS = [
     "recognizer exports",
     "evaluation explanation transcription live tryout",
     "training",
-    "fitting comparison serving tuning",
-    "train evaluate transcribe compare explain export commands listen serve tune __main__",
+    "fitting comparison serving improvement tuning",
+    "train evaluate transcribe compare explain export improve commands listen serve tune __main__",
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]

@@ -94,6 +94,7 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "python -m asr.evaluate RUN DEV --decoding joint_beam --language-model runs/lm_ngram --tune-fusion": AS_WRITTEN,
     "python -m asr.evaluate RUN TEST --decoding RUN/decodings/joint_beam-lm_ngram.yaml": AS_WRITTEN,
     "python -m asr.explain RUN recording.wav": AS_WRITTEN,
+    "earshot improve RUN": AS_WRITTEN,
     "python -m asr.transcribe RUN order.wav": Run(instead={"order.wav": "recording.wav"}),
     "python -m asr.transcribe RUN recordings/ --output-dir out/ --format txt,srt": AS_WRITTEN,
     "python -m asr.transcribe RUN recordings/ --output all.jsonl": AS_WRITTEN,

@@ -3,6 +3,8 @@
 try conf/commands/home.yaml order.wav        what recordings mean in a grammar, by a shipped model: no training
 check conf/commands/home.yaml                its size, its words, what sounds alike, what is ambiguous
 import rhino context.yaml --output x.yaml    a grammar of others as templates: rhino, jsgf, phrases, home-assistant
+import home-assistant --url http://homeassistant.local:8123 --output home.yaml
+                                             the names of a home that runs, with its areas and aliases
 export x.yaml --format jsgf                  its sentences for other engines
 priors RUN MANIFEST --weight 1               how often the model says each label, for a better search
 calibrate RUN GRAMMAR --negatives MANIFEST --false-accepts-per-hour 0.5
@@ -17,12 +19,15 @@ from __future__ import annotations
 import argparse
 import gc
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from asr.files.packaged import locate, own_run
 from asr.process.runtime import EXIT_BAD_FILES, EXIT_FAULTS, EXIT_OK, DoneAtOnce, Parser, program_name, run_program
+
+HOME_TOKEN = "HOME_ASSISTANT_TOKEN"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,16 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--run", type=locate, help="a run folder: can its tokenizer spell the words?")
     check.add_argument("--all-words", action="store_true", help="show every word with its pronunciation")
     check.set_defaults(program=_check)
-    importer = programs.add_parser("import", help="a grammar of others as templates")
-    importer.add_argument("kind", choices=("rhino", "jsgf", "phrases", "home-assistant"))
-    importer.add_argument(
-        "source",
-        type=Path,
-        help="the file; of home-assistant, YAML of your lists: `area: [kitchen, ...]`, `name: [...]`",
-    )
-    importer.add_argument("--output", type=Path, required=True, help="the YAML file to write")
-    importer.add_argument("--language", default="en", help="of home-assistant (default: %(default)s)")
-    importer.set_defaults(program=_import)
+    _add_import(programs)
     exporter = programs.add_parser("export", help="its sentences for other engines")
     exporter.add_argument("grammar", type=Path, help="YAML of sentence templates")
     exporter.add_argument("--format", choices=("jsgf",), default="jsgf", help="(default: %(default)s)")
@@ -78,6 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     transcripts.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     transcripts.set_defaults(program=_transcripts)
     return parser
+
+
+def _add_import(programs: argparse._SubParsersAction[Parser]) -> None:
+    importer = programs.add_parser("import", help="a grammar of others as templates")
+    importer.add_argument("kind", choices=("rhino", "jsgf", "phrases", "home-assistant"))
+    importer.add_argument(
+        "source",
+        type=Path,
+        nargs="?",
+        help="the file; of home-assistant without --url, YAML of your lists: `area: [kitchen, ...]`, `name: [...]`",
+    )
+    importer.add_argument("-o", "--output", type=Path, required=True, help="the YAML file to write")
+    importer.add_argument("--language", default="en", help="of home-assistant (default: %(default)s)")
+    importer.add_argument("--url", help="of a home to read, http://HOST:8123; with a token of an administrator")
+    importer.add_argument("--token", help=f"which others on this machine can see; or {HOME_TOKEN} in the environment")
+    importer.add_argument("--token-file", type=Path, metavar="FILE", help="a file with the token alone")
+    importer.add_argument("--domains", metavar="NAME,...", help="of the entities: light,switch (default: what is said)")
+    importer.add_argument("--watch", action="store_true", help="go on, and write it anew when the home's names change")
+    importer.set_defaults(program=_import)
 
 
 def _add_try(programs: argparse._SubParsersAction[Parser]) -> None:
@@ -155,9 +170,40 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
+    if options.url:
+        return _import_home(options)
     from asr.grammar.console import import_grammar
 
+    for name in ("token", "token_file", "domains", "watch"):
+        if getattr(options, name):
+            raise ValueError(f"--{name.replace('_', '-')}: of a home that runs; expected --url beside it")
+    if options.source is None:
+        raise ValueError("import: nothing to import; expected a file, or --url of a home")
     import_grammar(options.kind, options.source, output=options.output, language=options.language)
+    return EXIT_OK
+
+
+def _import_home(options: argparse.Namespace) -> int:
+    if options.kind != "home-assistant" or options.source:
+        raise ValueError("--url: of home-assistant alone, without a file; expected: import home-assistant --url URL")
+    token = options.token or os.environ.get(HOME_TOKEN, "")
+    if options.token_file:
+        token = options.token_file.read_text(encoding="utf-8")
+    if not token.strip() or not token.strip().isprintable():
+        raise ValueError(
+            f"token: none, or not one line; expected --token-file FILE, or {HOME_TOKEN} in the environment"
+        )
+    try:
+        from asr.homes.home import check_domains
+        from asr.homes.run import HomeImport, import_home
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "websockets":
+            raise
+        raise ValueError(
+            "import: websockets is not installed; expected the extra home: pip install 'earshot[home]'"
+        ) from error
+    domains = tuple(check_domains(options.domains))
+    import_home(HomeImport(options.url, token.strip(), options.output, domains, options.language), watch=options.watch)
     return EXIT_OK
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     "operators section files process metrics transcript",
     "audio text tracking optim",
     "data engines grammar model pages",
-    "decoding language_models",
+    "decoding language_models homes",
     "config",
     "runs",
     "recognition",

@@ -54,6 +54,12 @@ COMMANDS: dict[str, Run | LeftOut] = {
     "http://127.0.0.1:8000/v1/audio/transcriptions": LeftOut(
         "needs the server of the line before; tests/serving/test_openai_api.py asks one"
     ),
+    "pip install 'earshot[serve,home]'": LeftOut("the test is in the environment that is tested"),
+    "earshot commands import home-assistant --url http://homeassistant.local:8123 --token-file token "
+    "-o home.yaml --watch": LeftOut("needs a home; tests/homes/ has a stand-in for one"),
+    "earshot serve models/english --commands home.yaml --wyoming-host 0.0.0.0 --wyoming-port 10300": LeftOut(
+        "goes on until it is interrupted; tests/serving runs servers"
+    ),
     "python -c 'import secrets; print(secrets.token_urlsafe())' > token": AS_WRITTEN,
     "earshot serve RUN --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem": LeftOut(
         "listens to the network; tests/serving/test_safety.py runs it with a certificate on loopback"

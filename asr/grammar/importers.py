@@ -6,7 +6,7 @@ Each importer gives the values of a grammar's YAML file; `write_grammar_file` wr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,17 @@ def _list_name(kind: str) -> str:
     return kind.replace(".", "_")
 
 
-def import_home_assistant(language: str, lists: Mapping[str, list[Any]]) -> tuple[dict[str, Any], list[str]]:
+def import_home_assistant(
+    language: str,
+    lists: Mapping[str, list[Any]],
+    *,
+    is_wanted: Callable[[str, Mapping[str, Any]], bool] = lambda intent, block: True,
+) -> tuple[dict[str, Any], list[str]]:
     """Home Assistant's Speech-to-Phrase templates over a home's own `lists`: area, name, floor and what else is named.
 
     Sentences that need a list without values are left out, and given beside. A value may say its `context`, such as
-    {in: desk lamp, context: {domain: light}}; then it is used only where the intent asks for that.
+    {in: desk lamp, context: {domain: light}}; then it is used only where the intent asks for that. Blocks of an intent
+    that are not wanted are left out without a word.
     """
     try:
         from home_assistant_intents import get_speech_to_phrase_intents, get_speech_to_phrase_languages
@@ -158,6 +164,8 @@ def import_home_assistant(language: str, lists: Mapping[str, list[Any]]) -> tupl
     for intent, content in source["intents"].items():
         blocks = []
         for block in content["data"]:
+            if not is_wanted(intent, block):
+                continue
             own = _lists_in_context(block.get("requires_context") or {}, lists)
             usable = [text for text in block["sentences"] if _is_usable(text, rules, {**known, **own})]
             left_out += [f"{intent}: {text}" for text in block["sentences"] if text not in usable]

@@ -318,18 +318,14 @@ def test_no_public_class_has_the_name_of_another() -> None:
 FRAGMENTS = re.compile(
     r"(Of|That|As|So many|Until|With|What|Where|How|Which|Those|Who|Whose|Whether|From|In|By|For|To|At most)\b"
 )
-# The engine, of which only the first few words are looked for as yet.
-NOT_YET_SENTENCES = ("asr.model.scan",)
-FEW_FRAGMENTS = re.compile(r"(Of|That|As|So many|Until|With)\b")
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_docstrings_have_a_subject(name: str) -> None:
-    fragments = FEW_FRAGMENTS if name.startswith(NOT_YET_SENTENCES) else FRAGMENTS
     for node in ast.walk(tree(KNOWN[name])):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             text = ast.get_docstring(node) or ""
-            assert not fragments.match(text), f"{KNOWN[name]}: {text.splitlines()[0]!r} has no subject"
+            assert not FRAGMENTS.match(text), f"{KNOWN[name]}: {text.splitlines()[0]!r} has no subject"
 
 
 # Triton's kernels are found by their names, and the mean by steps that have one; PyTorch calls extra_repr. The

@@ -264,14 +264,6 @@ def save_rejection(run: Path, rejection: Rejection, *, grammar: str, model: str)
     return kept_rejections(run).keep(grammar, rejection, model=model)
 
 
-def load_rejection(run: Path, *, grammar: str, model: str) -> Rejection:
-    """Returns what was calibrated for this grammar; the default where nothing was.
-
-    Raises RejectionError where it was calibrated for other weights than the run has now.
-    """
-    return kept_rejections(run).find(grammar, model=model) or Rejection()
-
-
 def kept_rejections(run: Path) -> FittedFile[Rejection]:
     """Returns the file of a run's thresholds, by the digest of a grammar or by size (asr/understanding/sizes.py)."""
     return FittedFile(run / FILE_NAME, Rejection, RejectionError, f"python -m asr.commands calibrate {run} ...")

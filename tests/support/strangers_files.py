@@ -34,10 +34,11 @@ from asr.transcription.journal import Journal
 from asr.transcription.record import fault_of_record
 from asr.understanding.autoencoder import Autoencoder, load_autoencoder, save_autoencoder
 from asr.understanding.label_priors import LabelPriors
-from asr.understanding.rejection import Rejection, load_rejection, save_rejection
+from asr.understanding.rejection import Rejection, save_rejection
 from data_prep.kaldi import read_kaldi_folder
 from data_prep.nemo import read_nemo_manifest
 from data_prep.tables import read_rows
+from tests.support.rejections import load_rejection
 from tests.support.small_run import TEXTS, write_small_run
 
 Files = dict[str, bytes]

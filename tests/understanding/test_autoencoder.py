@@ -24,10 +24,10 @@ from asr.understanding.rejection import (
     Rejection,
     RejectionError,
     fit_confidence,
-    load_rejection,
     save_rejection,
 )
 from tests.grammar.test_templates import write_grammar
+from tests.support.rejections import load_rejection
 from tests.support.small_run import TEXTS, write_recordings, write_small_run
 
 GRAMMAR = 'language: en\nintents:\n  Light: {data: [{sentences: ["turn the light on", "stop"]}]}\n'

@@ -22,12 +22,12 @@ from asr.understanding.rejection import (
     find_threshold,
     fit_confidence,
     hours_needed,
-    load_rejection,
     poisson_upper,
     recall_of,
     save_rejection,
     score_ratio,
 )
+from tests.support.rejections import load_rejection
 
 EVIDENCE = st.builds(Evidence, st.floats(-20, 0), st.floats(-5, 0), st.floats(-5, 0))
 

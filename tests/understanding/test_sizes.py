@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.understanding.rejection import Rejection, RejectionError, load_rejection, save_rejection
+from asr.understanding.rejection import Rejection, RejectionError, save_rejection
 from asr.understanding.sizes import choose_rejection, save_rejections_by_size
+from tests.support.rejections import load_rejection
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why this machine lacks something."""
+    """Says why this machine lacks something."""
 
     reason: str
     is_expected: bool = False  # the processor is of that kind or the user wants it so; nobody needs to be told
@@ -57,23 +57,23 @@ class Machine(Protocol):
     """Answers what a choice asks of a machine."""
 
     def name(self) -> str:
-        """The kind of processor, for a user."""
+        """Names the kind of processor, for a user."""
         ...
 
     def lacks_halves(self) -> str:
-        """Why the CPU does not multiply bfloat16; empty where it does."""
+        """Says why the CPU does not multiply bfloat16; the text is empty where it does."""
         ...
 
     def lacks_kernel(self, form: StepForm, kind: torch.dtype, *, zoneout: bool) -> Problem | None:
-        """Why there is no compiled kernel that multiplies that type; it is built here, if it was not before."""
+        """Says why there is no compiled kernel that multiplies that type; it is built here, if it was not before."""
         ...
 
     def lacks_triton(self, device: torch.device) -> str:
-        """Why Triton's kernels do not run on a GPU; empty where they do."""
+        """Says why Triton's kernels do not run on a GPU; the text is empty where they do."""
         ...
 
     def most_utterances(self, units: int, directions: int, device: torch.device) -> int:
-        """How many utterances one launch can take on a GPU; 0 where it has not the processors for one."""
+        """Returns how many utterances one launch can take on a GPU; 0 where it has not the processors for one."""
         ...
 
 
@@ -103,7 +103,7 @@ def choose(case: Case, machine: Machine) -> Choice:
 
 
 def _choose_on_cpu(case: Case, machine: Machine) -> Choice:
-    """Bytes, then PyTorch's own layer where it is the fastest, then the compiled kernel, then what is left."""
+    """Asks for bytes, then PyTorch's own layer where it is the fastest, then the compiled kernel, then what is left."""
     if case.has_bytes and machine.lacks_kernel(case.form, torch.int8, zoneout=case.zoneout) is None:
         return _compiled(case, torch.int8, "its weights are integers of 8 bits")
     without_halves = machine.lacks_halves() if case.asked == torch.bfloat16 else ""
@@ -132,7 +132,7 @@ def _choose_on_cpu(case: Case, machine: Machine) -> Choice:
 
 
 def _find_kernel(case: Case, machine: Machine, *, in_halves: bool) -> Choice:
-    """The compiled kernel in bfloat16 where that is wanted, else in the weights' own type, else the plain loop."""
+    """Returns the compiled kernel in bfloat16 if wanted, else in the weights' own type, else the plain loop."""
     if case.dtype not in SUMMED:
         reason = f"the compiled kernel takes no weights in {name_type(case.dtype)}"
         return Choice("reference", case.dtype, reason, notice=f"{reason}; cells run in PyTorch, more slowly")
@@ -154,7 +154,7 @@ def _compiled(case: Case, kind: torch.dtype, reason: str) -> Choice:
 
 
 def _choose_on_gpu(case: Case, machine: Machine) -> Choice:
-    """Triton's kernels, then PyTorch's own layer, then what is left."""
+    """Asks for Triton's kernels, then PyTorch's own layer, then what is left."""
     wanted = case.path == "auto"
     problem = _lacks_triton(case, machine) if wanted else "the compiled kernel is for CPUs"
     if not problem:
@@ -169,7 +169,7 @@ def _choose_on_gpu(case: Case, machine: Machine) -> Choice:
 
 
 def _lacks_triton(case: Case, machine: Machine) -> str:
-    """Why Triton's kernels are not taken; empty where they are."""
+    """Says why Triton's kernels are not taken; the text is empty where they are."""
     if case.device.type != "cuda":
         return f"Triton's kernels need CUDA, not {case.device.type}"
     if case.dtype != torch.float32:

@@ -1,4 +1,4 @@
-"""Whether to compute in bfloat16: autocast asks for it, and the processor answers."""
+"""Decides whether to compute in bfloat16: autocast asks for it, and the processor answers."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def asked_precision(weight: Tensor) -> torch.dtype:
 
 
 def multiplies_halves(weight: Tensor) -> bool:
-    """Whether products with this weight are wanted in bfloat16 and this CPU has them; a notice says where it has not.
+    """Says whether products with this weight are wanted in bfloat16 and this CPU has them; if not, a notice says so.
 
     A processor without them takes 2 to 10 times the time of float32 for them, so cells and linear layers keep to
     float32 there.

@@ -11,7 +11,7 @@ from asr.model.scan.step import StepForm, trace
 
 
 class Here:
-    """This machine; see `asr.model.scan.choose.Machine`."""
+    """Answers for this machine, as an `asr.model.scan.choose.Machine`."""
 
     def name(self) -> str:
         return processor.name()

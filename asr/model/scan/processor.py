@@ -23,7 +23,7 @@ WITHOUT_TILES = WITHOUT_HALVES | {"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10
 
 @cache
 def described() -> dict[str, str]:
-    """The lines of /proc/cpuinfo about the first processor, such as {"vendor_id": "GenuineIntel", "flags": ...}."""
+    """Returns the lines of /proc/cpuinfo about the first processor: {"vendor_id": "GenuineIntel", "flags": ...}."""
     if not CPUINFO.exists():
         return {}
     first = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0]
@@ -40,34 +40,34 @@ def is_intel() -> bool:
 
 
 def vectors() -> str:
-    """The vectors that PyTorch computes with: DEFAULT, AVX2, AVX512, or another name on processors that are not x86."""
+    """Names the vectors that PyTorch computes with: DEFAULT, AVX2, AVX512, or others on processors that are not x86."""
     return torch.backends.cpu.get_cpu_capability()
 
 
 def onednn_limit() -> str:
-    """The most that oneDNN is told to use, in capitals; empty where it may use everything."""
+    """Returns the most that oneDNN is told to use, in capitals; empty where it may use everything."""
     return next((os.environ[name].upper() for name in ONEDNN_VARIABLES if os.environ.get(name)), "")
 
 
 def has_halves() -> bool:
-    """Whether it multiplies bfloat16 numbers, so that they save time and not only space."""
+    """Says whether it multiplies bfloat16 numbers, so that they save time and not only space."""
     return vectors() == "AVX512" and has("avx512f", "avx512_bf16") and onednn_limit() not in WITHOUT_HALVES
 
 
 def has_bytes() -> bool:
-    """Whether it multiplies integers of 8 bits (VNNI) with sums that do not overflow."""
+    """Says whether it multiplies integers of 8 bits (VNNI) with sums that do not overflow."""
     if onednn_limit() in WITHOUT_VNNI:
         return False
     return has("avx_vnni") or (vectors() == "AVX512" and has("avx512_vnni"))
 
 
 def multiplies_bytes() -> bool:
-    """Whether products of 8-bit integers save time: by VNNI, or in the vectors of AVX2 by ways that do not overflow."""
+    """Says whether products of 8-bit integers save time: by VNNI, or by AVX2 in ways that do not overflow."""
     return vectors() in ("AVX2", "AVX512") and "fbgemm" in torch.backends.quantized.supported_engines
 
 
 def may_use_tiles() -> bool:
-    """Whether it multiplies tiles of bfloat16 (AMX) and Linux lets this process do so."""
+    """Says whether it multiplies tiles of bfloat16 (AMX) and Linux lets this process do so."""
     return has_halves() and onednn_limit() not in WITHOUT_TILES and has("amx_tile", "amx_bf16") and _is_lent_tiles()
 
 
@@ -78,7 +78,7 @@ def _is_lent_tiles() -> bool:
 
 
 def name() -> str:
-    """The kind of processor for a user, such as "AVX512 with AMX" or "AVX2"."""
+    """Names the kind of processor for a user, such as "AVX512 with AMX" or "AVX2"."""
     if may_use_tiles():
         return f"{vectors()} with AMX"
     return f"{vectors()} with BF16" if has_halves() else vectors()

@@ -1,4 +1,4 @@
-"""Matrix products in single precision at the speed of oneDNN, and a linear layer made of them.
+"""Multiplies matrices in single precision at the speed of oneDNN, and makes a linear layer of that.
 
 `F.linear` takes Intel's MKL for float32, which leaves half the speed of other makers' processors with AVX-512 unused;
 oneDNN does not. For other types, on other devices and where PyTorch lacks oneDNN, these are `F.linear`.
@@ -23,7 +23,7 @@ def has_onednn(tensor: Tensor) -> bool:
 def product(
     left: Float[Tensor, "row inner"], right: Float[Tensor, "column inner"], bias: Tensor | None = None
 ) -> Tensor:
-    """left @ right.T (+ bias), in float32 by oneDNN."""
+    """Returns left @ right.T (+ bias), in float32 by oneDNN."""
     if not has_onednn(left) or left.numel() == 0:
         return F.linear(left, right, bias)
     return find_operator(ONEDNN_PRODUCT)(left.contiguous(), right.contiguous(), bias, "none", [], "")
@@ -32,14 +32,14 @@ def product(
 def outer_product(
     left: Float[Tensor, "row column"], right: Float[Tensor, "row inner"]
 ) -> Float[Tensor, "column inner"]:
-    """left.T @ right: the gradient of a linear layer's weight, from those of its outputs and from its inputs."""
+    """Returns left.T @ right: the gradient of a linear layer's weight, from its outputs' gradients and its inputs."""
     if not has_onednn(left) or left.numel() == 0:
         return left.T @ right
     return product(left.T.contiguous(), right.T.contiguous())
 
 
 class Linear(torch.autograd.Function):
-    """`F.linear` on [row, feature] by `product`; under autocast it stays in float32."""
+    """Computes `F.linear` on [row, feature] by `product`; under autocast it stays in float32."""
 
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
@@ -63,7 +63,7 @@ ROWS_OF_PIECE, ROWS_OF_REST = 512, 128
 
 
 def in_pieces(num_rows: int) -> int:
-    """How many of the rows fill whole pieces."""
+    """Returns how many of the rows fill whole pieces."""
     return num_rows - num_rows % ROWS_OF_PIECE
 
 
@@ -73,7 +73,7 @@ def padded_rows(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "padded_ro
 
 
 def half_product(left: Float[Tensor, "row inner"], right: Float[Tensor, "inner column"]) -> Float[Tensor, "row column"]:
-    """left @ right of bfloat16 numbers."""
+    """Returns left @ right of bfloat16 numbers."""
     whole = in_pieces(len(left))
     if whole in (0, len(left)):
         return left @ right
@@ -86,7 +86,7 @@ def half_product(left: Float[Tensor, "row inner"], right: Float[Tensor, "inner c
 def half_outer_product(
     left: Float[Tensor, "row column"], right: Float[Tensor, "row inner"]
 ) -> Float[Tensor, "column inner"]:
-    """left.T @ right of bfloat16 numbers, in float32; oneDNN is faster with the wider one on the right."""
+    """Returns left.T @ right of bfloat16 numbers, in float32; oneDNN is faster with the wider one on the right."""
     if left.shape[1] > right.shape[1]:
         return half_outer_product(right, left).T.contiguous()
     whole = in_pieces(len(left))
@@ -97,7 +97,7 @@ def half_outer_product(
 
 
 class HalfLinear(torch.autograd.Function):
-    """`F.linear` on [row, feature] in bfloat16, its gradients too."""
+    """Computes `F.linear` on [row, feature] in bfloat16, its gradients too."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -119,7 +119,7 @@ class HalfLinear(torch.autograd.Function):
 
 
 def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, by oneDNN where that is faster; under autocast in bfloat16, where the processor multiplies that."""
+    """Computes `F.linear`: by oneDNN where that is faster, in bfloat16 where autocast asks and the processor can."""
     if inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         if weight.dtype == torch.float32 and multiplies_halves(weight):
             return HalfLinear.apply(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])
@@ -130,7 +130,7 @@ def linear(inputs: Float[Tensor, "*rows feature"], weight: Tensor, bias: Tensor 
 
 
 class Projection(nn.Linear):
-    """`nn.Linear` by `linear`; torch.compile makes its own of it."""
+    """Is an `nn.Linear` by `linear`; torch.compile makes its own of it."""
 
     def forward(self, inputs: Float[Tensor, "*rows feature"]) -> Float[Tensor, "*rows output"]:
         return super().forward(inputs) if torch.compiler.is_compiling() else linear(inputs, self.weight, self.bias)

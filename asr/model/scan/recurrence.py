@@ -1,4 +1,4 @@
-"""One run of a layer over time: what it is given, and the plain loop that every faster path must equal."""
+"""Describes one run of a layer over time, and has the plain loop that every faster path must equal."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from asr.model.scan.step import StepForm, zone_out
 
 @dataclass(frozen=True)
 class Recurrence:
-    """One run of a layer over time, its inputs' share of the gates already computed.
+    """Holds one run of a layer over time, its inputs' share of the gates already computed.
 
     Every cell sees a frame as bands of units: one band, but for a cell that convolves over frequency. The kernel of
     the recurrent product spans `tap` bands; a plain layer's spans its only one.
@@ -34,7 +34,7 @@ class Recurrence:
 
 
 def scan_reference(recurrence: Recurrence) -> tuple[Float[Tensor, "batch time band recurrent"], tuple[Tensor, ...]]:
-    """The plain loop, differentiated by autograd: what every other path must equal."""
+    """Runs the plain loop, differentiated by autograd, which every other path must equal."""
     form = recurrence.form
     weights = () if recurrence.weights is None else recurrence.weights.unbind(0)
     state, outputs = recurrence.state, []
@@ -55,14 +55,14 @@ def scan_reference(recurrence: Recurrence) -> tuple[Float[Tensor, "batch time ba
 def recurrent_products(
     recurrence: Recurrence, output: Float[Tensor, "batch band recurrent"]
 ) -> Float[Tensor, "batch band gate_unit"]:
-    """R h[t-1], over the bands' neighbours where the cell convolves."""
+    """Returns R h[t-1], over the bands' neighbours where the cell convolves."""
     if recurrence.mask is not None:
         output = output * recurrence.mask
     return F.linear(neighbours(output, recurrence.num_taps), recurrence.recurrent_weight)
 
 
 def neighbours(vectors: Float[Tensor, "*batch band unit"], num_taps: int) -> Float[Tensor, "*batch band tap_unit"]:
-    """Each band beside its neighbours, zeros past the ends: with 3 taps, row f is [f-1 | f | f+1]."""
+    """Puts each band beside its neighbours, zeros past the ends: with 3 taps, row f is [f-1 | f | f+1]."""
     if num_taps == 1:
         return vectors
     side = num_taps // 2

@@ -16,7 +16,7 @@ from asr.model.scan.step import trace
 def scan(
     recurrence: Recurrence, choice: Choice
 ) -> tuple[Float[Tensor, "batch time band recurrent"], tuple[Tensor, ...]]:
-    """The outputs of all steps and the last state.
+    """Returns the outputs of all steps and the last state.
 
     Under autocast too the state is kept in the weights' own precision, so that rounding does not pile up over a long
     utterance.

@@ -1,4 +1,4 @@
-"""The arithmetic of one step of a cell, written once and read in several ways.
+"""Traces the arithmetic of one step of a cell, which is written once and read in several ways.
 
 A cell's file states its step as a plain function of vectors over its units:
 
@@ -29,7 +29,7 @@ KEPT = ("sigmoid", "tanh", "relu", "rsqrt", "mean", "input", "recurrent")
 
 
 class Symbol:
-    """One value of a traced step: a leaf (a given vector), a constant, or an operation on earlier symbols."""
+    """Stands for one value of a traced step: a leaf (a given vector), a constant, or an operation on earlier ones."""
 
     __slots__ = ("arguments", "graph", "index", "is_gradient", "operation", "value")
 
@@ -80,7 +80,7 @@ class Symbol:
 
 
 class StepGraph:
-    """The symbols of one step; the same operation on the same arguments is the same symbol."""
+    """Keeps the symbols of one step; the same operation on the same arguments is the same symbol."""
 
     def __init__(self) -> None:
         self.symbols: list[Symbol] = []
@@ -120,7 +120,7 @@ class StepGraph:
 
 
 def normalize(vectors: Vectors, *, epsilon: float = 1e-5) -> list[Vector]:
-    """Layer normalisation (Ba et al. 2016, equation 4) over several vectors of units together, without gains."""
+    """Normalises several vectors of units together (Ba et al. 2016, layer normalisation, equation 4), without gains."""
     share = 1.0 / len(vectors)
     mean = total(vectors).mean(-1, keepdim=True) * share
     centred = [vector - mean for vector in vectors]
@@ -139,7 +139,7 @@ def is_constant(symbol: Symbol, value: float) -> bool:
 
 @dataclass(frozen=True)
 class StepForm:
-    """What the engine must know of a cell's step."""
+    """Says what the engine must know of a cell's step."""
 
     step: Step
     num_gates: int
@@ -155,7 +155,7 @@ class StepForm:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A traced step and its gradient, as symbols; compared and cached by identity."""
+    """Holds a traced step and its gradient, as symbols; it is compared and cached by identity."""
 
     form: StepForm
     num_noise: int
@@ -169,7 +169,7 @@ class Program:
 
     @property
     def additive(self) -> bool:
-        """Inputs and recurrent products enter only as their sum, so that they share one gradient."""
+        """Says whether inputs and recurrent products enter only as their sum, so that they share one gradient."""
         return self.input_gradients == self.recurrent_gradients
 
     @property
@@ -179,7 +179,7 @@ class Program:
 
 @cache
 def trace(form: StepForm, *, zoneout: bool) -> Program:
-    """Trace a cell's step, wrapped in zoneout where wanted, and derive its gradient.
+    """Traces a cell's step, wrapped in zoneout where wanted, and derives its gradient.
 
     Zoneout (Krueger et al. 2017) keeps a share of each state: s[t] = s~[t] + noise * (s[t-1] - s~[t]),
     where the noise is 0 or 1 in training and its mean at inference. A projected output is not zoned out, its cell is.
@@ -217,7 +217,7 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
 
 
 def evaluate(symbols: Iterable[Symbol], leaves: Mapping[str, Vectors]) -> dict[Symbol, Vector]:
-    """The values of symbols of the forward pass and of all they depend on, from the vectors of each kind of leaf."""
+    """Returns the values of the forward pass's symbols and of all they depend on, from each kind of leaf's vectors."""
     values: dict[Symbol, Vector] = {}
     for symbol in sorted(reachable(symbols), key=lambda symbol: symbol.index):
         if symbol.operation in leaves:
@@ -230,14 +230,14 @@ def evaluate(symbols: Iterable[Symbol], leaves: Mapping[str, Vectors]) -> dict[S
 
 
 def zone_out(new: Vectors, old: Vectors, noise: Vectors, *, projected: bool) -> tuple[Vector, ...]:
-    """Keep of each state the share that the noise says."""
+    """Keeps of each state the share that the noise says."""
     first = 1 if projected else 0
     kept = (after + share * (before - after) for after, before, share in zip(new[first:], old[first:], noise[first:]))
     return (*new[:first], *kept)
 
 
 def derive(outputs: tuple[Symbol, ...], gradients: tuple[Symbol, ...]) -> dict[Symbol, Symbol]:
-    """Reverse-mode derivative: the gradient of every symbol that `outputs` depend on, as new symbols."""
+    """Derives in reverse: returns the gradient of every symbol that `outputs` depend on, as new symbols."""
     totals: dict[Symbol, Symbol] = {}
     for output, gradient in zip(outputs, gradients):
         totals[output] = totals[output] + gradient if output in totals else gradient
@@ -250,7 +250,7 @@ def derive(outputs: tuple[Symbol, ...], gradients: tuple[Symbol, ...]) -> dict[S
 
 
 def local_gradients(symbol: Symbol, gradient: Symbol) -> list[tuple[Symbol, Symbol]]:
-    """The share of `gradient` that each argument of one operation receives."""
+    """Returns the share of `gradient` that each argument of one operation receives."""
     match symbol.operation, symbol.arguments:
         case "add", (left, right):
             return [(left, gradient), (right, gradient)]
@@ -274,7 +274,7 @@ def local_gradients(symbol: Symbol, gradient: Symbol) -> list[tuple[Symbol, Symb
 
 
 def scale(gradient: Symbol, factor: Symbol) -> Symbol:
-    """gradient * factor, with the factors known before the backward pass multiplied first: (g a) b = g (a b)."""
+    """Returns gradient * factor, with factors known before the backward pass multiplied first: (g a) b = g (a b)."""
     if gradient.operation == "multiply" and not factor.is_gradient:
         known = [argument for argument in gradient.arguments if not argument.is_gradient]
         if known:
@@ -284,7 +284,7 @@ def scale(gradient: Symbol, factor: Symbol) -> Symbol:
 
 
 def reachable(ends: Iterable[Symbol], *, stop: frozenset[Symbol] = frozenset()) -> set[Symbol]:
-    """Every symbol that `ends` depend on, themselves included; the search does not look behind `stop`."""
+    """Returns every symbol that `ends` depend on, themselves included; the search does not look behind `stop`."""
     found: set[Symbol] = set()
     waiting = list(ends)
     while waiting:
@@ -297,7 +297,7 @@ def reachable(ends: Iterable[Symbol], *, stop: frozenset[Symbol] = frozenset()) 
 
 
 def saved_for(gradients: Iterable[tuple[Symbol, ...]], num_forward: int) -> tuple[Symbol, ...]:
-    """What the gradients need of the forward pass and cannot cheaply make again from the states and weights."""
+    """Returns what the gradients need of the forward pass and cannot cheaply make again from states and weights."""
     ends = [symbol for group in gradients for symbol in group]
     everything = reachable(ends)
     kept = frozenset(symbol for symbol in everything if symbol.index < num_forward and symbol.operation in KEPT)

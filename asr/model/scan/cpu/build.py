@@ -1,4 +1,4 @@
-"""The compiled path of the scan: kernel.cpp with a cell's step, built on first use by the system's compiler.
+"""Builds the compiled path of the scan: kernel.cpp with a cell's step, on first use, by the system's compiler.
 
 The kernel is plain C++ behind ctypes, so it needs a compiler but neither PyTorch's headers nor its binary interface,
 and calls into it leave Python's lock free. Built libraries lie in the user's cache, named by the digest of all that
@@ -67,7 +67,7 @@ class KernelError(RuntimeError):
 
 
 class Arguments(ctypes.Structure):
-    """`Arguments` of kernel.cpp, field by field."""
+    """Mirrors `Arguments` of kernel.cpp, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "time", "bands", "units", "recurrent", "taps")),
@@ -95,7 +95,7 @@ class Loaded:
 
 @cache
 def try_kernel(program: Program, stored: torch.dtype) -> Loaded:
-    """Build and load the kernel of one cell's step for one type of gates; int8 stands for weights of 8 bits."""
+    """Builds and loads the kernel of one cell's step for one type of gates; int8 stands for weights of 8 bits."""
     if os.environ.get(SWITCH, "1") == "0":
         return Loaded(None, Problem(f"{SWITCH}=0 is set", is_expected=True))
     has_it = {torch.bfloat16: processor.has_halves, torch.int8: processor.multiplies_bytes}
@@ -111,7 +111,7 @@ def try_kernel(program: Program, stored: torch.dtype) -> Loaded:
 
 @cache
 def notice(message: str) -> None:
-    """Say something once."""
+    """Says something once."""
     logging.getLogger(__name__).warning(message)
 
 
@@ -128,7 +128,7 @@ def cache_folder() -> Path:
 
 
 def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
-    """Build the library of a step in `folder`, unless it is there; raises KernelError where that cannot be done."""
+    """Builds the library of a step in `folder`, unless it is there; raises KernelError where that cannot be done."""
     command = [find_compiler(), *FLAGS, *cpu_flags(), *FLAGS_OF_TYPE[stored]]
     if stored == torch.bfloat16 and processor.may_use_tiles():
         command += FLAGS_OF_TILES
@@ -150,7 +150,7 @@ def build_kernel(program: Program, stored: torch.dtype, folder: Path) -> Path:
 
 
 def check_owner(folder: Path) -> None:
-    """Refuse to load code from where another user could put it; on Windows a profile is its user's own."""
+    """Refuses to load code from where another user could put it; on Windows a profile is its user's own."""
     if sys.platform == "win32":
         return
     status = folder.stat()
@@ -159,7 +159,7 @@ def check_owner(folder: Path) -> None:
 
 
 def compile_into(library: Path, command: list[str], header: str) -> None:
-    """Compile beside `library` and move the result there whole; raises KernelError with the compiler's first line."""
+    """Compiles beside `library` and moves the result there whole; raises KernelError with the compiler's first line."""
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         (Path(folder) / "step.h").write_text(header)
         built = Path(folder) / library.name
@@ -200,7 +200,7 @@ def cpu_flags() -> tuple[str, ...]:
 
 
 def call_kernel(library: ctypes.CDLL, direction: str, arguments: Sequence[Arguments]) -> None:
-    """Run `forward` or `backward` over all time, for a layer's one or two directions.
+    """Runs `forward` or `backward` over all time, for a layer's one or two directions.
 
     The caller has checked shapes, types and contiguity.
     """
@@ -215,7 +215,7 @@ def find_function(library: ctypes.CDLL, name: str) -> Callable[..., None]:
 
 
 def call_outer_product(library: ctypes.CDLL, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left.T @ right for [row, column] and [row, inner] of one type; the values of a row lie side by side."""
+    """Returns left.T @ right for [row, column] and [row, inner] of one type; the values of a row lie side by side."""
     if left.shape[1] > right.shape[1]:  # it is faster with the wider one on the right
         return call_outer_product(library, right, left).T.contiguous()
     result = left.new_zeros(left.shape[1], right.shape[1])

@@ -1,4 +1,4 @@
-"""The scan by the compiled kernel, as a differentiable function over one direction of a layer or both at once."""
+"""Scans by the compiled kernel: a differentiable function over one direction of a layer or both at once."""
 
 import ctypes
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from asr.model.scan.step import Program, StepForm, trace
 
 @dataclass(frozen=True)
 class Kernel:
-    """A built kernel, and the type in which it keeps and multiplies what it need not sum: that of the gates."""
+    """Holds a built kernel, and the type in which it keeps and multiplies what it need not sum: that of the gates."""
 
     library: ctypes.CDLL
     program: Program
@@ -64,14 +64,14 @@ def scan_compiled(
 
 
 def multiplied(recurrence: Recurrence) -> tuple[Tensor | None, ...]:
-    """The weights; integers of 8 bits come with their scales in the place of a projection."""
+    """Returns the weights; integers of 8 bits come with their scales in the place of a projection."""
     scales = recurrence.projection if recurrence.scales is None else recurrence.scales
     return recurrence.recurrent_weight, recurrence.weights, scales
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The tensors of one direction as the kernel reads them: contiguous and of one type."""
+    """Holds the tensors of one direction as the kernel reads them: contiguous and of one type."""
 
     number: int
     recurrent_weight: Tensor
@@ -85,7 +85,7 @@ class Direction:
         return (self.recurrent_weight, self.weights, self.projection, self.mask, self.noise, *self.state)
 
     def arguments(self, kernel: Kernel, shape: Sequence[int], lengths: Tensor | None) -> Arguments:
-        """The kernel's arguments for gates of that shape, without the gates and without results."""
+        """Returns the kernel's arguments for gates of that shape, without the gates and without results."""
         batch, time, bands, count, rows = shape
         recurrent = self.state[0].shape[2]
         arguments = Arguments(
@@ -101,7 +101,7 @@ class Direction:
         return arguments
 
     def one_of(self, frames: Tensor) -> Tensor:
-        """This direction's share of [batch, time, band, direction, _]; its first value is where the kernel begins."""
+        """Returns this direction's share of [batch, time, band, direction, _]; the kernel begins at its first value."""
         return frames.select(3, self.number)
 
 
@@ -124,7 +124,7 @@ def as_directions(tensors: Sequence[Tensor | None], count: int, kind: torch.dtyp
 
 
 def point(arguments: Arguments, **tensors: Tensor | None) -> None:
-    """Set pointers of the arguments by the names of their fields."""
+    """Sets pointers of the arguments by the names of their fields."""
     for name, tensor in tensors.items():
         setattr(arguments, name, None if tensor is None else tensor.data_ptr())
 
@@ -147,7 +147,7 @@ class KeptForBackward:
 
 
 class CompiledScan(torch.autograd.Function):
-    """A layer over all time, in one direction or both."""
+    """Runs a layer over all time, in one direction or both."""
 
     @staticmethod
     def forward(
@@ -260,7 +260,7 @@ def hidden_before(
 
 
 def outer_product(kernel: Kernel, left: Tensor, right: Tensor) -> Tensor:
-    """The gradient of a weight: of [batch, time, band, row] and [batch, time, band, inner], summed over all frames."""
+    """Returns a weight's gradient: of [batch, time, band, row] and [batch, time, band, inner], over all frames."""
     left, right = left.flatten(0, 2), right.flatten(0, 2).to(kernel.stored)
     if kernel.stored == torch.bfloat16:
         return half_outer_product(left.to(kernel.stored), right)

@@ -1,4 +1,4 @@
-"""A traced step as C++: the header `step.h` that kernel.cpp is compiled with."""
+"""Writes a traced step as C++: the header `step.h` that kernel.cpp is compiled with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ EXPRESSIONS = {
 
 @dataclass(frozen=True)
 class Sink:
-    """A value that leaves the step, and the statement that takes it."""
+    """Holds a value that leaves the step, and the statement that takes it."""
 
     symbol: Symbol
     statement: str  # with {value}
@@ -28,7 +28,7 @@ class Sink:
 
 
 def step_header(program: Program) -> str:
-    """The constants and the two functions of `struct Step`, as kernel.cpp calls them."""
+    """Returns the constants and the two functions of `struct Step`, as kernel.cpp calls them."""
     form = program.form
     forward = [Sink(s, f"io.next({n}, {{value}});", last=True) for n, s in enumerate(program.next_state)]
     saved, constants_of_row = saved_apart(program)
@@ -61,20 +61,20 @@ def step_header(program: Program) -> str:
 
 
 def saved_apart(program: Program) -> tuple[list[Symbol], list[Symbol]]:
-    """What is saved for every unit, and what is the same for all units of a row."""
+    """Returns what is saved for every unit, and what is the same for all units of a row."""
     constants = [symbol for symbol in program.saved if is_constant_of_row(symbol)]
     return [symbol for symbol in program.saved if symbol not in constants], constants
 
 
 def is_constant_of_row(symbol: Symbol) -> bool:
-    """Whether a value is the same for all units: a mean over them, or made of means alone."""
+    """Says whether a value is the same for all units: a mean over them, or made of means alone."""
     if symbol.operation in ("mean", "constant"):
         return True
     return bool(symbol.arguments) and all(is_constant_of_row(argument) for argument in symbol.arguments)
 
 
 def phases(name: str, sinks: Sequence[Sink], saved: dict[Symbol, str]) -> list[str]:
-    """One function a phase: a mean over the units ends a phase, for the next one needs it for every unit."""
+    """Writes one function a phase: a mean over the units ends a phase, for the next one needs it for every unit."""
     symbols = reachable([sink.symbol for sink in sinks], stop=frozenset(saved))
     level = levels(symbols, saved)
     means = {s: n for n, s in enumerate(s for s in in_order(symbols - saved.keys()) if s.operation == "mean")}
@@ -107,12 +107,12 @@ def phases(name: str, sinks: Sequence[Sink], saved: dict[Symbol, str]) -> list[s
 
 
 def in_order(symbols: Iterable[Symbol]) -> list[Symbol]:
-    """Symbols as they were recorded, so that the same step always makes the same text."""
+    """Returns symbols as they were recorded, so that the same step always makes the same text."""
     return sorted(symbols, key=lambda symbol: symbol.index)
 
 
 def levels(symbols: set[Symbol], saved: dict[Symbol, str]) -> dict[Symbol, int]:
-    """The first phase in which each value can be had."""
+    """Returns the first phase in which each value can be had."""
     level: dict[Symbol, int] = {}
     for symbol in in_order(symbols):
         behind = [] if symbol in saved else [level[argument] for argument in symbol.arguments]
@@ -123,7 +123,7 @@ def levels(symbols: set[Symbol], saved: dict[Symbol, str]) -> dict[Symbol, int]:
 def read(
     symbol: Symbol, saved: dict[Symbol, str], means: dict[Symbol, int], spilled: dict[Symbol, int], known: bool
 ) -> str:
-    """The right-hand side that gives a value in one phase."""
+    """Returns the right-hand side that gives a value in one phase."""
     if symbol in saved:
         return saved[symbol]
     if symbol.operation == "constant":

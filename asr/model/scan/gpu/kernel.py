@@ -1,6 +1,6 @@
 # type: ignore
 # ruff: noqa: RUF005
-"""The Triton kernels of a layer: one forwards and one backwards, over all time; here with the step of the LSTM.
+"""Runs a layer over all time in Triton: one kernel forwards and one backwards; here with the step of the LSTM.
 
 Each program keeps a block of units for some utterances of one direction, and its share of the recurrent weights in
 registers. After every step the programs of the same utterances meet at a counter, because each needs all units of
@@ -115,7 +115,7 @@ def backward_step(
 
 @triton.jit
 def load_slots(base, t, time, frame, row, unit, mine, zeros, UNITS: tl.constexpr, SLOTS: tl.constexpr):
-    """What one step reads of [time, row, slot, unit]; past either end there is nothing to read."""
+    """Loads what one step reads of [time, row, slot, unit]; past either end there is nothing to read."""
     found = ()
     for slot in tl.static_range(SLOTS):
         place = t * frame * SLOTS + (row * SLOTS + slot) * UNITS + unit
@@ -131,7 +131,7 @@ def store_slots(base, values, t, frame, row, unit, mine, UNITS: tl.constexpr, SL
 
 @triton.jit
 def load_recurrent_weights(base, outer, inner, known, UNITS: tl.constexpr, GATES: tl.constexpr):
-    """This program's share of each gate's weights, kept for all steps."""
+    """Loads this program's share of each gate's weights, kept for all steps."""
     found = ()
     for gate in tl.static_range(GATES):
         found = found + (tl.load(base + (gate * UNITS + outer) * UNITS + inner, mask=known, other=0.0),)
@@ -140,7 +140,7 @@ def load_recurrent_weights(base, outer, inner, known, UNITS: tl.constexpr, GATES
 
 @triton.jit
 def load_unit_weights(base, row, unit, mine, UNITS: tl.constexpr, WEIGHTS: tl.constexpr):
-    """Peepholes and the like, which stay the same at every step."""
+    """Loads peepholes and the like, which stay the same at every step."""
     found = ()
     for number in tl.static_range(WEIGHTS):
         found = found + (tl.load(base + number * UNITS + unit + 0 * row, mask=mine, other=0.0),)
@@ -149,7 +149,7 @@ def load_unit_weights(base, row, unit, mine, UNITS: tl.constexpr, WEIGHTS: tl.co
 
 @triton.jit
 def own_places(first, batch, BATCH: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr):
-    """The rows and units of this program, which of them there are, and their places in [row, unit]."""
+    """Returns this program's rows and units, which of them there are, and their places in [row, unit]."""
     row = first + tl.arange(0, BATCH)[:, None]
     unit = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[None, :]
     return row, unit, (row < batch) & (unit < UNITS), row * UNITS + unit
@@ -160,7 +160,7 @@ def places_of_product(
     first, batch, BATCH: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr,
     INNER: tl.constexpr,
 ):  # fmt: skip
-    """The factors' places: [split, row, inner] of h[t-1] or a gate's gradient, [split, inner, unit] of the weights."""
+    """Returns the factors' places: [split, row, inner] of a state or gradient, [split, inner, unit] of the weights."""
     split = tl.arange(0, SPLITS)[:, None, None] * INNER
     rows = first + tl.arange(0, BATCH)[None, :, None]
     inner = split + tl.arange(0, INNER)[None, None, :]
@@ -328,7 +328,7 @@ def read_backward(
     saved, state0, state1, noise, output_gradient, t, time, frame, row, unit, mine, zeros,
     UNITS: tl.constexpr, SAVED: tl.constexpr, STATES: tl.constexpr, NOISE: tl.constexpr,
 ):  # fmt: skip
-    """What a step backwards reads: what was saved, the states before it, noise, and the gradient of its output."""
+    """Loads what a step backwards reads: what was saved, the states before it, noise, its output's gradient."""
     there = mine & (t >= 0) & (t < time)
     kept = load_slots(saved, t, time, frame, row, unit, mine, zeros, UNITS, SAVED)
     old0, old1 = tl.load(state0 + t * frame + row * UNITS + unit, mask=there, other=0.0).to(zeros.dtype), zeros

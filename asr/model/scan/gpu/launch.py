@@ -1,4 +1,4 @@
-"""The Triton kernels of a layer: how its work is shared on a GPU, their launch, and the differentiable scan by them."""
+"""Launches the Triton kernels of a layer: shares its work on a GPU, and scans by them differentiably."""
 
 import hashlib
 import importlib.util
@@ -20,7 +20,7 @@ MAX_CHUNK = 32  # utterances of a program; more do not fit its registers
 
 @dataclass(frozen=True)
 class Grid:
-    """How a layer is shared among the programs of one launch, all of which must be at work at once."""
+    """Says how a layer is shared among the programs of one launch, all of which must be at work at once."""
 
     batch: int  # utterances of a program
     chunks: int  # of the batch
@@ -56,12 +56,12 @@ def is_interpreted() -> bool:
 
 @cache
 def load_triton(program: Program, interpreted: bool) -> Any:
-    """The module with a cell's kernels; Triton reads its source, so it lies in a file of the user's cache."""
+    """Returns the module with a cell's kernels; Triton reads its source, so it lies in a file of the user's cache."""
     return load_module(kernel_source(program))
 
 
 def constants_of(program: Program, direction: str) -> dict[str, int]:
-    """What the kernel of one direction is told of the cell."""
+    """Returns what the kernel of one direction is told of the cell."""
     form = program.form
     known = {
         "GATES": form.num_gates,
@@ -74,7 +74,7 @@ def constants_of(program: Program, direction: str) -> dict[str, int]:
 
 
 def load_module(source: str) -> Any:
-    """A module of that source."""
+    """Returns a module of that source."""
     name = f"cell_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
     folder = cache_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def load_module(source: str) -> Any:
 
 
 def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tensor | None]) -> None:
-    """Run a kernel; all tensors are contiguous with direction and time first, and None stands for a missing one."""
+    """Runs a kernel; all tensors are contiguous with direction and time first, and None stands for a missing one."""
     state, weight = tensors["state0"], tensors["recurrent_weight"]
     assert state is not None
     assert weight is not None
@@ -112,12 +112,12 @@ def launch(program: Program, grid: Grid, direction: str, tensors: dict[str, Tens
 
 
 def time_first(tensor: Tensor) -> Tensor:
-    """[direction, batch, time, band, ...] of one band as [direction, time, batch, ...]."""
+    """Returns [direction, batch, time, band, ...] of one band as [direction, time, batch, ...]."""
     return tensor.squeeze(3).transpose(1, 2).contiguous()
 
 
 class TritonScan(torch.autograd.Function):
-    """The layers over all time; inside, time comes before the batch: [direction, time, batch, slot, unit]."""
+    """Runs the layers over all time; inside, time comes before the batch: [direction, time, batch, slot, unit]."""
 
     @staticmethod
     def forward(ctx: Any, program: Program, grid: Grid, directions: int, *tensors: Any) -> tuple[Tensor, ...]:

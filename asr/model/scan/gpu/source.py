@@ -1,4 +1,4 @@
-"""A traced step as Triton source: kernel.py with the step of a cell in the marked place."""
+"""Writes a traced step as Triton source: kernel.py with the step of a cell in the marked place."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,14 +41,14 @@ def {name}(
 
 
 def kernel_source(program: Program) -> str:
-    """The Triton module of a cell, which must not be projected."""
+    """Returns the Triton module of a cell, which must not be projected."""
     before, _, rest = TEMPLATE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{step_source(program)}\n\n{END}{after}"
 
 
 def step_source(program: Program) -> str:
-    """The two functions in the marked place: one step forwards, and its gradient."""
+    """Writes the two functions in the marked place: one step forwards, and its gradient."""
     forward = statements(symbols_of(program, "forward"), {})
     forward.append(f"return {joined(program.next_state, {})}, {joined(program.saved, {}, end=' + zeros')}")
     stored = {symbol: f"saved[{number}]" for number, symbol in enumerate(program.saved)}
@@ -68,7 +68,7 @@ def function(name: str, given: str, lines: Iterable[str]) -> str:
 
 
 def symbols_of(program: Program, direction: str) -> list[Symbol]:
-    """What a step computes or reads, from the leaves on."""
+    """Returns what a step computes or reads, from the leaves on."""
     if direction == "forward":
         return needed([*program.next_state, *program.saved], frozenset())
     return needed(program.gradients, frozenset(program.saved))
@@ -80,12 +80,12 @@ def count_means(program: Program, direction: str) -> int:
 
 
 def needed(ends: Iterable[Symbol], stored: frozenset[Symbol]) -> list[Symbol]:
-    """The symbols from the leaves to `ends`, in the order in which they were recorded."""
+    """Returns the symbols from the leaves to `ends`, in the order in which they were recorded."""
     return sorted(reachable(ends, stop=stored), key=lambda symbol: symbol.index)
 
 
 def statements(symbols: Iterable[Symbol], stored: Mapping[Symbol, str]) -> list[str]:
-    """One assignment for each operation."""
+    """Writes one assignment for each operation."""
     lines, num_means = [], 0
     for symbol in symbols:
         arguments = [value(argument, stored) for argument in symbol.arguments]
@@ -107,12 +107,12 @@ def statements(symbols: Iterable[Symbol], stored: Mapping[Symbol, str]) -> list[
 
 
 def joined(symbols: Sequence[Symbol], stored: Mapping[Symbol, str], *, end: str = "") -> str:
-    """A tuple of values; what is the same for all units of a row becomes whole where zeros are added."""
+    """Writes a tuple of values; what is the same for all units of a row becomes whole where zeros are added."""
     return "(" + " ".join(f"{value(symbol, stored)}{end}," for symbol in symbols) + ")"
 
 
 def value(symbol: Symbol, stored: Mapping[Symbol, str]) -> str:
-    """How a symbol is written in the kernel."""
+    """Returns how a symbol is written in the kernel."""
     if symbol in stored:
         return stored[symbol]
     if symbol.operation == "constant":

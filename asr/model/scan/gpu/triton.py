@@ -1,4 +1,4 @@
-"""The scan by Triton kernels, for a GPU: one launch for all time and both directions, forwards and one backwards.
+"""Scans by Triton kernels, for a GPU: one launch for all time and both directions, forwards and one backwards.
 
 It serves every cell of one band that is not projected, on processors with matrix units for bfloat16.
 """
@@ -32,7 +32,7 @@ class TritonError(ValueError):
 
 
 def most_utterances(units: int, directions: int, num_processors: int) -> int:
-    """How many utterances one launch can take; 0 where there are not even the processors for one of them."""
+    """Returns how many utterances one launch can take; 0 where there are not even the processors for one of them."""
     return MAX_CHUNK * (num_processors // (directions * -(-units // BLOCK)))
 
 
@@ -58,7 +58,7 @@ def num_processors(device: torch.device) -> int:
 
 
 def check_served(recurrence: Recurrence) -> None:
-    """Raise TritonError where the kernels cannot run this."""
+    """Raises TritonError where the kernels cannot run this."""
     gates = recurrence.gates
     if recurrence.form.projected or gates.shape[2] > 1:
         raise TritonError("triton: serves neither projections nor several bands; expected path: auto")
@@ -96,7 +96,7 @@ def scan_triton(
 
 
 def of_utterances(recurrence: Recurrence, start: int, end: int) -> Recurrence:
-    """The same run of some of its utterances."""
+    """Returns the same run of some of its utterances."""
     if start == 0 and end >= recurrence.gates.shape[0]:
         return recurrence
     r = recurrence
@@ -112,7 +112,7 @@ def of_utterances(recurrence: Recurrence, start: int, end: int) -> Recurrence:
 def scan_at_once(
     recurrences: Sequence[Recurrence], program: Program, precision: torch.dtype, processors: int
 ) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-    """The scan in one launch."""
+    """Scans in one launch."""
 
     def stack(name: str) -> Tensor | None:
         parts = [getattr(recurrence, name) for recurrence in recurrences]

@@ -8,8 +8,9 @@ import argparse
 from pathlib import Path
 
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
+from data_prep.corpus import inner_folder, prepare, read_lines
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
+from data_prep.options import corpus_parser, preparation_of
 from data_prep.tables import read_rows
 
 COLUMNS = ("client_id", "path", "sentence")
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     corpus = read_common_voice(options.corpus_dir, options)
     options.language = options.language or language_of(options.corpus_dir)
-    return prepare(corpus, options)
+    return prepare(corpus, preparation_of(options))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 A reader (`data_prep/<corpus>.py`) turns a folder into a `Corpus`; `prepare` does everything after that.
 """
 
-import argparse
 import hashlib
 import sys
 from collections import Counter
@@ -12,70 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from asr.files.replacing import split_lines
-from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK, Parser
+from asr.process.runtime import EXIT_BAD_FILES, EXIT_OK
 from asr.text.normalization import normalize_transcript
-from data_prep.entries import BAD_FILE_REASONS, SPLITS, Checks, Corpus, CorpusError, Dropped, Entry
+from data_prep.entries import BAD_FILE_REASONS, SPLITS, Corpus, CorpusError, Dropped, Entry, Preparation, Splitting
 
 NUM_NAMED = 20  # of what was not used, at the end
-
-
-def corpus_parser(
-    description: str | None,
-    *,
-    split_by: str | None = None,
-    dev: float | None = None,
-    test: float | None = None,
-    language: str | None = "en",
-) -> argparse.ArgumentParser:
-    """Returns the arguments all corpora share.
-
-    `dev` and `test` are the default shares to carve out of what the corpus does not split itself, `split_by` the
-    default way; a corpus that splits itself leaves them None. `language` is the default one of its numbers.
-    """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus_dir", type=_absolute, metavar="CORPUS_DIR")
-    parser.add_argument(
-        "output_dir", type=_absolute, metavar="OUTPUT_DIR", help="gets train.jsonl, dev.jsonl and test.jsonl"
-    )
-    if split_by:
-        parser.add_argument("--split-by", choices=("speaker", "text", "id"), default=split_by, help=_SPLIT_BY_HELP)
-    for name, share in (("dev", dev), ("test", test)):
-        if share is not None:
-            parser.add_argument(f"--{name}-share", type=_share, default=share, help=f"of what is not split ({share})")
-    checks = parser.add_argument_group("checks")
-    checks.add_argument("--characters", help="drop transcripts with others than these, beside the space")
-    checks.add_argument("--keep-text", action="store_true", help="transcripts as they are, not lower-cased and cleaned")
-    checks.add_argument(
-        "--language",
-        default=language,
-        metavar="CODE",
-        help=f"of the numbers that are written out, '$25' as 'twenty five dollars'; none: digits stay ({language})",
-    )
-    checks.add_argument("--root", type=_absolute, metavar="FOLDER", help="drop recordings outside, wherever links lead")
-    checks.add_argument("--shortest", type=float, default=0.1, metavar="SECONDS", help="drop shorter ones (0.1)")
-    checks.add_argument("--longest", type=float, default=60.0, metavar="SECONDS", help="drop longer ones (60)")
-    checks.add_argument("--lowest-rate", type=int, default=8000, metavar="HERTZ", help="drop lower rates (8000)")
-    checks.add_argument("--sample-rate", type=int, metavar="HERTZ", help="drop every other rate (any is kept)")
-    checks.add_argument("--decode", action="store_true", help="read all samples of all recordings, not only headers")
-    checks.add_argument("--num-workers", type=int, default=8, help="threads that read headers (8)")
-    checks.add_argument("--allow-shared-speakers", action="store_true", help="a speaker may be in two splits")
-    return parser
-
-
-_SPLIT_BY_HELP = (
-    "what stays together when splits are carved: a speaker's utterances, the same sentence, or nothing (id)"
-)
-
-
-def _absolute(text: str) -> Path:
-    return Path(text).absolute()
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text}; expected a share from 0 to below 1")
-    return share
 
 
 def carve(
@@ -127,7 +67,7 @@ def _group(entry: Entry, by: str, clean: Callable[[str], str] = normalize_transc
 
 def split_up(
     entries: list[Entry],
-    arguments: argparse.Namespace,
+    splitting: Splitting,
     *,
     dropped: Iterable[Dropped] = (),
     notes: Iterable[str] = (),
@@ -137,27 +77,27 @@ def split_up(
     Raises:
         CorpusError: the shares leave nothing for training; and as `carve`.
     """
-    if arguments.dev_share + arguments.test_share >= 1:
+    if splitting.dev_share + splitting.test_share >= 1:
         raise CorpusError(
-            f"--dev-share {arguments.dev_share} and --test-share {arguments.test_share}; expected a sum below 1"
+            f"--dev-share {splitting.dev_share} and --test-share {splitting.test_share}; expected a sum below 1"
         )
     clean = normalize_transcript
-    if arguments.split_by == "text":
+    if splitting.by == "text":
         from data_prep.transcripts import TranscriptCleaner
 
-        clean = TranscriptCleaner(language=_checks(arguments).language).clean
-    rest, test = carve(entries, name="test", share=arguments.test_share, by=arguments.split_by, clean=clean)
-    dev_share = arguments.dev_share / (1 - arguments.test_share)
-    train, dev = carve(rest, name="dev", share=dev_share, by=arguments.split_by, clean=clean)
+        clean = TranscriptCleaner(language=splitting.language).clean
+    rest, test = carve(entries, name="test", share=splitting.test_share, by=splitting.by, clean=clean)
+    dev_share = splitting.dev_share / (1 - splitting.test_share)
+    train, dev = carve(rest, name="dev", share=dev_share, by=splitting.by, clean=clean)
     missed = [
         note
-        for name, part, share in (("dev", dev, arguments.dev_share), ("test", test, arguments.test_share))
-        for note in missed_share(entries, part, name=name, share=share, by=arguments.split_by)
+        for name, part, share in (("dev", dev, splitting.dev_share), ("test", test, splitting.test_share))
+        for note in missed_share(entries, part, name=name, share=share, by=splitting.by)
     ]
     return Corpus(
         {"train": train, "dev": dev, "test": test},
         tuple(dropped),
-        shares_speakers=arguments.split_by != "speaker",
+        shares_speakers=splitting.by != "speaker",
         notes=(*notes, *missed),
     )
 
@@ -198,7 +138,7 @@ def check_speakers(splits: Mapping[str, list[Entry]], *, allowed: bool) -> list[
     return notes
 
 
-def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
+def prepare(corpus: Corpus, preparation: Preparation) -> int:
     """Validate a corpus, write its manifests, print the summary, and give the program's exit code.
 
     An empty split has no manifest: one that an earlier run left is removed.
@@ -211,23 +151,23 @@ def prepare(corpus: Corpus, arguments: argparse.Namespace) -> int:
     from data_prep.transcripts import TranscriptCleaner
     from data_prep.validation import validate
 
-    checks = _checks(arguments)
+    checks = preparation.checks
     cleaner = TranscriptCleaner(keep_text=checks.keep_text, language=checks.language)
     notes = [*corpus.notes]
-    notes += check_speakers(corpus.splits, allowed=corpus.shares_speakers or arguments.allow_shared_speakers)
-    splits, dropped = validate(corpus.splits, checks=checks, output_dir=arguments.output_dir, cleaner=cleaner)
+    notes += check_speakers(corpus.splits, allowed=corpus.shares_speakers or preparation.allow_shared_speakers)
+    splits, dropped = validate(corpus.splits, checks=checks, output_dir=preparation.output_dir, cleaner=cleaner)
     dropped = [*corpus.dropped, *dropped]
-    write_dropped(arguments.output_dir / "dropped.jsonl", dropped)
+    write_dropped(preparation.output_dir / "dropped.jsonl", dropped)
     if not any(splits.values()):
-        _fail_empty(arguments.corpus_dir, dropped)
+        _fail_empty(preparation.corpus_dir, dropped)
     for name in SPLITS:
-        path = arguments.output_dir / f"{name}.jsonl"
+        path = preparation.output_dir / f"{name}.jsonl"
         if splits.get(name):
             write_manifest(path, (each.utterance for each in splits[name]))
         else:
             path.unlink(missing_ok=True)
     notes += cleaner.notes()
-    print_summary(splits, dropped=dropped, notes=notes, output_dir=arguments.output_dir)
+    print_summary(splits, dropped=dropped, notes=notes, output_dir=preparation.output_dir)
     return say_bad(f"{each.audio}: {reason_of(each)}" for each in dropped if each.reason in BAD_FILE_REASONS)
 
 
@@ -249,22 +189,6 @@ def say_bad(faults: Iterable[str]) -> int:
 def _fail_empty(corpus_dir: Path, dropped: list[Dropped]) -> NoReturn:
     first = f"; of {len(dropped):,} dropped the first is {dropped[0].id}: {reason_of(dropped[0])}" if dropped else ""
     raise CorpusError(f"{corpus_dir}: no utterance left{first}; expected a corpus with usable ones")
-
-
-def _checks(arguments: argparse.Namespace) -> Checks:
-    language = None if arguments.language in (None, "none") else arguments.language
-    names = (
-        "characters",
-        "keep_text",
-        "shortest",
-        "longest",
-        "lowest_rate",
-        "sample_rate",
-        "decode",
-        "num_workers",
-        "root",
-    )
-    return Checks(**{name: getattr(arguments, name) for name in names}, language=language)
 
 
 def inner_folder(corpus_dir: Path, *, holds: Callable[[Path], bool], what: str) -> Path:

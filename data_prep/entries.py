@@ -67,3 +67,23 @@ class Checks:
     num_workers: int
     language: str | None = None  # of the numbers that are written out; None: digits stay
     root: Path | None = None  # the folder that no recording may be outside of, wherever links lead
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """Says how a corpus that comes in one piece is split."""
+
+    by: str  # speaker, text or id: what stays together
+    dev_share: float  # from 0 to below 1
+    test_share: float
+    language: str | None  # of the numbers that are written out; None: digits stay
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Says where a corpus comes from, where its manifests go, and what is asked of its utterances."""
+
+    corpus_dir: Path
+    output_dir: Path
+    checks: Checks
+    allow_shared_speakers: bool

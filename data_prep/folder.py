@@ -17,9 +17,10 @@ from pathlib import Path
 
 from asr.files.replacing import absolute_path
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import by_split, left_out, split_of
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 from data_prep.tables import read_rows
 
 NO_FOLDER = "no folder of its own names its words"
@@ -50,7 +51,7 @@ def read_folder(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
         entries = entries if splits else _with_speakers(entries, corpus_dir, arguments)
     if splits:
         return Corpus(splits, tuple(dropped), notes=notes)
-    return split_up(entries, arguments, dropped=dropped, notes=notes)
+    return split_up(entries, splitting_of(arguments), dropped=dropped, notes=notes)
 
 
 def _laid_out(corpus_dir: Path, entries: list[Entry], layout: str) -> tuple[dict[str, list[Entry]], list[Entry]]:
@@ -186,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="its group is the speaker, found in the path below CORPUS_DIR: '^([^/]+)/' for the first folder",
     )
     options = parser.parse_args(arguments)
-    return prepare(read_folder(options.corpus_dir, options), options)
+    return prepare(read_folder(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 
 from asr.process.runtime import run_program
-from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare
+from data_prep.corpus import carve, inner_folder, missed_share, prepare
 from data_prep.entries import Corpus, CorpusError, Entry
 from data_prep.layout import left_out
+from data_prep.options import corpus_parser, preparation_of
 
 ARCHIVES = {"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz": None}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         from data_prep.download import fetch
 
         fetch(ARCHIVES, options.corpus_dir)
-    return prepare(read_fsdd(options.corpus_dir, options), options)
+    return prepare(read_fsdd(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

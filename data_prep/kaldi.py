@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import prepare, read_lines, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
 from data_prep.layout import by_split, left_out, split_of
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 
 
 def read_kaldi_folder(folder: Path, *, audio_root: Path) -> list[Entry]:
@@ -82,7 +83,7 @@ def read_kaldi(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
     """
     audio_root = arguments.audio_root or corpus_dir
     if (corpus_dir / "wav.scp").is_file():
-        return split_up(read_kaldi_folder(corpus_dir, audio_root=audio_root), arguments)
+        return split_up(read_kaldi_folder(corpus_dir, audio_root=audio_root), splitting_of(arguments))
     listed = sorted(path.parent for path in corpus_dir.glob("*/wav.scp"))
     folders = by_split(corpus_dir, ((folder.name, folder) for folder in listed))
     if not folders:
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = corpus_parser(__doc__, split_by="speaker", dev=0.1, test=0.1)
     parser.add_argument("--audio-root", type=Path, help="what relative paths are relative to (CORPUS_DIR)")
     options = parser.parse_args(arguments)
-    return prepare(read_kaldi(options.corpus_dir, options), options)
+    return prepare(read_kaldi(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, say, say_bad, split_up
+from data_prep.corpus import prepare, say, say_bad, split_up
 from data_prep.entries import SPLITS, Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import split_of
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 
 if TYPE_CHECKING:
     from asr.data.manifest import Manifest
@@ -98,7 +99,7 @@ def read_corpus(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
     named = {path: _splits_in(path.name) for path in found}
     dropped: list[Dropped] = []
     if len(found) == 1 and not named[found[0]]:
-        return split_up(read_cuts(found[0], dropped), arguments, dropped=dropped)
+        return split_up(read_cuts(found[0], dropped), splitting_of(arguments), dropped=dropped)
     if not found or any(len(names) != 1 for names in named.values()):
         raise CorpusError(
             f"{corpus_dir}: {', '.join(path.name for path in found) or 'no *.jsonl or *.jsonl.gz'}; expected one file "
@@ -178,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.export:
         return say_bad(export(options.corpus_dir, options.output_dir))
-    return prepare(read_corpus(options.corpus_dir, options), options)
+    return prepare(read_corpus(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

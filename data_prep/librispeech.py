@@ -8,8 +8,9 @@ import argparse
 from pathlib import Path
 
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, inner_folder, prepare, read_lines
+from data_prep.corpus import inner_folder, prepare, read_lines
 from data_prep.entries import SPLITS, Corpus, CorpusError, Entry
+from data_prep.options import corpus_parser, preparation_of
 
 ADDRESS = "https://www.openslr.org/resources/12/"
 CHECKSUMS = {  # as torchaudio publishes them
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.parts:
             raise CorpusError(f"--download: all parts are 60 GB; choose some: --parts {' '.join(sorted(CHECKSUMS))}")
         fetch({f"{ADDRESS}{part}.tar.gz": CHECKSUMS[part] for part in options.parts}, options.corpus_dir)
-    return prepare(read_librispeech(options.corpus_dir, options), options)
+    return prepare(read_librispeech(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

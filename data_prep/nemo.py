@@ -13,9 +13,10 @@ from typing import Any
 from asr.data.utterance_ids import make_ids
 from asr.files.json_lines import LineError, parse_object
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Entry
 from data_prep.layout import by_split, left_out, split_of
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 
 TYPES = {"audio_filepath": str, "text": str, "duration": (int, float), "offset": (int, float)}
 OPTIONAL = {"id": (str, int), "speaker": (str, int)}
@@ -90,12 +91,12 @@ def read_nemo(corpus_dir: Path, arguments: argparse.Namespace) -> Corpus:
         raise CorpusError(
             f"{corpus_dir}: {len(found)} files named *.json or *.jsonl; expected one manifest, or train.jsonl, ..."
         )
-    return split_up(read_nemo_manifest(found[0]), arguments)
+    return split_up(read_nemo_manifest(found[0]), splitting_of(arguments))
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = corpus_parser(__doc__, split_by="speaker", dev=0.1, test=0.1).parse_args(arguments)
-    return prepare(read_nemo(options.corpus_dir, options), options)
+    return prepare(read_nemo(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 from asr.process.runtime import run_program
-from data_prep.corpus import corpus_parser, prepare, read_lines, split_up
+from data_prep.corpus import prepare, read_lines, split_up
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.layout import left_out
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 
 ARCHIVES = {
     "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz": (
@@ -48,7 +49,7 @@ def read_speech_commands(corpus_dir: Path, arguments: argparse.Namespace) -> Cor
         raise CorpusError(f"{corpus_dir}: no WORD/SPEAKER_nohash_K recordings; expected Speech Commands")
     notes = left_out("recordings", no_words, "their folders are no words")
     if not (corpus_dir / LISTS["test"]).is_file():
-        return split_up(entries, arguments, dropped=dropped, notes=notes)
+        return split_up(entries, splitting_of(arguments), dropped=dropped, notes=notes)
     listed = {name: set(read_lines(corpus_dir / list_name)) for name, list_name in LISTS.items()}
     splits: dict[str, list[Entry]] = {"train": [], "dev": [], "test": []}
     for entry in entries:
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         from data_prep.download import fetch
 
         fetch(ARCHIVES, options.corpus_dir)
-    return prepare(read_speech_commands(options.corpus_dir, options), options)
+    return prepare(read_speech_commands(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

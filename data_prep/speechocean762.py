@@ -9,9 +9,10 @@ from pathlib import Path
 
 from asr.files.json_lines import parse_object
 from asr.process.runtime import run_program
-from data_prep.corpus import carve, corpus_parser, inner_folder, missed_share, prepare, read_lines
+from data_prep.corpus import carve, inner_folder, missed_share, prepare, read_lines
 from data_prep.entries import Corpus, CorpusError, Dropped, Entry
 from data_prep.kaldi import read_kaldi_folder
+from data_prep.options import corpus_parser, preparation_of
 
 ARCHIVES = {"https://www.openslr.org/resources/101/speechocean762.tar.gz": None}
 
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         from data_prep.download import fetch
 
         fetch(ARCHIVES, options.corpus_dir)
-    return prepare(read_speechocean762(options.corpus_dir, options), options)
+    return prepare(read_speechocean762(options.corpus_dir, options), preparation_of(options))
 
 
 if __name__ == "__main__":

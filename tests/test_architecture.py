@@ -253,8 +253,8 @@ def annotated_parameters(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-# The checks and splits that all corpora share are options that corpus_parser adds to each of their programs.
-TAKES_OPTIONS = {"data_prep.corpus"}
+# The parser that the programs of all corpora share; what it hands on has types.
+TAKES_OPTIONS = {"data_prep.options"}
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))

@@ -1,6 +1,5 @@
 """data_prep/corpus.py, validation.py, summary.py: splitting, checking, remembering and reporting."""
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 
 from asr.data.manifest import Manifest
 from data_prep import validation
-from data_prep.corpus import carve, check_speakers, corpus_parser, inner_folder, prepare, read_lines, say_bad, split_up
-from data_prep.entries import Checks, Corpus, CorpusError, Entry
+from data_prep.corpus import carve, check_speakers, inner_folder, prepare, read_lines, say_bad, split_up
+from data_prep.entries import Checks, Corpus, CorpusError, Entry, Splitting
+from data_prep.options import corpus_parser, preparation_of, splitting_of
 from data_prep.validation import PROBES_NAME, probe_recordings, validate
 
 CHECKS = Checks(
@@ -40,8 +40,9 @@ def entry(id_: str, *, speaker: str | None = "anna", text: str = "turn it on", f
     return Entry(id_, folder / f"{id_}.wav", text, speaker=speaker)
 
 
-def options(*arguments: str) -> argparse.Namespace:
-    return corpus_parser("", split_by="speaker", dev=0.1, test=0.1).parse_args(["corpus", "output", *arguments])
+def options(*arguments: str) -> Splitting:
+    parser = corpus_parser("", split_by="speaker", dev=0.1, test=0.1)
+    return splitting_of(parser.parse_args(["corpus", "output", *arguments]))
 
 
 entries_of_speakers = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=60).map(
@@ -268,7 +269,7 @@ def prepared(tmp_path):
         ]
         for name in ("train", "dev", "test")
     }
-    return Corpus(splits), corpus_parser("").parse_args([str(tmp_path / "wav"), str(tmp_path / "out")])
+    return Corpus(splits), preparation_of(corpus_parser("").parse_args([str(tmp_path / "wav"), str(tmp_path / "out")]))
 
 
 def test_manifests_and_a_summary_are_written(prepared, capsys):
@@ -341,8 +342,9 @@ def test_an_empty_split_has_no_manifest(prepared, capsys):
 def test_nothing_left_is_an_error_and_harms_nothing(prepared):
     corpus, arguments = prepared
     prepare(corpus, arguments)
+    checks = dataclasses.replace(arguments.checks, shortest=2.0)
     with pytest.raises(CorpusError, match=r"no utterance left; of 3 dropped the first is train-0: too short"):
-        prepare(Corpus({"train": corpus.splits["train"]}), argparse.Namespace(**{**vars(arguments), "shortest": 2.0}))
+        prepare(Corpus({"train": corpus.splits["train"]}), dataclasses.replace(arguments, checks=checks))
     with pytest.raises(CorpusError, match=r"wav: no utterance left; expected a corpus with usable ones"):
         prepare(Corpus({}), arguments)
     assert len(Manifest.read(arguments.output_dir / "train.jsonl")) == 3

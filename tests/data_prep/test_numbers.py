@@ -9,9 +9,10 @@ import soundfile
 
 from asr.text.normalization import normalize_transcript
 from data_prep import common_voice, folder
-from data_prep.corpus import corpus_parser, split_up
+from data_prep.corpus import split_up
 from data_prep.entries import CorpusError, Entry
 from data_prep.numbers import NumberSpeller, knows_numbers
+from data_prep.options import corpus_parser, splitting_of
 from data_prep.transcripts import TranscriptCleaner
 
 ENGLISH = {
@@ -171,6 +172,6 @@ def test_a_root_keeps_recordings_of_a_corpus_inside(corpus: Path, tmp_path: Path
 
 def test_one_sentence_in_digits_and_in_words_stays_in_one_split() -> None:
     entries = [Entry(f"{n}", Path(f"/{n}.wav"), f"turn on {word}") for n, word in enumerate(("5", "five", "6", "six"))]
-    options = corpus_parser("", split_by="text", dev=0.0, test=0.5).parse_args(["corpus", "out"])
+    options = splitting_of(corpus_parser("", split_by="text", dev=0.0, test=0.5).parse_args(["corpus", "out"]))
     splits = split_up(entries, options).splits
     assert sorted(sorted(entry.id for entry in splits[name]) for name in ("train", "test")) == [["0", "1"], ["2", "3"]]

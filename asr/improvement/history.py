@@ -43,7 +43,7 @@ def read_history(run: Path) -> History:
         except LineError as error:
             if number < len(lines):
                 raise ImprovementError(f"{path}:{number}: {error}") from None
-    dev = [{key: value for key, value in row.items() if isinstance(value, int | float)} for row in rows]
+    dev = [{key: float(value) for key, value in row.items() if isinstance(value, int | float)} for row in rows]
     return History(
         losses=tuple(float(row["train/loss"]) for row in dev if "train/loss" in row),
         norms=tuple(float(row["train/gradient_norm"]) for row in dev if "train/gradient_norm" in row),

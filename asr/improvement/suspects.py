@@ -16,6 +16,7 @@ from asr.improvement.hearing import ImprovementError, Judged
 from asr.runs.checkpoint import write_text
 
 COLUMNS = ("mark", "suspicion", "manifest", "id", "audio_filepath", "offset", "duration", "text", "heard", "reasons")
+RANKED_BY = ("excess", "alignment")  # the others find fewer swapped transcripts: docs/improving.md
 MOST_CLIPPED = 0.001  # share of samples
 QUIETEST_DB = -50.0
 NARROW = 0.6  # of the corpus' median bandwidth
@@ -35,7 +36,7 @@ class Suspect:
 def rank_suspects(judged: Sequence[Judged]) -> list[Suspect]:
     """Returns all utterances, the most suspicious transcript first."""
     signals = transcript_signals(judged)
-    suspicion = np.mean([_ranks(values) for values in signals.values()], axis=0)
+    suspicion = np.mean([_ranks(signals[name]) for name in RANKED_BY], axis=0)
     faults = _find_faults(judged)
     suspects = [
         Suspect(each, float(score), (*faults[place], *_say(each)), bool(faults[place]))
@@ -120,7 +121,7 @@ def write_suspects(path: Path, suspects: Iterable[Suspect]) -> int:
     before = read_suspects(path) if path.exists() else []
     marked = {(row["manifest"], row["id"]): row for row in before if row["mark"].strip()}
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     left = dict(marked)
     for each in suspects:

@@ -15,7 +15,18 @@ from asr.text.normalization import normalize_transcript
 from asr.text.pronunciation import pronounce
 
 # What is said of a home; sensors are many, and are asked for by name.
-DOMAINS = ("light", "switch", "cover", "climate", "lock", "fan", "media_player", "timer", "weather", "todo")
+DOMAINS: tuple[str, ...] = (
+    "light",
+    "switch",
+    "cover",
+    "climate",
+    "lock",
+    "fan",
+    "media_player",
+    "timer",
+    "weather",
+    "todo",
+)
 DOMAINS += ("scene", "script", "vacuum", "input_boolean", "valve")
 OTHER_DOMAINS = ("sensor", "binary_sensor", "humidifier", "lawn_mower", "automation", "button", "input_button")
 SIGNS = {"en": {"&": " and ", "+": " plus ", "@": " at "}, "de": {"&": " und ", "+": " plus "}}
@@ -128,7 +139,7 @@ class _Speaker:
         name = str(own or entity_id.partition(".")[2].replace("_", " "))
         spoken = self._ways(entity_id, name, entry.get("aliases"))
         if spoken:
-            area = entry.get("area_id") or device_area.get(entry.get("device_id"))
+            area = entry.get("area_id") or device_area.get(str(entry.get("device_id")))
             yield Named(name, spoken, entity_id.partition(".")[0], area)
 
     def places(self, entries: Iterable[dict[str, Any]], kind: str) -> Iterable[Named]:

@@ -13,13 +13,14 @@ from starlette.requests import ClientDisconnect
 
 from asr import __version__
 from asr.serving import openai_api
-from asr.serving.config import SOCKET_DIALECTS, SocketDialect
+from asr.serving.config import SOCKET_DIALECTS
 from asr.serving.grammar_watch import watch_grammar
 from asr.serving.guard import Guard, refusal_response
+from asr.serving.live_page import LiveDialect, create_page_router
 from asr.serving.refusal import Refusal
 from asr.serving.service import Service
 from asr.serving.sherpa import SherpaDialect
-from asr.serving.sockets import serve_socket
+from asr.serving.sockets import Dialect, serve_socket
 from asr.serving.vosk import VoskDialect
 from asr.serving.wyoming_door import WyomingDoor
 
@@ -50,6 +51,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, admission=service.admission)
     _add_faults(app)
     app.include_router(openai_api.create_router(service))
+    app.include_router(create_page_router())
     _add_sockets(app, service)
 
     @app.get("/health")
@@ -68,15 +70,21 @@ def _add_sockets(app: FastAPI, service: Service) -> None:
     for name in SOCKET_DIALECTS:
         app.add_api_websocket_route(f"/{name}", _conversation(service, name))
     app.add_api_websocket_route("/", _conversation(service, service.config.websocket))
+    app.add_api_websocket_route("/v1/live", _conversation(service, "live"))
 
 
-def _conversation(service: Service, name: SocketDialect) -> Callable[[WebSocket], Awaitable[None]]:
+def _conversation(service: Service, name: str) -> Callable[[WebSocket], Awaitable[None]]:
     async def converse(websocket: WebSocket) -> None:
-        sample_rate = service.batcher.sample_rate
-        dialect = VoskDialect(sample_rate=sample_rate) if name == "vosk" else SherpaDialect()
-        await serve_socket(service, websocket, dialect)
+        await serve_socket(service, websocket, _dialect(service, name))
 
     return converse
+
+
+def _dialect(service: Service, name: str) -> Dialect:
+    if name == "sherpa":
+        return SherpaDialect()
+    kind = LiveDialect if name == "live" else VoskDialect
+    return kind(sample_rate=service.batcher.sample_rate)
 
 
 def _health(service: Service) -> JSONResponse:

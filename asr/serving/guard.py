@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from asr.serving.admission import Admission
 from asr.serving.refusal import Refusal
 
 OPEN_PATHS = ("/health",)  # without a token and uncounted: a watchdog asks every second
+PAGE_PATHS = ("/", "/page/page.js", "/page/recorder.js", "/page/page.css")  # a browser has no token before it has these
+PAGE_PROTOCOL = "earshot"  # which the page offers; beside it stands "bearer." and the token in base64url
 MEGABYTE = 1 << 20
 
 log = logging.getLogger("asr.serving")
@@ -50,7 +53,8 @@ class Guard:
         _check_origin(headers)
         if scope["path"] in OPEN_PATHS:
             return
-        self.admission.check_token(headers.get("authorization"))
+        if scope["type"] != "http" or scope["path"] not in PAGE_PATHS:
+            self.admission.check_token(headers.get("authorization") or _offered_token(scope))
         self.admission.check_rate(scope["client"][0] if scope["client"] else "")
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdecimal():
@@ -108,6 +112,18 @@ def _check_origin(headers: Mapping[str, str]) -> None:
         raise Refusal(
             403, f"origin: {origin[:80]!r}; expected a page of this server, or a client that is no page", code="origin"
         )
+
+
+def _offered_token(scope: Scope) -> str | None:
+    """Returns the header that the page would send with its stream; a browser's WebSocket has no header of its own."""
+    for each in scope.get("subprotocols", ()):
+        kind, _, encoded = each.partition(".")
+        if kind == "bearer":
+            try:
+                return "Bearer " + base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("ascii")
+            except ValueError:
+                return f"Bearer {encoded}"  # which is none
+    return None
 
 
 def _status(message: Message) -> int:

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asr.recognition.stream import Final, Rejected
 from asr.recognizer import as_transcript
-from asr.serving.guard import refusal_response
+from asr.serving.guard import PAGE_PROTOCOL, refusal_response
 from asr.serving.refusal import Refusal
 from asr.serving.service import Service
 from asr.transcript import Transcript
@@ -61,7 +61,8 @@ async def serve_socket(service: Service, websocket: WebSocket, dialect: Dialect)
     is_open = False
     try:
         with service.admission.session():
-            await websocket.accept()
+            offered = websocket.scope.get("subprotocols", ())
+            await websocket.accept(PAGE_PROTOCOL if PAGE_PROTOCOL in offered else None)
             is_open = True
             await _Conversation(service, websocket, dialect).run()
     except WebSocketDisconnect:

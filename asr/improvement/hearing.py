@@ -21,7 +21,7 @@ from asr.improvement.sound import Acoustics, measure_sound
 from asr.metrics import ErrorCounts, count_character_errors
 from asr.recognition.listening import evaluating
 from asr.recognizer import Recognizer
-from asr.text import BLANK_ID
+from asr.text import BLANK_ID, Tokenizer
 
 BATCH_SECONDS = 240.0  # of padded audio at once
 
@@ -121,7 +121,7 @@ def _judge(recognizer: Recognizer, listed: Sequence[Listed], recordings: Sequenc
                 heard=text,
                 num_tokens=len(tokens),
                 loss=ctc_loss(scores, tokens),
-                heard_loss=ctc_loss(scores, best),
+                heard_loss=ctc_loss(scores, _tidy(best, tokenizer)),
                 alignment=float(np.mean([max(span.log_posterior, -30.0) for span in spans])) if spans else 0.0,
                 errors=count_character_errors([each.utterance.text], [text])[0],
             )
@@ -132,6 +132,15 @@ def _judge(recognizer: Recognizer, listed: Sequence[Listed], recordings: Sequenc
 def _best_path(scores: Float[Tensor, "time vocabulary"]) -> list[int]:
     """Returns the tokens of the most probable label of each frame, repetitions and blanks removed."""
     return [token for token in torch.unique_consecutive(scores.argmax(dim=1)).tolist() if token != BLANK_ID]
+
+
+def _tidy(tokens: Sequence[int], tokenizer: Tokenizer) -> list[int]:
+    """Returns tokens with single spaces between words and none around them, as transcripts are written."""
+    tidy: list[int] = []
+    for token in tokens:
+        if tokenizer.decode([token]).strip() or (tidy and tokenizer.decode([tidy[-1]]).strip()):
+            tidy.append(token)
+    return tidy[:-1] if tidy and not tokenizer.decode(tidy[-1:]).strip() else tidy
 
 
 def ctc_loss(scores: Float[Tensor, "time vocabulary"], tokens: Sequence[int]) -> float:

@@ -18,6 +18,7 @@ PROGRAMS = {
     "compare": "train several configurations alike and compare them",
     "tune": "find the settings of a configuration by many short trainings",
     "improve": "say what to do next about a trained run: suspect data, its log, confusions",
+    "dashboard": "draw the curves of trainings side by side, also while they go on",
     "explain": "look inside a model while it hears a recording",
     "listen": "recognise a microphone, a stream or a file while it is spoken",
     "export": "make a small copy of a trained run, to hand on",

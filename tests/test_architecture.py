@@ -22,7 +22,7 @@ FLOORS = [
     "runs",
     "recognition",
     "understanding",
-    "recognizer exports",
+    "recognizer exports dashboards",
     "evaluation explanation transcription live tryout",
     "training",
     "fitting comparison serving improvement tuning",

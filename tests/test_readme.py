@@ -38,9 +38,16 @@ class LeftOut:
 AS_WRITTEN = Run()
 TUNES = "needs the extra tune and trains many times; tests/tuning/test_tune.py runs studies of tones"
 NO_MICROPHONE = LeftOut("listens to a microphone; tests/live/ has stand-ins for those who record it")
+HAS_CURVES = LeftOut(
+    "needs runs that have logged figures; tests/dashboards/test_dashboard.py draws and serves such runs"
+)
 # By the command as it is written, on one line and without its comment. They run from the top of a page to its end in
 # one folder, which has what `workspace` writes; a command that is not here fails the test.
 COMMANDS: dict[str, Run | LeftOut] = {
+    "earshot dashboard runs/mine runs/other --output dashboard.html": HAS_CURVES,
+    "earshot dashboard runs/mine --watch --port 8017": HAS_CURVES,
+    "earshot dashboard runs/good --store-curve curve.json": HAS_CURVES,
+    "earshot dashboard runs/mine --reference curve.json": HAS_CURVES,
     "make install TORCH=cpu": Run(instead={"make": f"make -n -C {ROOT}"}),
     "make install": Run(instead={"make": f"make -n -C {ROOT}"}),
     "make demo": Run(instead={"make": f"make -n -C {ROOT}"}),

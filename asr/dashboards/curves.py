@@ -99,7 +99,10 @@ def _read_evaluations(path: Path, problems: list[str]) -> list[dict[str, Any]]:
         try:
             results = json.loads(file.read_bytes())
             rates = {"manifest": str(results["manifest"]), "utterances": int(results["num_utterances"])}
-            rates |= {name: float(results[name]["rate"]) for name in ("wer", "cer")}
+            # Recordings whose commands alone are known have no transcripts to count errors in.
+            rates |= {name: float(results[name]["rate"]) for name in ("wer", "cer") if name in results}
+            if understood := results.get("understanding", {}).get("understood"):
+                rates["understood"] = f"{int(understood['number'])} of {int(understood['total'])}"
             rates["transcripts"] = _read_transcripts(file.with_name("utterances.jsonl"))
         except (ValueError, KeyError, TypeError, OSError) as error:
             problems.append(f"{file}: {type(error).__name__} {error}; expected what asr.evaluate writes")

@@ -3,7 +3,7 @@
 let data = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6fd1", "#7a7a7a"];
 const FIRST = ["train/loss", "dev/wer", "dev/cer", "dev/loss", "train/learning_rate", "train/gradient_norm"];
-const W = 400, H = 208, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const W = 400, H = 208, LEFT = 62, RIGHT = 8, TOP = 8, BOTTOM = 20;
 const byId = id => document.getElementById(id);
 const hidden = new Set();
 let view = null, cursor = null;

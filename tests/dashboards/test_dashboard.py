@@ -89,6 +89,9 @@ def test_keys_that_differ_and_evaluations_are_shown(tmp_path: Path) -> None:
     (run / "utterances.jsonl").write_text('{"text": "one", "pred_text": "two"}\n')
     curves = read_run(run)
     assert curves.evaluations[0]["transcripts"] == [("one", "two")]
+    commands = {"manifest": "m", "num_utterances": 3, "understanding": {"understood": {"number": 2, "total": 3}}}
+    (run / "results.json").write_text(json.dumps(commands))
+    assert read_run(run).evaluations[0]["understood"] == "2 of 3"
     (run / "results.json").write_text("{}")
     assert "expected what asr.evaluate writes" in read_run(run).problems[0]
     one, two = (curves.__class__("x", {}, [], {"seed": seed, "run_dir": seed, "same": "1"}) for seed in "12")

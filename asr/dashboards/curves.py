@@ -64,21 +64,26 @@ def _read_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     lines = content.split(b"\n")[:-1]  # a line without its end is being written, or was torn by a kill
     for number, line in enumerate(lines, 1):
-        fault = ""
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row, fault = None, f"found {line[:40]!a}; expected an object of JSON"
-        if not fault and not (isinstance(row, dict) and type(row.get("step")) is int):
-            fault = f"found {line[:40]!a}; expected figures with a step, a whole number"
-        if not fault:
-            others = [name for name, value in row.items() if not _is_figure(value)]
-            fault = f"{others[0]}: found {row[others[0]]!a:.40}; expected a finite number or null" if others else ""
-        if fault:
-            problems.append(f"{path}:{number}: {fault}; the line is left out")
+        found = _parse_row(line)
+        if isinstance(found, str):
+            problems.append(f"{path}:{number}: {found}; the line is left out")
         else:
-            rows.append(row)
+            rows.append(found)
     return rows
+
+
+def _parse_row(line: bytes) -> dict[str, Any] | str:
+    """Returns the figures of a line, or what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return f"found {line[:40]!a}; expected an object of JSON"
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return f"found {line[:40]!a}; expected figures with a step, a whole number"
+    for name, value in row.items():
+        if not _is_figure(value):
+            return f"{name}: found {value!a:.40}; expected a finite number or null"
+    return row
 
 
 def _is_figure(value: Any) -> bool:

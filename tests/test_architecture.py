@@ -26,7 +26,7 @@ FLOORS = [
     "evaluation explanation transcription live tryout",
     "training",
     "fitting comparison serving improvement tuning",
-    "train evaluate transcribe compare explain export improve commands listen serve tune __main__",
+    "train evaluate transcribe compare explain export improve commands listen serve tune dashboard __main__",
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 FLOORS_OF_MODEL = ["scan", "cells", "layers", "encoders heads", "acoustic"]

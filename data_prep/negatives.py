@@ -139,7 +139,8 @@ def through_throat(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(rng.integers(1, 5)):
         hertz, width = rng.uniform(200, 4000), rng.uniform(50, 500)
         radius, angle = np.exp(-np.pi * width / SAMPLE_RATE), 2 * np.pi * hertz / SAMPLE_RATE
-        heard = heard + rng.uniform(0.3, 1) * lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], source)
+        resonance = lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], source)
+        heard = heard + rng.uniform(0.3, 1) * np.asarray(resonance)
     return heard
 
 

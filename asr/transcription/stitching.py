@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,7 +79,7 @@ Column = tuple[Word | None, Word | None]  # a word as both windows heard it, or 
 
 def _align(left: Sequence[Word], right: Sequence[Word]) -> list[Column]:
     """Returns the cheapest way to pair the words of two windows or to leave them alone, in order (Wagner and Fischer
-    1974).
+    1974). Words that are left alone stand in the order of their times, whichever window heard them.
     """
     costs = [[0.0] * (len(right) + 1) for _ in range(len(left) + 1)]
     moves: list[list[tuple[int, int]]] = [[(0, 0)] * (len(right) + 1) for _ in range(len(left) + 1)]
@@ -86,13 +87,13 @@ def _align(left: Sequence[Word], right: Sequence[Word]) -> list[Column]:
         for j in range(len(right) + 1):
             ways = []
             if i and j:
-                ways.append((costs[i - 1][j - 1] + _distance(left[i - 1], right[j - 1]), (1, 1)))
+                ways.append((costs[i - 1][j - 1] + _distance(left[i - 1], right[j - 1]), -math.inf, (1, 1)))
             if i:
-                ways.append((costs[i - 1][j] + 1.0, (1, 0)))
+                ways.append((costs[i - 1][j] + 1.0, -_middle(left[i - 1]), (1, 0)))
             if j:
-                ways.append((costs[i][j - 1] + 1.0, (0, 1)))
+                ways.append((costs[i][j - 1] + 1.0, -_middle(right[j - 1]), (0, 1)))
             if ways:
-                costs[i][j], moves[i][j] = min(ways, key=lambda way: way[0])
+                costs[i][j], _, moves[i][j] = min(ways)  # of equal ones that which ends with the later word
     columns: list[Column] = []
     i, j = len(left), len(right)
     while i or j:

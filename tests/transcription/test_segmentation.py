@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -47,6 +47,15 @@ def test_a_recording_of_utterances_gives_their_words(recognizer: Recognizer) -> 
     ] == TEXTS
 
 
+# Of the overlap from 15 to 17 s the first window hears the end of "bad" alone, the second one "ab" alone.
+@example(
+    pauses=[0.0] * 10 + [1.0, 2.0],
+    windows=(5.0, 2.0),
+    shortest_pause=1.0,
+    block_size=500,
+    batch_size=1,
+    detects=False,
+)
 @settings(max_examples=10, deadline=None)
 @given(
     pauses=st.lists(st.floats(0.0, 3.0), min_size=len(TEXTS), max_size=len(TEXTS)),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asr.config.language_model import load_experiment
+from asr.config.reading import ConfigError
+from asr.files.json_lines import LineError, parse_object
 from asr.runs.folder import RunFolder, flatten
 from asr.tracking.lines import METRICS_FILE, SPEED_FILE
 
@@ -47,9 +49,8 @@ def read_run(path: Path) -> RunCurves:
                 series.setdefault(name, []).append((step, float(value)))
         if any(name.startswith("dev/") for name in row) and row.get("train/epoch") and step > epochs[-1][0]:
             epochs.append((step, float(row["train/epoch"])))
-    return RunCurves(
-        path.name or str(path), series, epochs, _read_config(path), _read_evaluations(path, problems), problems
-    )
+    config, evaluations = _read_config(path, problems), _read_evaluations(path, problems)
+    return RunCurves(path.name or str(path), series, epochs, config, evaluations, problems)
 
 
 def _read_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
@@ -75,10 +76,10 @@ def _read_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 def _parse_row(line: bytes) -> dict[str, Any] | str:
     """Returns the figures of a line, or what is wrong with it."""
     try:
-        row = json.loads(line)
-    except ValueError:
-        return f"found {line[:40]!a}; expected an object of JSON"
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        row = parse_object(line, is_finite=False)
+    except LineError as error:
+        return str(error)
+    if type(row.get("step")) is not int:
         return f"found {line[:40]!a}; expected figures with a step, a whole number"
     for name, value in row.items():
         if not _is_figure(value):
@@ -90,11 +91,16 @@ def _is_figure(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
 
 
-def _read_config(path: Path) -> dict[str, str]:
+def _read_config(path: Path, problems: list[str]) -> dict[str, str]:
     config_path = RunFolder(path).config_path
     if not config_path.exists():
         return {}
-    return {key: str(value) for key, value in flatten(load_experiment(config_path).to_dict()).items()}
+    try:
+        values = load_experiment(config_path).to_dict()
+    except ConfigError as error:
+        problems.append(f"{error}; its keys are left out of the comparison")
+        return {}
+    return {key: str(value) for key, value in flatten(values).items()}
 
 
 def _read_evaluations(path: Path, problems: list[str]) -> list[dict[str, Any]]:
@@ -108,20 +114,27 @@ def _read_evaluations(path: Path, problems: list[str]) -> list[dict[str, Any]]:
             rates |= {name: float(results[name]["rate"]) for name in ("wer", "cer") if name in results}
             if understood := results.get("understanding", {}).get("understood"):
                 rates["understood"] = f"{int(understood['number'])} of {int(understood['total'])}"
-            rates["transcripts"] = _read_transcripts(file.with_name("utterances.jsonl"))
         except (ValueError, KeyError, TypeError, OSError) as error:
             problems.append(f"{file}: {type(error).__name__} {error}; expected what asr.evaluate writes")
             continue
+        rates["transcripts"] = _read_transcripts(file.with_name("utterances.jsonl"), problems)
         found.append(rates)
     return found
 
 
-def _read_transcripts(path: Path) -> list[tuple[str, str]]:
+def _read_transcripts(path: Path, problems: list[str]) -> list[tuple[str, str]]:
     if not path.exists():
         return []
+    found = []
     with path.open("rb") as lines:
-        rows = [json.loads(line) for _, line in zip(range(NUM_TRANSCRIPTS), lines)]
-    return [(str(row.get("text", "")), str(row.get("pred_text", ""))) for row in rows]
+        for number, line in zip(range(1, NUM_TRANSCRIPTS + 1), lines):
+            try:
+                row = parse_object(line)
+            except LineError as error:
+                problems.append(f"{path}:{number}: {error}; the line is left out")
+                continue
+            found.append((str(row.get("text", "")), str(row.get("pred_text", ""))))
+    return found
 
 
 def differing_keys(runs: list[RunCurves]) -> list[tuple[str, list[str]]]:

@@ -26,8 +26,12 @@ DOMAINS: tuple[str, ...] = (
     "timer",
     "weather",
     "todo",
+    "scene",
+    "script",
+    "vacuum",
+    "input_boolean",
+    "valve",
 )
-DOMAINS += ("scene", "script", "vacuum", "input_boolean", "valve")
 OTHER_DOMAINS = ("sensor", "binary_sensor", "humidifier", "lawn_mower", "automation", "button", "input_button")
 SIGNS = {"en": {"&": " and ", "+": " plus ", "@": " at "}, "de": {"&": " und ", "+": " plus "}}
 MOST_DIGITS = 4  # of a number that is said as one; longer ones are spelled

@@ -171,7 +171,7 @@ def _speakers(dev: Evaluation) -> list[Advice]:
         if counts.rate > rate + 3 * spread + 0.01:
             found.append(
                 Advice(
-                    f"Speaker {name} is understood worst" if len(dev.speakers) > 1 else name,
+                    f"Speaker {name} is understood worst",
                     f"WER {counts.rate:.2%} of {counts.reference_length} words, the others {rate:.2%}",
                     "record more speakers like this one, or add {kind: vocal_tract} and {kind: pitch} to augment",
                     (counts.rate - rate) * counts.reference_length / everybody.reference_length,

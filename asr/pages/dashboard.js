@@ -14,7 +14,10 @@ const svg = (name, attributes, parent) => {
   if (parent) parent.append(made);
   return made;
 };
-const say = value => Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(4));
+const say = value => {
+  if (Math.abs(value) >= 1e4) return Math.round(value).toLocaleString("en");
+  return value && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(+value.toPrecision(4));
+};
 const inEpochs = (marks, step) => {  // between the ends of epochs, which are known exactly, evenly
   if (marks.length < 2) return step;
   let i = 1;

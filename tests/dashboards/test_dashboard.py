@@ -38,7 +38,8 @@ def test_the_page_holds_all_and_asks_for_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{oops", "expected an object of JSON"),
+        ("{oops", "expected one JSON object a line"),
+        ('{"step": 1, "step": 2}', "twice"),
         ('{"a": 1}', "with a step"),
         ('{"step": 1, "a": "b"}', "finite number"),
         ('{"step": 1, "a": NaN}', "finite number"),
@@ -92,6 +93,14 @@ def test_keys_that_differ_and_evaluations_are_shown(tmp_path: Path) -> None:
     commands = {"manifest": "m", "num_utterances": 3, "understanding": {"understood": {"number": 2, "total": 3}}}
     (run / "results.json").write_text(json.dumps(commands))
     assert read_run(run).evaluations[0]["understood"] == "2 of 3"
+    (run / "utterances.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "three"}\n')
+    broken = read_run(run)
+    assert f"{run / 'utterances.jsonl'}:2: " in broken.problems[0]
+    assert [text for text, _ in broken.evaluations[0]["transcripts"]] == ["one", "three"]
+    (run / "config.yaml").write_text("data: [")
+    assert "its keys are left out of the comparison" in read_run(run).problems[0]
+    (run / "config.yaml").unlink()
+    (run / "utterances.jsonl").unlink()
     (run / "results.json").write_text("{}")
     assert "expected what asr.evaluate writes" in read_run(run).problems[0]
     one, two = (curves.__class__("x", {}, [], {"seed": seed, "run_dir": seed, "same": "1"}) for seed in "12")

@@ -21,7 +21,7 @@ from asr.grammar.templates import load_grammar
 from asr.homes.home import DOMAINS, check_domains, spoken_name
 from asr.homes.link import HomeError, HomeLink, HomeLost, socket_address
 from asr.homes.run import HomeImport, Waits, import_home, write_checked
-from tests.support.fake_home import TOKEN, FakeHome, entity, living
+from tests.support.fake_home import TOKEN, FakeHome, entity, living, small_home
 
 FEW = ("light", "switch", "climate", "lock", "todo")
 
@@ -57,6 +57,16 @@ def test_a_home_becomes_a_grammar_of_its_names(tmp_path: Path, capsys: pytest.Ca
     assert "left out: light.party: '🎉🎉' cannot be said; give it an alias in words" in said.err
     assert TOKEN not in said.out + said.err + path.read_text()
     assert main(["check", str(path)]) == 0
+
+
+def test_what_is_exposed_but_gone_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "home.yaml"
+    gone = entity("light.gone", "Old Lantern", disabled_by="user")
+    with living(FakeHome(entities=[*small_home(), gone])) as home:
+        import_home(job(home, path))
+    assert "left out: light.gone: it is exposed, but it is not there" in capsys.readouterr().err
+    assert not meanings(path, "turn on the old lantern")
+    assert meanings(path, "turn on the big light")
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

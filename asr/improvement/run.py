@@ -42,6 +42,11 @@ class ImprovementSettings:
     max_utterances: int = 5000  # of training, spread evenly
     num_threads: int = 1
 
+    @property
+    def folder(self) -> Path:
+        """Returns where the page and its table lie."""
+        return self.output_dir or results_parent(self.run) / "improvement"
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -62,7 +67,7 @@ def run(settings: ImprovementSettings) -> int:
     set_num_threads(settings.num_threads)
     _, config = open_run(settings.run)
     recognizer = Recognizer.load(settings.run)
-    folder = settings.output_dir or results_parent(settings.run) / "improvement"
+    folder = settings.folder
     found = find_improvement(settings, recognizer, config)
     kept = write_suspects(folder / "suspects.csv", found.suspects) if found.suspects else 0
     write_text(folder / "results.json", json.dumps(_results(found), ensure_ascii=False, indent=1) + "\n")
@@ -76,8 +81,7 @@ def run(settings: ImprovementSettings) -> int:
 def exclude(settings: ImprovementSettings, table: Path) -> int:
     """Writes the training's manifests without what is marked in a table, and prints how to train on them."""
     folder, config = open_run(settings.run)
-    output = settings.output_dir or results_parent(settings.run) / "improvement"
-    written = {absolute_path(old): new for old, new in exclude_marked(table, output / "without_marked", print)}
+    written = {absolute_path(old): new for old, new in exclude_marked(table, settings.folder / "without_marked", print)}
     sources = config.data.train
     named = [(number, written.get(absolute_path(each.manifest))) for number, each in enumerate(sources)]
     overrides = " ".join(f"data.train.{number}.manifest={path}" for number, path in named if path is not None)
@@ -152,7 +156,8 @@ def _look_at(suspects: Sequence[Suspect], judged: Sequence[Judged], settings: Im
         "Look at the suspect transcripts",
         f"{len(suspects):,} of {len(judged):,} utterances stand out; in {differing:,} something else is heard than is "
         "written",
-        f"mark what is wrong in suspects.csv, then: earshot improve {settings.run} --exclude suspects.csv",
+        f"mark what is wrong in {settings.folder / 'suspects.csv'}, then: "
+        f"earshot improve {settings.run} --exclude {settings.folder / 'suspects.csv'}",
         None,
         "how many are wrong is known once they were looked at",
     )

@@ -72,6 +72,7 @@ def test_a_run_leaves_page_figures_and_marks_that_stay(run: RunFolder, tmp_path:
     assert results["num_judged"] == 4
     assert [each["part"] for each in results["remarks"]] == ["course of the training"]
     table = folder / "suspects.csv"
+    assert f"earshot improve {run.path} --exclude {table}" in "".join(each["do"] for each in results["advice"])
     rows = list(csv.DictReader(table.open()))
     rows[0]["mark"] = "x"
     with table.open("w", newline="") as file:
